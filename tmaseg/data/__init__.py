@@ -1,0 +1,1 @@
+"""Data sets as people have them: labelled frames with the frames before them."""

@@ -1,0 +1,1 @@
+"""What a segmentation is worth: accuracy against labels, and consistency in time."""

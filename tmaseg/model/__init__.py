@@ -1,0 +1,1 @@
+"""The network, in the order in which a frame passes through it."""

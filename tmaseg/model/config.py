@@ -1,0 +1,105 @@
+"""TMANetConfig: which TMANet, in a dozen checked values."""
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, get_args
+
+from tmaseg.errors import ConfigError
+
+Depth = Literal[18, 34, 50, 101]
+Stem = Literal["plain", "deep"]
+OutputStride = Literal[8, 16]
+EncoderKind = Literal["1x1", "3x3", "1x1+3x3"]
+Aggregation = Literal["concat", "sum", "decoder"]
+MemoryEncoderKind = Literal["shared", "per-slot"]
+
+_CHOICES: dict[str, tuple[object, ...]] = {
+    "depth": get_args(Depth),
+    "stem": get_args(Stem),
+    "output_stride": get_args(OutputStride),
+    "encoder": get_args(EncoderKind),
+    "aggregation": get_args(Aggregation),
+    "memory_encoder": get_args(MemoryEncoderKind),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TMANetConfig:
+    """One TMANet. The defaults are the paper's CamVid network with a shared memory encoder.
+
+    Raises ConfigError when a value is not one that the network can be built with.
+    """
+
+    classes: int
+    """Number of output classes."""
+    depth: Depth = 50
+    """ResNet depth."""
+    stem: Stem = "deep"
+    """"plain": one 7x7 convolution. "deep": three 3x3 convolutions ("v1c")."""
+    width: int = 64
+    """Channels of the stem and base width of the stages; 64 is the ResNet paper's."""
+    output_stride: OutputStride = 8
+    """Stride of stage 4 against the input; stages that would pass it are dilated instead."""
+    memory_frames: int = 4
+    """T. 0 builds no memory at all: the FCN baseline of the paper's table 1."""
+    key_channels: int = 64
+    """Ck. The values have Cv = 4 Ck channels (paper, section 2.3)."""
+    encoder: EncoderKind = "1x1+3x3"
+    """The convolutions of each key and value encoder (paper, table 3)."""
+    aggregation: Aggregation = "concat"
+    """How the query's value and what memory answered are joined (paper, section 2.4)."""
+    memory_encoder: MemoryEncoderKind = "shared"
+    """One encoder for every memory frame (the paper's text), or one for each slot (the authors' code)."""
+    align_corners: bool = False
+    """How bilinear resizing places the corner samples."""
+    head_channels: int = 512
+    """Channels of the bottleneck after the aggregation."""
+
+    def __post_init__(self) -> None:
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                listed = ", ".join(repr(choice) for choice in choices)
+                raise ConfigError(f"{name} is {getattr(self, name)!r}; it must be one of {listed}")
+        for name, least in (
+            ("classes", 1),
+            ("width", 2),
+            ("memory_frames", 0),
+            ("key_channels", 1),
+            ("head_channels", 1),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise ConfigError(f"{name} is {value!r}; it must be a whole number of at least {least}")
+        if self.classes > 255:
+            raise ConfigError(f"classes is {self.classes}; at most 255, because labels are stored as 8-bit ids")
+        if self.width % 2:
+            raise ConfigError(f"width is {self.width}; it must be even, because the deep stem starts at half of it")
+        if not isinstance(self.align_corners, bool):
+            raise ConfigError(f"align_corners is {self.align_corners!r}; it must be true or false")
+
+    @property
+    def value_channels(self) -> int:
+        """Cv = 4 Ck."""
+        return 4 * self.key_channels
+
+    @property
+    def slots(self) -> int:
+        """Memory encoders there are: 1 when shared, T when each slot has its own, 0 without memory."""
+        if self.memory_frames == 0:
+            return 0
+        return self.memory_frames if self.memory_encoder == "per-slot" else 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for a checkpoint's metadata."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "TMANetConfig":
+        """The configuration written by `to_dict`. Raises ConfigError for a name it does not know."""
+        unknown = sorted(set(values) - {field.name for field in fields(cls)})
+        if unknown:
+            raise ConfigError(
+                f"unknown configuration value {', '.join(unknown)}: written by a newer tmaseg? upgrade it"
+            )
+        if "classes" not in values:
+            raise ConfigError("the configuration does not say how many classes there are")
+        return cls(**values)

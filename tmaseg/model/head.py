@@ -1,0 +1,98 @@
+"""Heads: the query's value and what memory answered -> logits (paper, section 2.4 and equation 2).
+
+Notation: B batch, Cv value channels, D head channels, K classes, h w feature size.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tmaseg.model.config import Aggregation
+from tmaseg.model.layers import ConvBNReLU
+
+DROPOUT = 0.1
+_STAGE1_CHANNELS = 48  # as in DeepLabv3+, which the paper cites for this aggregation
+_DECODER_CHANNELS = 128
+
+
+class SegmentationHead(nn.Module):
+    """Aggregation, bottleneck, classifier."""
+
+    def __init__(
+        self,
+        value_channels: int,
+        *,
+        aggregation: Aggregation,
+        head_channels: int,
+        classes: int,
+        stage1_channels: int,
+        memory: bool,
+        align_corners: bool,
+    ) -> None:
+        super().__init__()
+        joined = value_channels if aggregation == "sum" or not memory else 2 * value_channels
+        self.aggregation = aggregation
+        self.bottleneck = ConvBNReLU(joined, head_channels, 3)
+        if aggregation == "decoder":
+            self.decoder = Decoder(head_channels, stage1_channels, align_corners=align_corners)
+            head_channels = _DECODER_CHANNELS
+        self.dropout = nn.Dropout2d(DROPOUT)
+        self.classifier = nn.Conv2d(head_channels, classes, 1)
+        nn.init.normal_(self.classifier.weight, std=0.01)
+        nn.init.zeros_(self.classifier.bias)  # type: ignore[arg-type]
+
+    def forward(self, value: Tensor, read: Tensor | None, stage1: Tensor) -> Tensor:
+        """value and read (B, Cv, h, w), read None without memory; stage1 (B, C1, H/4, W/4) -> logits (B, K, h, w).
+
+        With the `decoder` aggregation the logits have stage 1's size.
+        """
+        x = self.bottleneck(self._aggregate(value, read))
+        if self.aggregation == "decoder":
+            x = self.decoder(x, stage1)
+        logits: Tensor = self.classifier(self.dropout(x))
+        return logits
+
+    def _aggregate(self, value: Tensor, read: Tensor | None) -> Tensor:
+        if read is None:
+            return value
+        if self.aggregation == "sum":
+            return value + read
+        return torch.cat([value, read], dim=1)  # (B, 2 Cv, h, w), the order of the authors' code
+
+
+class Decoder(nn.Module):
+    """Brings the bottleneck's answer to stride 4 and sharpens it with stage 1.
+
+    The bottleneck is narrowed before it grows sixteenfold in area: a 1x1 convolution costs the same answer less there.
+    """
+
+    def __init__(self, inputs: int, stage1_channels: int, *, align_corners: bool) -> None:
+        super().__init__()
+        self.align_corners = align_corners
+        self.narrow = ConvBNReLU(inputs, _DECODER_CHANNELS, 1)
+        self.project = ConvBNReLU(stage1_channels, _STAGE1_CHANNELS, 1)
+        self.fuse = ConvBNReLU(_DECODER_CHANNELS + _STAGE1_CHANNELS, _DECODER_CHANNELS, 3)
+
+    def forward(self, x: Tensor, stage1: Tensor) -> Tensor:
+        """x (B, D, h, w), stage1 (B, C1, H/4, W/4) -> (B, 128, H/4, W/4)."""
+        size = stage1.shape[-2:]
+        x = functional.interpolate(self.narrow(x), size, mode="bilinear", align_corners=self.align_corners)
+        fused: Tensor = self.fuse(torch.cat([x, self.project(stage1)], dim=1))
+        return fused
+
+
+class AuxiliaryHead(nn.Module):
+    """The FCN head on stage 3 that only training uses (loss weight 0.4)."""
+
+    def __init__(self, inputs: int, *, classes: int) -> None:
+        super().__init__()
+        self.bottleneck = ConvBNReLU(inputs, 256, 3)
+        self.dropout = nn.Dropout2d(DROPOUT)
+        self.classifier = nn.Conv2d(256, classes, 1)
+        nn.init.normal_(self.classifier.weight, std=0.01)
+        nn.init.zeros_(self.classifier.bias)  # type: ignore[arg-type]
+
+    def forward(self, stage3: Tensor) -> Tensor:
+        """stage3 (B, C/2, h, w) -> logits (B, K, h, w)."""
+        logits: Tensor = self.classifier(self.dropout(self.bottleneck(stage3)))
+        return logits

@@ -1,0 +1,1 @@
+"""Video and images in and out: PyAV and NumPy, no torch."""

@@ -1,0 +1,35 @@
+"""Frame: one picture of a video, and when it is shown."""
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+RGB = NDArray[np.uint8]  # (H, W, 3), red first, full range
+
+
+@dataclass(frozen=True, repr=False)
+class Frame:
+    """An upright RGB picture and its time stamp, kept exactly as the container has it."""
+
+    rgb: RGB
+    """(H, W, 3) uint8, red first, full range, upright."""
+    pts: int
+    """Presentation time in units of `time_base`."""
+    time_base: Fraction
+    """Seconds a unit of `pts`."""
+    index: int
+    """Position among the decoded frames of the source, from 0; skipped frames are counted."""
+
+    @property
+    def seconds(self) -> float:
+        """Presentation time in seconds, from the container's own zero."""
+        return float(self.pts * self.time_base)
+
+    def with_rgb(self, rgb: RGB) -> "Frame":
+        """The same moment with other pixels."""
+        return replace(self, rgb=rgb)
+
+    def __repr__(self) -> str:
+        return f"Frame(index={self.index}, shape={self.rgb.shape}, seconds={self.seconds:.3f})"
