@@ -21,6 +21,9 @@ class Frame:
     """Seconds a unit of `pts`."""
     index: int
     """Position among the decoded frames of the source, from 0; skipped frames are counted."""
+    fresh: bool = False
+    """Whether this picture does not continue the one before (the video changed its size, or its clock jumped):
+    a memory of earlier frames must start again here."""
 
     @property
     def seconds(self) -> float:
