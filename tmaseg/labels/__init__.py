@@ -1,0 +1,21 @@
+"""Label sets: names, colours, ignore index, id maps; the only palettes in the program."""
+
+from tmaseg.labels.classmap import ClassMap, map_by_name
+from tmaseg.labels.entries import Colour, voc_colours
+from tmaseg.labels.known import CAMVID, CAMVID12, CAMVID32, CITYSCAPES, generic_labels, get_labels, label_set_names
+from tmaseg.labels.labelset import LabelSet
+
+__all__ = [
+    "CAMVID",
+    "CAMVID12",
+    "CAMVID32",
+    "CITYSCAPES",
+    "ClassMap",
+    "Colour",
+    "LabelSet",
+    "generic_labels",
+    "get_labels",
+    "label_set_names",
+    "map_by_name",
+    "voc_colours",
+]

@@ -1,0 +1,101 @@
+"""The label sets that ship, and finding one by name or file."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from tmaseg.errors import LabelError
+from tmaseg.labels.entries import kind, parse, voc_colours
+from tmaseg.labels.labelset import MAX_CLASSES, LabelSet
+
+
+def get_labels(name_or_path: str | Path) -> LabelSet:
+    """A shipped label set by name, or a user's own from a .json, .yaml or .yml file.
+
+    Raises LabelError where the name is unknown, or the file cannot be read or holds no label set.
+    """
+    if (known := str(name_or_path).strip().lower()) in _KNOWN:
+        return _KNOWN[known]
+    if known == "voc":
+        return generic_labels(MAX_CLASSES)
+    path = Path(name_or_path)
+    if path.suffix.lower() not in (".json", ".yaml", ".yml"):
+        names = ", ".join(label_set_names())
+        raise LabelError(
+            f"unknown label set '{name_or_path}'; known: {names}; or give a .json or .yaml file of your own"
+        )
+    values = parse(path)
+    if not isinstance(values, Mapping):
+        raise LabelError(f"{path} must hold 'names' and 'colours', but holds {kind(values)}")
+    try:
+        return LabelSet.from_dict({str(key): value for key, value in values.items()}, name=path.stem)
+    except LabelError as error:
+        raise LabelError(f"{path}: {error}") from error
+
+
+def label_set_names() -> tuple[str, ...]:
+    """The names that get_labels knows."""
+    return (*_KNOWN, "voc")
+
+
+def generic_labels(count: int) -> LabelSet:
+    """`count` classes (1 to 255) named "class 0", "class 1" ... in the colours of the Pascal VOC colour map."""
+    colours = voc_colours(min(max(count, 0), MAX_CLASSES + 1))
+    return LabelSet("voc", tuple(f"class {index}" for index in range(len(colours))), colours)
+
+
+def _known_set(
+    name: str,
+    text: str,
+    *,
+    void: Iterable[int] = (),
+    ids: tuple[int, ...] | None = None,
+    ignore_index: int = 255,
+) -> LabelSet:
+    """A set from "class r,g,b; class r,g,b; ..."."""
+    pairs = [entry.strip().rsplit(" ", 1) for entry in text.split(";")]
+    colours = [tuple(int(part) for part in colour.split(",")) for _, colour in pairs]
+    return LabelSet(
+        name,
+        names=tuple(class_name for class_name, _ in pairs),
+        colours=tuple((red, green, blue) for red, green, blue in colours),
+        void=tuple(void),
+        ids=ids,
+        ignore_index=ignore_index,
+    )
+
+
+CITYSCAPES = _known_set(
+    "cityscapes",
+    "road 128,64,128; sidewalk 244,35,232; building 70,70,70; wall 102,102,156; fence 190,153,153; pole 153,153,153;"
+    "traffic light 250,170,30; traffic sign 220,220,0; vegetation 107,142,35; terrain 152,251,152; sky 70,130,180;"
+    "person 220,20,60; rider 255,0,0; car 0,0,142; truck 0,0,70; bus 0,60,100; train 0,80,100; motorcycle 0,0,230;"
+    "bicycle 119,11,32",
+    ids=(7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33),
+)
+"""The 19 classes of Cityscapes (class ids are its trainIds) and of KITTI-STEP."""
+
+_CAMVID_CLASSES = (
+    "sky 128,128,128; building 128,0,0; pole 192,192,128; road 128,64,128; pavement 0,0,192; tree 128,128,0;"
+    "sign/symbol 192,128,128; fence 64,64,128; car 64,0,128; pedestrian 64,64,0; bicyclist 0,128,192"
+)
+
+CAMVID = _known_set("camvid", _CAMVID_CLASSES, ignore_index=11)
+"""The 11 usual classes of CamVid; 11 is void in the label files and no class."""
+
+CAMVID12 = _known_set("camvid12", f"void 0,0,0; {_CAMVID_CLASSES}", void=(0,))
+"""CamVid as the authors' code has it: 12 outputs, of which 0 is void."""
+
+CAMVID32 = _known_set(
+    "camvid32",
+    "Animal 64,128,64; Archway 192,0,128; Bicyclist 0,128,192; Bridge 0,128,64; Building 128,0,0; Car 64,0,128;"
+    "CartLuggagePram 64,0,192; Child 192,128,64; Column_Pole 192,192,128; Fence 64,64,128; LaneMkgsDriv 128,0,192;"
+    "LaneMkgsNonDriv 192,0,64; Misc_Text 128,128,64; MotorcycleScooter 192,0,192; OtherMoving 128,64,64;"
+    "ParkingBlock 64,192,128; Pedestrian 64,64,0; Road 128,64,128; RoadShoulder 128,128,192; Sidewalk 0,0,192;"
+    "SignSymbol 192,128,128; Sky 128,128,128; SUVPickupTruck 64,128,192; TrafficCone 0,0,64; TrafficLight 0,64,64;"
+    "Train 192,64,128; Tree 128,128,0; Truck_Bus 192,128,192; Tunnel 64,0,64; VegetationMisc 192,192,0; Void 0,0,0;"
+    "Wall 64,192,0",
+    void=(30,),
+)
+"""The 32 classes of CamVid's own colour masks."""
+
+_KNOWN = {labels.name: labels for labels in (CITYSCAPES, CAMVID, CAMVID12, CAMVID32)}
