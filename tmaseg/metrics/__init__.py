@@ -1,1 +1,18 @@
-"""What a segmentation is worth: accuracy against labels, and consistency in time."""
+"""Accuracy and temporal consistency of label maps. Each metric has `update`, `compute`, `merge` and `reset`."""
+
+from tmaseg.metrics.boundary import BoundaryIoU
+from tmaseg.metrics.iou import Accuracy, ConfusionMatrix
+from tmaseg.metrics.motion import Motion, MotionEstimator
+from tmaseg.metrics.temporal import Flicker, FlickerResult, TemporalConsistency, VideoConsistency
+
+__all__ = [
+    "Accuracy",
+    "BoundaryIoU",
+    "ConfusionMatrix",
+    "Flicker",
+    "FlickerResult",
+    "Motion",
+    "MotionEstimator",
+    "TemporalConsistency",
+    "VideoConsistency",
+]

@@ -1,0 +1,199 @@
+"""VC against loops over windows, TC and flicker against pictures whose motion is known."""
+
+import math
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from tmaseg.metrics import ConfusionMatrix, Flicker, Motion, MotionEstimator, TemporalConsistency, VideoConsistency
+
+VOID = 255
+
+
+def published_vc(truths, predictions, frames):
+    """VSPW's script, as it reads: maps compared in pairs, one window too few, NaN left out of the mean."""
+    values = []
+    for start in range(len(truths) - frames):
+        truth_still = np.ones(truths[0].shape, bool)
+        prediction_still = np.ones(truths[0].shape, bool)
+        for later in range(start + 1, start + frames):
+            truth_still &= truths[start] == truths[later]
+            prediction_still &= predictions[start] == predictions[later]
+        if truth_still.any():
+            values.append((truth_still & prediction_still).sum() / truth_still.sum())
+    return values
+
+
+def corrected_vc(truths, predictions, frames):
+    """The definition pixel by pixel."""
+    values = []
+    for start in range(len(truths) - frames + 1):
+        still = agreed = 0
+        for place in np.ndindex(truths[0].shape):
+            true = [truths[index][place] for index in range(start, start + frames)]
+            predicted = [predictions[index][place] for index in range(start, start + frames)]
+            if true[0] != VOID and len(set(true)) == 1:
+                still += 1
+                agreed += true == predicted
+        if still:
+            values.append(agreed / still)
+    return values
+
+
+@st.composite
+def videos(draw):
+    """Runs of (prediction, truth) that mostly stand still, so that windows hold constant pixels."""
+    runs = []
+    shape = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+    for _ in range(draw(st.integers(1, 3))):
+        length = draw(st.integers(1, 9))
+        ids = st.sampled_from([0, 0, 0, 0, 1, 1, VOID])
+        maps = hnp.arrays(np.uint8, (length, *shape), elements=ids, fill=st.just(0))
+        runs.append((draw(maps), draw(maps)))
+    return runs
+
+
+@pytest.mark.parametrize(("definition", "plain"), [("published", published_vc), ("corrected", corrected_vc)])
+@given(runs=videos(), frames=st.integers(2, 5))
+def test_vc_is_the_plain_loop(definition, plain, runs, frames):
+    metric = VideoConsistency(frames, definition=definition)
+    values = []
+    for predictions, truths in runs:
+        for prediction, truth in zip(predictions, truths, strict=True):
+            metric.update(prediction, truth)
+        metric.end_run()
+        values += plain(list(truths), list(predictions), frames)
+    assert metric.windows == len(values)
+    if values:
+        assert metric.compute() == pytest.approx(np.mean(values))
+    else:
+        assert math.isnan(metric.compute())
+
+
+def test_where_published_and_corrected_part():
+    """A prediction that is constantly wrong is perfect as published and worthless as corrected."""
+    truth = np.zeros((4, 4), np.uint8)
+    published, corrected = VideoConsistency(3, definition="published"), VideoConsistency(3)
+    for _ in range(5):
+        published.update(truth + 1, truth)
+        corrected.update(truth + 1, truth)
+    assert (published.compute(), published.windows) == (1, 2)
+    assert (corrected.compute(), corrected.windows) == (0, 3)
+
+
+@given(runs=videos(), frames=st.integers(2, 4))
+def test_merged_parts_are_the_whole(runs, frames):
+    whole, sum_of_parts = VideoConsistency(frames), VideoConsistency(frames)
+    for predictions, truths in runs:
+        part = VideoConsistency(frames)
+        for prediction, truth in zip(predictions, truths, strict=True):
+            whole.update(prediction, truth)
+            part.update(prediction, truth)
+        whole.end_run()
+        sum_of_parts.merge(part)
+    assert sum_of_parts.windows == whole.windows
+    assert sum_of_parts.total == pytest.approx(whole.total)
+
+
+def texture(height=96, width=128, seed=0):
+    noise = np.random.default_rng(seed).integers(0, 256, (height // 4, width // 4, 3)).astype(np.uint8)
+    return cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def moved(picture, dx, dy, *, nearest=False):
+    """The picture moved right by dx and down by dy pixels, its edges repeated."""
+    matrix = np.array([[1, 0, dx], [0, 1, dy]], np.float32)
+    flags = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
+    size = (picture.shape[1], picture.shape[0])
+    return cv2.warpAffine(picture, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+
+
+@pytest.mark.parametrize(("dx", "dy"), [(0, 0), (5, 0), (-4, 3)])
+def test_motion_follows_a_moving_picture(dx, dy):
+    """Labels glued to the picture do not flicker, however it moves; comparing in place would say otherwise."""
+    picture = texture()
+    labels = (
+        cv2.resize(np.random.default_rng(1).random((6, 8)), (128, 96), interpolation=cv2.INTER_NEAREST) * 4
+    ).astype(np.uint8)
+    estimator, flicker, tc = MotionEstimator(), Flicker(), TemporalConsistency(4)
+    for step in range(4):
+        motion = estimator.update(moved(picture, dx * step, dy * step))
+        now = moved(labels, dx * step, dy * step, nearest=True)
+        flicker.update(now, motion)
+        tc.update(now, motion)
+        if motion is not None:
+            y, x = np.mgrid[:96, :128]
+            error = motion.source - np.stack([x - dx, y - dy], axis=-1)
+            assert np.median(np.linalg.norm(error, axis=-1)) < 0.3
+    result = flicker.compute()
+    assert result.pairs == 3
+    assert result.flicker < 0.02
+    assert tc.compute() > 0.93
+    if dx:
+        assert result.changed > 4 * result.flicker
+
+
+def test_flicker_is_the_share_that_was_made_to_flicker():
+    """A still picture, a tenth of the labels drawn anew in each frame: the flicker is what was put in."""
+    rng = np.random.default_rng(2)
+    estimator, flicker = MotionEstimator(), Flicker()
+    picture, previous, shares = texture(), None, []
+    labels = rng.integers(0, 5, (96, 128)).astype(np.uint8)
+    for _ in range(4):
+        labels = np.where(rng.random(labels.shape) < 0.1, (labels + 1) % 5, labels).astype(np.uint8)
+        flicker.update(labels, estimator.update(picture))
+        if previous is not None:
+            shares.append((previous != labels).mean())
+        previous = labels
+    assert flicker.compute().flicker == pytest.approx(np.mean(shares))
+    assert flicker.compute().changed == pytest.approx(np.mean(shares))
+
+
+@given(hnp.arrays(np.uint8, (2, 6, 7), elements=st.integers(0, 3)), st.integers(-3, 3), st.integers(-3, 3))
+def test_tc_is_miou_with_the_moved_previous(maps, dx, dy):
+    """For a motion of whole pixels, against slices."""
+    y, x = np.mgrid[:6, :7].astype(np.float32)
+    source = np.stack([x - dx, y - dy], axis=-1)
+    inside = (source[..., 0] >= 0) & (source[..., 0] < 7) & (source[..., 1] >= 0) & (source[..., 1] < 6)
+    motion = Motion(source, inside, inside)
+    tc, flicker = TemporalConsistency(4), Flicker()
+    assert math.isnan(tc.update(maps[0], None))
+    flicker.update(maps[0], None)
+    value, share = tc.update(maps[1], motion), flicker.update(maps[1], motion)
+    pairs = [
+        (maps[1][row, column], maps[0][row - dy, column - dx])
+        for row in range(6)
+        for column in range(7)
+        if 0 <= row - dy < 6 and 0 <= column - dx < 7
+    ]
+    now, before = (np.array(column, np.uint8)[None] for column in zip(*pairs, strict=True))
+    matrix = ConfusionMatrix(4)
+    matrix.update(now, before)
+    assert value == pytest.approx(matrix.compute().miou)
+    assert tc.compute() == pytest.approx(value)
+    assert share == pytest.approx((now != before).mean())
+
+
+def test_runs_do_not_touch():
+    """After `end_run` the next frame is compared with nothing."""
+    labels = np.zeros((16, 16), np.uint8)
+    motion = MotionEstimator()
+    picture = texture(16, 16)
+    motion.update(picture)
+    step = motion.update(picture)
+    assert step is not None
+    tc, flicker = TemporalConsistency(3), Flicker()
+    for metric in (tc, flicker):
+        metric.update(labels, None)
+        metric.end_run()
+        assert math.isnan(metric.update(labels + 1, step))
+        assert metric.pairs == 0
+    motion.reset()
+    assert motion.update(picture) is None
+    assert motion.update(texture(24, 24)) is None  # another size starts again
+    assert motion.update(texture(8, 24)) is None
+    assert motion.update(texture(8, 24)) is None  # too small to follow

@@ -1,0 +1,145 @@
+"""ConfusionMatrix: how often each true class was predicted as each class, and every accuracy that follows from it.
+
+Notation: K classes, H W frame. Rows are the truth, columns the prediction.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tmaseg.errors import DataError
+
+Labels = NDArray[np.uint8]  # (H, W) class ids
+Counts = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, repr=False)
+class Accuracy:
+    """What a confusion matrix says. Shares are in [0, 1]; NaN where there was nothing to count."""
+
+    confusion: Counts
+    """(K, K + 1) pixels: row true class, column predicted class; the last column is "none of the classes"."""
+    iou: Floats
+    """(K,) intersection over union; NaN for a class neither true nor predicted anywhere, and for one left out."""
+    class_accuracy: Floats
+    """(K,) share of a class's true pixels that were predicted as it (recall); NaN for a class that never occurs."""
+    miou: float
+    """Mean of `iou` over the classes that are true or predicted somewhere."""
+    miou_present: float
+    """Mean of `iou` over the classes that occur in the truth: VSPW's definition."""
+    mean_accuracy: float
+    """Mean of `class_accuracy` over the classes that occur."""
+    pixel_accuracy: float
+    """Share of scored pixels that are right."""
+    frequency_weighted_iou: float
+    """Mean of `iou` weighted by each class's share of the true pixels."""
+
+    @property
+    def pixels(self) -> int:
+        """Scored pixels."""
+        return int(self.confusion.sum())
+
+    def __repr__(self) -> str:
+        return f"Accuracy(miou={self.miou:.4f}, pixel_accuracy={self.pixel_accuracy:.4f}, classes={len(self.iou)})"
+
+
+class ConfusionMatrix:
+    """Counts of true against predicted classes.
+
+    A pixel whose truth is `ignore_index` or a class in `void` is not counted at all. A prediction that is no class, or
+    a void one, on a counted pixel is a mistake: it misses the true class and is a false alarm for none.
+    """
+
+    def __init__(self, classes: int, *, ignore_index: int = 255, void: Sequence[int] = ()) -> None:
+        assert 1 <= classes <= 255
+        self.classes = classes
+        self.ignore_index = ignore_index
+        self.void = tuple(void)
+        # 256 entries so that a prediction of any 8-bit value has a column; unknown ones share the last.
+        self._columns = np.minimum(np.arange(256), classes)
+        self._columns[list(self.void)] = classes
+        self._known = np.arange(256) < classes
+        self._scored = self._known.copy()
+        self._scored[[ignore_index, *self.void]] = False
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget every pixel."""
+        self.counts: Counts = np.zeros((self.classes, self.classes + 1), np.int64)
+
+    def update(self, prediction: Labels, truth: Labels) -> Counts:
+        """Count one frame: prediction and truth (H, W) uint8. Returns the frame's own (K, K + 1) counts.
+
+        Raises DataError when the shapes differ or the truth holds an id that is neither a class nor `ignore_index`.
+        """
+        frame = self.count(prediction, truth)
+        self.counts += frame
+        return frame
+
+    def count(self, prediction: Labels, truth: Labels) -> Counts:
+        """The (K, K + 1) counts of one frame, added to nothing."""
+        if prediction.shape != truth.shape:
+            raise DataError(
+                f"the prediction is {_size(prediction)} and its ground truth {_size(truth)}: "
+                "they must have one size; resize the prediction with nearest neighbour"
+            )
+        pairs = np.bincount(truth.astype(np.intp).ravel() * 256 + prediction.ravel(), minlength=65536)
+        table = pairs.reshape(256, 256)
+        unknown = [int(value) for value in np.flatnonzero(table.any(axis=1) & ~self._known)]
+        if unknown and unknown != [self.ignore_index]:
+            listed = ", ".join(str(value) for value in unknown if value != self.ignore_index)
+            raise DataError(
+                f"the ground truth holds the ids {listed}; expected 0 to {self.classes - 1}, or {self.ignore_index} "
+                "for void: map them with id_map (see `tmaseg data check`)"
+            )
+        merged = np.zeros((256, self.classes + 1), np.int64)
+        np.add.at(merged.T, self._columns, table.T)
+        merged[~self._scored] = 0
+        return merged[: self.classes]
+
+    def merge(self, other: "ConfusionMatrix") -> None:
+        """Add what another matrix of the same classes counted."""
+        self.counts += other.counts
+
+    def compute(self) -> Accuracy:
+        """Every accuracy of the pixels so far."""
+        return accuracy(self.counts)
+
+
+def accuracy(counts: Counts) -> Accuracy:
+    """Every accuracy of (K, K + 1) counts."""
+    classes = len(counts)
+    right = np.diagonal(counts).astype(np.float64)
+    true = counts.sum(axis=1).astype(np.float64)
+    predicted = counts[:, :classes].sum(axis=0).astype(np.float64)
+    iou = _share(right, true + predicted - right)
+    recall = _share(right, true)
+    present = true > 0
+    total = true.sum()
+    return Accuracy(
+        confusion=counts.copy(),
+        iou=iou,
+        class_accuracy=recall,
+        miou=_mean(iou),
+        miou_present=_mean(iou[present]),
+        mean_accuracy=_mean(recall),
+        pixel_accuracy=float(right.sum() / total) if total else float("nan"),
+        frequency_weighted_iou=float((true[present] * iou[present]).sum() / total) if total else float("nan"),
+    )
+
+
+def _share(part: Floats, whole: Floats) -> Floats:
+    return np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 0)
+
+
+def _mean(values: Floats) -> float:
+    """Mean of what is not NaN; NaN of nothing."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else float("nan")
+
+
+def _size(labels: Labels) -> str:
+    return "x".join(map(str, labels.shape[::-1]))

@@ -1,0 +1,212 @@
+"""Temporal consistency of label maps: VC against ground truth; TC and flicker against the motion of the picture.
+
+Every metric here is fed frame by frame and keeps a constant amount of state. `end_run` says that the next frame does
+not follow the one before it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tmaseg.metrics.iou import Accuracy, ConfusionMatrix, Labels
+from tmaseg.metrics.motion import Motion
+
+Runs = NDArray[np.int32]
+
+
+class VideoConsistency:
+    """VC_n (Miao et al., CVPR 2021): of the pixels whose truth stands still for n frames, the share predicted so.
+
+    Two definitions, each averaged over the windows of n consecutive labelled frames:
+
+    - "published": what VSPW's script computes. A pixel agrees when truth and prediction are each constant over the
+      window, equal or not; void counts like a class; a run of L frames has L - n windows, one fewer than it could.
+    - "corrected": a pixel agrees when every prediction in the window equals the truth; void never counts; all
+      L - n + 1 windows.
+    """
+
+    def __init__(
+        self,
+        frames: int,
+        *,
+        definition: Literal["published", "corrected"] = "corrected",
+        ignore_index: int = 255,
+        void: Sequence[int] = (),
+    ) -> None:
+        assert frames >= 2
+        self.frames = frames
+        self.definition = definition
+        self._void = [ignore_index, *void]
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget every window."""
+        self.total = 0.0
+        self.windows = 0
+        self.end_run()
+
+    def end_run(self) -> None:
+        """The next frame does not follow the last one."""
+        self._before: tuple[Labels, Labels] | None = None
+        self._pending: float | None = None
+
+    def update(self, prediction: Labels, truth: Labels) -> None:
+        """The next frame of a run: prediction and truth (H, W) uint8. A frame of another size starts a run."""
+        if self._before is not None and self._before[0].shape != truth.shape:
+            self.end_run()
+        self._extend(prediction, truth)
+        self._before = (prediction.copy(), truth.copy())
+        still = self._truth_run >= self.frames
+        if self._length < self.frames:
+            return
+        if self.definition == "published":
+            # The script stops one window early: a window counts once the run is known to go on after it.
+            self._add(self._pending)
+            self._pending = _share(still & (self._prediction_run >= self.frames), still)
+        else:
+            still &= ~np.isin(truth, self._void)
+            self._add(_share(still & (self._right_run >= self.frames), still))
+
+    def _extend(self, prediction: Labels, truth: Labels) -> None:
+        """For how many frames up to this one each pixel's truth and prediction have been constant, and right."""
+        right = prediction == truth
+        if self._before is None:
+            self._length = 1
+            self._truth_run: Runs = np.ones(truth.shape, np.int32)
+            self._prediction_run: Runs = np.ones(truth.shape, np.int32)
+            self._right_run: Runs = right.astype(np.int32)
+            return
+        self._length += 1
+        self._truth_run = np.where(self._before[1] == truth, self._truth_run + 1, 1)
+        self._prediction_run = np.where(self._before[0] == prediction, self._prediction_run + 1, 1)
+        self._right_run = np.where(right, self._right_run + 1, 0)
+
+    def _add(self, value: float | None) -> None:
+        if value is not None:
+            self.total += value
+            self.windows += 1
+
+    def merge(self, other: "VideoConsistency") -> None:
+        """Add another metric's finished windows."""
+        self.total += other.total
+        self.windows += other.windows
+
+    def compute(self) -> float:
+        """VC_n in [0, 1]; NaN when no run was long enough."""
+        return self.total / self.windows if self.windows else float("nan")
+
+
+class TemporalConsistency:
+    """TC: mIoU between each prediction and the previous prediction moved along the picture's motion.
+
+    It asks for no ground truth. Pixels that were outside the previous frame are not counted. VSPW moves the later
+    prediction back with RAFT's flow: these figures are not comparable with those.
+    """
+
+    def __init__(self, classes: int, *, ignore_index: int = 255, void: Sequence[int] = ()) -> None:
+        self._matrix = ConfusionMatrix(classes, ignore_index=ignore_index, void=void)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget every pair."""
+        self._matrix.reset()
+        self.pairs = 0
+        self.end_run()
+
+    def end_run(self) -> None:
+        """The next frame does not follow the last one."""
+        self._previous: Labels | None = None
+
+    def update(self, prediction: Labels, motion: Motion | None) -> float:
+        """The next prediction (H, W) uint8 and the motion that led to it. Returns the pair's own TC, or NaN."""
+        previous, self._previous = self._previous, prediction.copy()
+        if previous is None or motion is None or previous.shape != prediction.shape:
+            return float("nan")
+        expected = motion.warp(previous)
+        # Outside the previous frame, and where it predicted no class, nothing is expected.
+        known = (expected < self._matrix.classes) & motion.inside
+        now = np.where(known, prediction, 0)
+        expected = np.where(known, expected, self._matrix.ignore_index).astype(np.uint8)
+        counts = self._matrix.update(now.astype(np.uint8), expected)
+        self.pairs += 1
+        pair = ConfusionMatrix(self._matrix.classes)
+        pair.counts = counts
+        return pair.compute().miou
+
+    def merge(self, other: "TemporalConsistency") -> None:
+        """Add another metric's pairs."""
+        self._matrix.merge(other._matrix)
+        self.pairs += other.pairs
+
+    def compute(self) -> float:
+        """TC in [0, 1] over all pixels of all pairs; NaN when there was no pair."""
+        return self.accuracy().miou
+
+    def accuracy(self) -> Accuracy:
+        """The confusion behind TC: the moved previous prediction as truth, and what follows from it for each class."""
+        return self._matrix.compute()
+
+
+@dataclass(frozen=True)
+class FlickerResult:
+    """How restless a labelling is. Shares in [0, 1]; NaN when no frame followed another."""
+
+    flicker: float
+    """Mean share of trusted pixels whose label is not the one they had before, followed along the motion."""
+    changed: float
+    """Mean share of all pixels whose label differs from the same place in the previous frame: motion and flicker."""
+    pairs: int
+    """Pairs of frames that were compared."""
+
+
+class Flicker:
+    """How many pixels change their label though the picture only moved. It asks for no ground truth.
+
+    Only pixels count whose motion is trusted: uncovered ground and lost flow would look like flicker.
+    """
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget every pair."""
+        self.flicker_total = 0.0
+        self.changed_total = 0.0
+        self.pairs = 0
+        self.end_run()
+
+    def end_run(self) -> None:
+        """The next frame does not follow the last one."""
+        self._previous: Labels | None = None
+
+    def update(self, prediction: Labels, motion: Motion | None) -> float:
+        """The next prediction (H, W) uint8 and the motion that led to it. Returns the pair's own flicker, or NaN."""
+        previous, self._previous = self._previous, prediction.copy()
+        if previous is None or motion is None or previous.shape != prediction.shape or not motion.trusted.any():
+            return float("nan")
+        flicker = float((motion.warp(previous) != prediction)[motion.trusted].mean())
+        self.flicker_total += flicker
+        self.changed_total += float((previous != prediction).mean())
+        self.pairs += 1
+        return flicker
+
+    def merge(self, other: "Flicker") -> None:
+        """Add another metric's pairs."""
+        self.flicker_total += other.flicker_total
+        self.changed_total += other.changed_total
+        self.pairs += other.pairs
+
+    def compute(self) -> FlickerResult:
+        """The means over all pairs."""
+        if not self.pairs:
+            return FlickerResult(float("nan"), float("nan"), 0)
+        return FlickerResult(self.flicker_total / self.pairs, self.changed_total / self.pairs, self.pairs)
+
+
+def _share(part: NDArray[np.bool_], whole: NDArray[np.bool_]) -> float | None:
+    """None for a window with nothing to count: it is left out of the mean, as NaN is upstream."""
+    pixels = np.count_nonzero(whole)
+    return float(np.count_nonzero(part) / pixels) if pixels else None
