@@ -7,7 +7,7 @@ TmasegError                 one line for the user: what came, what was expected,
 ├── VideoError              a video or image source that cannot be opened or read
 ├── OutputError             a file or folder that cannot be written
 ├── DataError               a data set whose layout or labels are not as they must be
-└── MemoryMisuse            a memory ring used out of order or with tensors that do not fit it
+└── MemoryStateError        a memory ring used out of order or with tensors that do not fit it
 """
 
 
@@ -39,5 +39,5 @@ class DataError(TmasegError):
     """A data set's layout, lists or labels are not as they must be."""
 
 
-class MemoryMisuse(TmasegError):
+class MemoryStateError(TmasegError):
     """A memory ring was read before it held a frame, or was given tensors of another shape."""

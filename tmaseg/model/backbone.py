@@ -61,10 +61,7 @@ class Backbone(nn.Module):
 
     def forward(self, frames: Tensor) -> Features:
         """frames (B, 3, H, W), normalised -> Features."""
-        if hasattr(self, "stem"):
-            x = self.stem(frames)
-        else:
-            x = self.relu(self.bn1(self.conv1(frames)))
+        x = self.stem(frames) if hasattr(self, "stem") else self.relu(self.bn1(self.conv1(frames)))
         stage1 = self.layer1(self.maxpool(x))
         stage3 = self.layer3(self.layer2(stage1))
         return Features(stage1, stage3, self.layer4(stage3))
@@ -111,7 +108,7 @@ def _stage(
     entry: int,
     dilation: int,
 ) -> nn.Sequential:
-    """`count` blocks; convolutions up to the one that held the stride run at dilation `entry`, all others at `dilation`."""
+    """`count` blocks; the 3x3 convolution that holds the stride has dilation `entry`, all after it `dilation`."""
     blocks: list[nn.Module] = []
     for index in range(count):
         first = index == 0

@@ -56,7 +56,8 @@ class TMANet(nn.Module):
             return self.answer(features, None, None)
         self._check_memory(query, memory)
         assert memory is not None
-        past = self.features(memory.flatten(0, 1)).stage4.unflatten(0, memory.shape[:2])  # (B, T, C, h, w)
+        stage4 = self.features(memory.flatten(0, 1)).stage4  # (B T, C, h, w)
+        past = stage4.reshape(*memory.shape[:2], *stage4.shape[1:])  # (B, T, C, h, w)
         keys, values = self.encode_clip(past)
         return self.answer(features, keys, values)
 
@@ -71,7 +72,7 @@ class TMANet(nn.Module):
         return keys.flatten(3).transpose(2, 3), values.flatten(3).transpose(2, 3)
 
     def encode_clip(self, stage4: Tensor) -> tuple[Tensor, Tensor]:
-        """stage4 (B, T, C, h, w) of a clip, oldest first -> keys (B, N, Ck), values (B, N, Cv), each slot by its own encoder."""
+        """stage4 (B, T, C, h, w), oldest first -> keys (B, N, Ck), values (B, N, Cv), each by its own slot."""
         pairs = [self.memory_encoder.encode_slot(frame, slot) for slot, frame in enumerate(stage4.unbind(1))]
         keys = torch.stack([key for key, _ in pairs], dim=1)  # (B, T, Ck, h, w)
         values = torch.stack([value for _, value in pairs], dim=1)  # (B, T, Cv, h, w)

@@ -1,0 +1,88 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tmaseg.model import attention
+from tmaseg.model.attention import read_memory
+
+FORMS = {"chunked": attention._chunked, "fused": attention._fused}
+
+
+def explicit(query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """Equation 1 as written, in float64, the whole matrix at once."""
+    batch, _, height, width = query.shape
+    scores = query.double().flatten(2).transpose(1, 2) @ keys.double().transpose(1, 2)
+    return (scores.softmax(-1) @ values.double()).transpose(1, 2).reshape(batch, -1, height, width)
+
+
+def _inputs(batch, size, frames, key, value, dtype, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    height, width = size
+    positions = frames * height * width
+    query = torch.randn(batch, key, height, width, generator=generator)
+    keys = torch.randn(batch, positions, key, generator=generator)
+    values = torch.randn(batch, positions, value, generator=generator)
+    return query.to(dtype), keys.to(dtype), values.to(dtype)
+
+
+# Values are of the order of 1: the tolerances are a few units in the last place of each type.
+TOLERANCE = {torch.float64: 1e-12, torch.float32: 3e-5, torch.bfloat16: 3e-2, torch.float16: 4e-3}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(("key", "value"), [(32, 128), (64, 256), (128, 512), (16, 8)])
+def test_every_form_is_the_explicit_softmax(form, dtype, key, value, monkeypatch):
+    monkeypatch.setattr(attention, "_fused_is_faster", lambda rows: form == "fused")
+    query, keys, values = _inputs(2, (9, 7), 3, key, value, dtype)
+    with torch.no_grad():
+        read = read_memory(query, keys, values)
+    assert read.dtype == dtype
+    torch.testing.assert_close(read.double(), explicit(query, keys, values), rtol=0, atol=TOLERANCE[dtype])
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    batch=st.integers(1, 2),
+    height=st.integers(1, 20),
+    width=st.integers(1, 20),
+    frames=st.integers(1, 4),
+    key=st.sampled_from([1, 3, 8]),
+    value=st.sampled_from([4, 12]),
+    seed=st.integers(0, 99),
+)
+def test_any_shape_with_and_without_gradients(batch, height, width, frames, key, value, seed):
+    query, keys, values = _inputs(batch, (height, width), frames, key, value, torch.float32, seed)
+    want = explicit(query, keys, values)
+    torch.testing.assert_close(read_memory(query.requires_grad_(), keys, values).double(), want, rtol=0, atol=3e-5)
+    with torch.no_grad():
+        torch.testing.assert_close(read_memory(query, keys, values).double(), want, rtol=0, atol=3e-5)
+
+
+def test_large_scores_keep_their_softmax_in_bfloat16():
+    """Unscaled scores of 40 and more: rounding them to bfloat16 would move weights by a tenth."""
+    query, keys, values = _inputs(1, (6, 6), 2, 64, 256, torch.bfloat16)
+    query, keys = query * 2, keys * 2
+    with torch.no_grad():
+        read = read_memory(query, keys, values)
+    torch.testing.assert_close(read.double(), explicit(query, keys, values), rtol=0, atol=3e-2)
+
+
+def test_the_matrix_is_never_whole():
+    """At 135x240 queries and 4 frames the whole float32 matrix would be 16.8 GB."""
+    query, keys, values = _inputs(1, (135, 240), 4, 1, 1, torch.float32)
+    largest = 0
+
+    class Watch(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            nonlocal largest
+            out = func(*args, **(kwargs or {}))
+            if isinstance(out, torch.Tensor):
+                largest = max(largest, out.numel())
+            return out
+
+    # A few rows of the chunked form stand for all of them: the chunk decides the size.
+    with torch.no_grad(), Watch():
+        read_memory(query[..., :3, :], keys, values)
+    assert largest <= 256 * keys.shape[1]

@@ -1,0 +1,59 @@
+"""A network small enough for tests, with statistics random enough that nothing cancels out."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tmaseg.labels import generic_labels
+from tmaseg.model.checkpoint import Checkpoint, View
+from tmaseg.model.config import TMANetConfig
+from tmaseg.model.tmanet import TMANet
+
+
+def tiny_config(**changes: Any) -> TMANetConfig:
+    values: dict[str, Any] = {
+        "classes": 5,
+        "depth": 18,
+        "width": 4,
+        "output_stride": 16,
+        "memory_frames": 3,
+        "key_channels": 4,
+        "head_channels": 8,
+    }
+    return TMANetConfig(**{**values, **changes})
+
+
+def tiny_net(seed: int = 0, **changes: Any) -> TMANet:
+    """In evaluation mode, every parameter and statistic random."""
+    generator = torch.Generator().manual_seed(seed)
+    net = TMANet(tiny_config(**changes)).eval()
+    with torch.no_grad():
+        for name, value in net.state_dict().items():
+            if name.endswith("running_var") or (value.ndim == 1 and name.endswith("weight")):
+                value.copy_(torch.rand(value.shape, generator=generator) * 0.5 + 0.75)
+            elif value.ndim == 1:
+                value.copy_(torch.randn(value.shape, generator=generator) * 0.2)
+            elif value.ndim == 4:
+                fan_in = value[0].numel()
+                value.copy_(torch.randn(value.shape, generator=generator) * (2 / fan_in) ** 0.5)
+    return net
+
+
+def tiny_checkpoint(seed: int = 0, *, view: View | None = None, **changes: Any) -> Checkpoint:
+    net = tiny_net(seed, **changes)
+    return Checkpoint(
+        net.config, generic_labels(net.config.classes), net.state_dict(), view or View(), {"data": "none"}
+    )
+
+
+def noise_frames(count: int, size_hw: tuple[int, int], seed: int = 0) -> list[NDArray[np.uint8]]:
+    """Unrelated frames: (H, W, 3) uint8 noise, coarse enough to survive the backbone."""
+    rng = np.random.default_rng(seed)
+    height, width = size_hw
+    frames = []
+    for _ in range(count):
+        coarse = rng.integers(0, 256, (-(-height // 6), -(-width // 6), 3), dtype=np.uint8)
+        frames.append(np.ascontiguousarray(coarse.repeat(6, 0).repeat(6, 1)[:height, :width]))
+    return frames

@@ -1,0 +1,46 @@
+"""From a frame's pixels to the network's input, and which size that input has."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tmaseg.errors import ConfigError
+
+# ImageNet statistics of RGB in 0..255, as the authors use them.
+_MEAN = (123.675, 116.28, 103.53)
+_STD = (58.395, 57.12, 57.375)
+
+
+class Preprocess(nn.Module):
+    """Resizes and normalises. Its statistics move with the module but are no part of a checkpoint."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(_STD).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, rgb: Tensor, size_hw: tuple[int, int]) -> Tensor:
+        """rgb (B, H, W, 3) uint8, red first -> (B, 3, *size_hw) float32, channels last in memory."""
+        x = rgb.permute(0, 3, 1, 2)  # (B, 3, H, W), channels last as it lies
+        if tuple(x.shape[-2:]) != size_hw:
+            # Filtered when shrinking: aliasing looks like texture to the network. CUDA has no uint8 resize.
+            x = x.float() if x.is_cuda else x
+            x = functional.interpolate(x, size_hw, mode="bilinear", antialias=True)
+        return (x.float() - self.mean) / self.std
+
+
+def network_size(size_hw: tuple[int, int], short_side: int | None) -> tuple[int, int]:
+    """The (height, width) at which the network sees a frame of `size_hw`, its shorter side being `short_side`.
+
+    None keeps the frame's size. Raises ConfigError when the frame or the side is too small for the backbone.
+    """
+    if short_side is not None and short_side < 16:
+        raise ConfigError(f"--size is {short_side}; the network needs a short side of at least 16 pixels")
+    shortest = min(size_hw)
+    if short_side is None or shortest == short_side:
+        return size_hw
+    height, width = (max(1, round(side * short_side / shortest)) for side in size_hw)
+    return height, width

@@ -1,0 +1,262 @@
+"""Segmenter: one video's state. Each frame goes through the backbone once and reads the memory of those before it."""
+
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tmaseg.cuts import SceneCuts
+from tmaseg.errors import ConfigError
+from tmaseg.labels import LabelSet
+from tmaseg.model.checkpoint import View, load_checkpoint
+from tmaseg.model.device import Precision, choose_device, choose_precision, dtype_of
+from tmaseg.model.fold import fold_batch_norm
+from tmaseg.model.memory import MemoryRing
+from tmaseg.model.preprocess import Preprocess, network_size
+from tmaseg.model.tmanet import TMANet
+
+_GAP_INTERVALS = 8  # a frame this many usual intervals late is another moment ...
+_GAP_SECONDS = 0.5  # ... if it is this late at least: variable-rate video holds still frames for long
+_INTERVALS = 16
+
+
+@dataclass(frozen=True, repr=False)
+class Segmentation:
+    """What one frame became."""
+
+    labels: NDArray[np.uint8]
+    """(H, W) uint8 class ids at the frame's own size."""
+    logits: Tensor | None
+    """(K, H, W) float32 on the network's device, if asked for."""
+    reset: bool
+    """Whether the memory was emptied before this frame: new size, scene cut or gap in time."""
+
+    def __repr__(self) -> str:
+        return f"Segmentation(shape={self.labels.shape}, reset={self.reset})"
+
+
+@dataclass
+class _Window:
+    """One region of the network's input, and the memory of what was seen there."""
+
+    top: int
+    left: int
+    ring: MemoryRing | None = None
+
+
+class Segmenter:
+    """Streams one video through a network. Make one for each video; any number may share a network."""
+
+    def __init__(
+        self,
+        net: TMANet,
+        labels: LabelSet,
+        *,
+        view: View | None = None,
+        memory_frames: int | None = None,
+        detect_cuts: bool = True,
+    ) -> None:
+        """`net` decides device and dtype and must be in evaluation mode.
+
+        `memory_frames` is T; None: as trained. 0: each frame alone, reading only its own key and value, as a
+        first frame does. `detect_cuts` empties the memory at scene cuts. Raises ConfigError for values that do not go
+        together.
+        """
+        if len(labels) != net.config.classes:
+            raise ConfigError(
+                f"the network has {net.config.classes} outputs but {labels.name!r} has {len(labels)} classes"
+            )
+        self.net = net
+        self.labels = labels
+        self.memory_frames = _check_memory_frames(net, memory_frames)
+        self._view = _check_view(view or View())
+        weight = next(net.parameters())
+        self.device, self._dtype = weight.device, weight.dtype
+        self._preprocess = Preprocess().to(self.device)
+        self._cuts = SceneCuts() if detect_cuts else None
+        self.reset()
+
+    @property
+    def precision(self) -> Precision:
+        """The arithmetic the network runs in."""
+        names: dict[torch.dtype, Precision] = {torch.bfloat16: "bf16", torch.float16: "fp16"}
+        return names.get(self._dtype, "fp32")
+
+    def reset(self) -> None:
+        """Forgets the video: as new."""
+        self.memory_resets = 0
+        """How often a new size, a scene cut or a gap in time emptied the memory."""
+        self._size_hw: tuple[int, int] | None = None
+        self._windows: list[_Window] = []
+        self._seconds: float | None = None
+        self._intervals: deque[float] = deque(maxlen=_INTERVALS)
+        if self._cuts:
+            self._cuts.reset()
+
+    @torch.inference_mode()
+    def step(self, rgb: NDArray[np.uint8], *, seconds: float | None = None, logits: bool = False) -> Segmentation:
+        """The next frame of the video.
+
+        rgb (H, W, 3) uint8, red first, upright. `seconds`: its time, by which gaps are noticed; None: no gaps.
+        Raises ConfigError when the array is none of that.
+        """
+        if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
+            raise ConfigError(f"a frame of shape {rgb.shape} and type {rgb.dtype} came; it must be (H, W, 3) uint8")
+        reset = self._forget_if_new(rgb, seconds)
+        pixels = torch.from_numpy(np.ascontiguousarray(rgb)).to(self.device)[None]  # (1, H, W, 3)
+        size_hw = (rgb.shape[0], rgb.shape[1])
+        x = self._preprocess(pixels, network_size(size_hw, self._view.size)).to(self._dtype)  # (1, 3, h, w)
+        resized = self.net.resize(self._look(x).float(), size_hw)  # (1, K, H, W)
+        labels = resized[0].argmax(0).to(torch.uint8).cpu().numpy()
+        return Segmentation(labels, resized[0] if logits else None, reset)
+
+    def _look(self, x: Tensor) -> Tensor:
+        """Network input (1, 3, h, w) -> logits at the head's resolution, or at the input's when windows overlap."""
+        height, width = x.shape[-2:]
+        if not self._windows:
+            self._windows = [_Window(top, left) for top, left in window_grid((height, width), self._view)]
+        if len(self._windows) == 1:
+            return self._look_at(self._windows[0], x)
+        side_h, side_w = min(self._view.window or height, height), min(self._view.window or width, width)
+        total, count = (
+            x.new_zeros((1, self.net.config.classes, height, width), dtype=torch.float32),
+            x.new_zeros(height, width),
+        )
+        for window in self._windows:
+            rows, columns = slice(window.top, window.top + side_h), slice(window.left, window.left + side_w)
+            logits = self._look_at(window, x[..., rows, columns].contiguous(memory_format=torch.channels_last))
+            total[..., rows, columns] += self.net.resize(logits.float(), (side_h, side_w))
+            count[rows, columns] += 1
+        return total / count
+
+    def _look_at(self, window: _Window, x: Tensor) -> Tensor:
+        features = self.net.features(x)
+        if not self.net.config.memory_frames:
+            return self.net.answer(features, None, None)
+        keys, values = self.net.encode_memory(features.stage4)  # (1, S, P, Ck), (1, S, P, Cv)
+        if window.ring is None:
+            window.ring = self._make_ring(keys, values)
+        elif self.memory_frames == 0:
+            window.ring.reset()
+        first = len(window.ring) == 0
+        if first:  # the first frame reads itself
+            window.ring.push(keys, values)
+        logits = self.net.answer(features, *window.ring.read())
+        if not first:
+            window.ring.push(keys, values)
+        return logits
+
+    def _make_ring(self, keys: Tensor, values: Tensor) -> MemoryRing:
+        batch, slots, positions, key_channels = keys.shape
+        return MemoryRing(
+            frames=self.memory_frames or slots,
+            slots=slots,
+            batch=batch,
+            positions=positions,
+            key_channels=key_channels,
+            value_channels=values.shape[-1],
+            like=keys,
+        )
+
+    def _forget_if_new(self, rgb: NDArray[np.uint8], seconds: float | None) -> bool:
+        """Empties the memory when this frame does not go on from the last; says whether it did."""
+        size_hw = (rgb.shape[0], rgb.shape[1])
+        cut = self._cuts is not None and self._cuts.is_cut(rgb)
+        resized = self._size_hw is not None and size_hw != self._size_hw
+        gap = self._is_gap(seconds)
+        if resized:
+            self._windows = []
+        elif cut or gap:
+            for window in self._windows:
+                if window.ring:
+                    window.ring.reset()
+        self._size_hw = size_hw
+        reset = resized or cut or gap
+        self.memory_resets += reset
+        return reset
+
+    def _is_gap(self, seconds: float | None) -> bool:
+        last, self._seconds = self._seconds, seconds
+        if seconds is None or last is None:
+            return False
+        interval = seconds - last
+        if interval < 0:
+            return True
+        usual = median(self._intervals) if self._intervals else interval
+        self._intervals.append(interval)
+        return interval > max(_GAP_SECONDS, _GAP_INTERVALS * usual)
+
+
+def load(
+    weights: str | Path = "street",
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    view: View | None = None,
+    memory_frames: int | None = None,
+    detect_cuts: bool = True,
+) -> Segmenter:
+    """A Segmenter for shipped weights by name, or for a checkpoint file.
+
+    `device`: auto, cpu, cuda or cuda:N. `precision`: auto, fp32, bf16 or fp16. `view` replaces the checkpoint's size,
+    window and stride where it sets them. Raises CheckpointError and ConfigError.
+    """
+    checkpoint = load_checkpoint(weights)
+    place = choose_device(device)
+    net = prepare(checkpoint.build(), place, choose_precision(precision, place))
+    wanted = {name: value for name, value in vars(view or View()).items() if value is not None}
+    merged = {**vars(checkpoint.view), **wanted}
+    return Segmenter(net, checkpoint.labels, view=View(**merged), memory_frames=memory_frames, detect_cuts=detect_cuts)
+
+
+def prepare(net: TMANet, device: torch.device, precision: Precision) -> TMANet:
+    """The network made ready to stream, in place: batch norm folded, on its device, channels last, in its precision."""
+    fold_batch_norm(net.eval())
+    return net.to(device=device, dtype=dtype_of(precision), memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def window_grid(size_hw: tuple[int, int], view: View) -> list[tuple[int, int]]:
+    """(top, left) of the windows that cover the network's input; the last of each row and column is moved inside.
+
+    One window at (0, 0) when there is no window, or none smaller than the input.
+    """
+    tops, lefts = (_offsets(side, view.window or side, view.stride or side) for side in size_hw)
+    return [(top, left) for top in tops for left in lefts]
+
+
+def _offsets(side: int, window: int, stride: int) -> list[int]:
+    if window >= side:
+        return [0]
+    count = -(-(side - window) // stride) + 1
+    return [min(index * stride, side - window) for index in range(count)]
+
+
+def _check_memory_frames(net: TMANet, frames: int | None) -> int:
+    trained = net.config.memory_frames
+    if frames is None:
+        return trained
+    if frames < 0:
+        raise ConfigError(f"--memory is {frames}; it must be 0 (each frame alone) or a number of past frames")
+    if frames and not trained:
+        raise ConfigError(f"--memory is {frames} but these weights have no memory: leave it out or give 0")
+    if frames not in (0, trained) and net.config.slots > 1:
+        raise ConfigError(
+            f"--memory is {frames} but these weights have an encoder for each of {trained} slots: give {trained} or 0"
+        )
+    return frames
+
+
+def _check_view(view: View) -> View:
+    if view.stride is not None and view.window is None:
+        raise ConfigError("--stride came without --window: say how large the windows are")
+    if view.window is not None:
+        if view.window < 32:
+            raise ConfigError(f"--window is {view.window}; the network needs windows of at least 32 pixels")
+        if not 0 < (view.stride or view.window) <= view.window:
+            raise ConfigError(f"--stride is {view.stride}; with windows of {view.window} it must be 1 to {view.window}")
+    return view
