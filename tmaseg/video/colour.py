@@ -1,0 +1,92 @@
+"""Colour: which matrix and range a picture was stored with, and RGB made with them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange, Colorspace, ColorTrc, VideoReformatter
+
+from tmaseg.video.facts import ColourSpace
+from tmaseg.video.frame import RGB
+
+_HD_HEIGHT = 720  # from here up, an untagged picture is taken for BT.709
+_MATRICES = {"bt601": Colorspace.ITU601, "bt709": Colorspace.ITU709, "bt2020": Colorspace.BT2020}
+# Values of FFmpeg's AVColorSpace that say how the picture was made and that can be undone.
+_TAGS = {1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 9: "bt2020", 10: "bt2020"}
+_TAG_MATRICES = {
+    "fcc": Colorspace.FCC,
+    "smpte240m": Colorspace.SMPTE240M,
+    **_MATRICES,
+}
+_UNTAGGED = frozenset({0, 2, 3})  # RGB on a YUV picture, unspecified, reserved
+
+
+@dataclass(frozen=True)
+class Colour:
+    """How a stored picture becomes RGB."""
+
+    matrix: str
+    """bt601, bt709, bt2020, smpte240m, fcc; or rgb, where nothing needs to be undone."""
+    full_range: bool
+    """Whether black is 0 rather than 16."""
+    source: str
+    """Where the matrix comes from: tagged, guessed, given."""
+    bits: int
+    """Of a stored component."""
+    hdr: str = ""
+    """Name of a high-dynamic-range transfer; empty for ordinary video."""
+
+    def __str__(self) -> str:
+        reach = "full" if self.full_range else "limited"
+        return "rgb" if self.matrix == "rgb" else f"{self.matrix} {reach} range, {self.source}"
+
+    def warnings(self) -> list[str]:
+        """What a user should know of pictures that lose something on the way to 8 bit RGB."""
+        if self.hdr:
+            return [f"this is HDR video ({self.hdr}); it is converted without tone mapping, so colours may look flat"]
+        if self.bits > 8:
+            return [f"this video has {self.bits} bits a component; it is reduced to 8"]
+        return []
+
+
+def colour_of(frame: VideoFrame, given: ColourSpace | None = None) -> Colour:
+    """Trust the frame's tag; guess where there is none from the stored height; `given` outdoes both."""
+    kind = frame.format
+    bits = max(component.bits for component in kind.components)
+    full_range = frame.color_range == ColorRange.JPEG or kind.name.startswith(("yuvj", "gray"))
+    hdr = {int(ColorTrc.SMPTE2084): "PQ", int(ColorTrc.ARIB_STD_B67): "HLG"}.get(int(frame.color_trc), "")
+    if kind.is_rgb or kind.has_palette:
+        return Colour("rgb", True, "tagged", bits, hdr)
+    if given is not None:
+        return Colour(given, full_range, "given", bits, hdr)
+    tagged = _TAGS.get(int(frame.colorspace))
+    if tagged is not None:
+        return Colour(tagged, full_range, "tagged", bits, hdr)
+    return Colour("bt709" if frame.height >= _HD_HEIGHT else "bt601", full_range, "guessed", bits, hdr)
+
+
+def to_rgb(frame: VideoFrame, colour: Colour, reformatter: VideoReformatter) -> RGB:
+    """(H, W, 3) uint8 full range, in the stored orientation.
+
+    One `reformatter` for each thread: a scaler made anew for each frame costs time and, in PyAV 18, memory.
+    """
+    picture = reformatter.reformat(
+        frame,
+        format="rgb24",
+        src_colorspace=_TAG_MATRICES.get(colour.matrix),
+        src_color_range=ColorRange.JPEG if colour.full_range else ColorRange.MPEG,
+        dst_color_range=ColorRange.JPEG,
+    )
+    return np.asarray(picture.to_ndarray(), dtype=np.uint8)
+
+
+def to_bt709(rgb: RGB, pixel_format: str, reformatter: VideoReformatter) -> VideoFrame:
+    """A frame for an encoder, BT.709 limited range and tagged so."""
+    frame = VideoFrame.from_ndarray(rgb, format="rgb24")
+    return reformatter.reformat(
+        frame,
+        format=pixel_format,
+        src_color_range=ColorRange.JPEG,
+        dst_colorspace=Colorspace.ITU709,
+        dst_color_range=ColorRange.MPEG,
+    )

@@ -1,0 +1,129 @@
+"""Opening a video file or URL, safely, with an error that says what is wrong with it."""
+
+import os
+from functools import cache
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import av
+from av.container import InputContainer
+from av.format import ContainerFormat
+
+from tmaseg.errors import VideoError
+
+# Demuxers that open other files or addresses named in the file (a stranger's playlist must not read local files or
+# reach the network), that run scripts, that read devices, or that take any text for a picture.
+_REFUSED_FORMATS = frozenset(
+    {
+        *("applehttp", "concat", "dash", "hls", "imf", "rtp", "rtsp", "sap", "sdp", "vobsub", "webm_dash_manifest"),
+        *("avisynth", "lavfi", "vapoursynth", "mlv", "image2", "image2pipe", "alias_pix", "brender_pix", "svg_pipe"),
+        *("adf", "bin", "ffmetadata", "idf", "ifv", "rawvideo", "tty", "xbin"),
+    }
+)
+# A live or on-demand stream on the web is a playlist by nature; its parts can only come from the web (see below).
+_WEB_FORMATS = frozenset({"hls", "dash"})
+_FILE_PROTOCOLS = "file"
+_WEB_PROTOCOLS = "http,https,tcp,tls,crypto,httpproxy"
+
+
+def is_url(spec: str | Path) -> bool:
+    """Whether `spec` is an address rather than a path."""
+    return isinstance(spec, str) and "://" in spec and not Path(spec).exists()
+
+
+def open_input(location: str | Path, timeout: float = 10.0) -> InputContainer:
+    """Open a local file or an http(s) URL for reading; the caller closes it.
+
+    `timeout` is how many seconds a URL may stay silent, at opening and at each read. Raises VideoError: missing, not a
+    file, empty, not readable, not a video, a playlist, no answer.
+    """
+    if is_url(location):
+        return _open_url(str(location), timeout)
+    return _open_file(Path(location))
+
+
+def _open_file(path: Path) -> InputContainer:
+    try:
+        with path.open("rb") as file:
+            head = file.read(1024)
+    except FileNotFoundError as error:
+        raise VideoError(f"{path} does not exist; give a video file, a folder of images, or a URL") from error
+    except IsADirectoryError as error:
+        raise VideoError(f"{path} is a folder; give a video file") from error
+    except OSError as error:
+        raise VideoError(f"{path} cannot be read: {error.strerror}") from error
+    if not head:
+        raise VideoError(f"{path} is empty (0 bytes); copy or record it again")
+    try:
+        return _open(os.fspath(path.absolute()), _FILE_PROTOCOLS, web=False)
+    except (av.FFmpegError, OSError) as error:
+        raise VideoError(f"{path} {_what_it_is(head)}") from error
+
+
+def _open_url(url: str, timeout: float) -> InputContainer:
+    if urlsplit(url).scheme not in ("http", "https"):
+        scheme = urlsplit(url).scheme
+        raise VideoError(f"{url}: {scheme}:// is not supported; give a file, a folder, or an http:// or https:// URL")
+    try:
+        return _open(url, _WEB_PROTOCOLS, web=True, timeout=timeout)
+    except (av.FFmpegError, OSError) as error:
+        raise VideoError(f"{url} {why_silent(error, timeout)}") from error
+
+
+def why_silent(error: BaseException, timeout: float) -> str:
+    """The rest of the sentence that begins with a URL: what went wrong with it."""
+    if isinstance(error, av.error.ExitError | TimeoutError):
+        return f"did not answer within {timeout:g} s; check the address and the connection, or raise --timeout"
+    if isinstance(error, av.error.InvalidDataError | av.error.ArgumentError):
+        return "answered, but not with a video that can be read; check the address in a browser"
+    reason = getattr(error, "strerror", None) or str(error)
+    return f"cannot be fetched: {reason}; check the address and the connection"
+
+
+def _open(location: str, protocols: str, *, web: bool, timeout: float | None = None) -> InputContainer:
+    options = {"protocol_whitelist": protocols, "format_whitelist": _allowed_formats(web)}
+    try:
+        return av.open(location, "r", container_options=options, timeout=timeout)
+    except UnicodeDecodeError:
+        # Old cameras write metadata in their own code page; no reason to refuse the pictures.
+        return av.open(location, "r", container_options=options, timeout=timeout, metadata_errors="replace")
+
+
+@cache
+def _allowed_formats(web: bool) -> str:
+    allowed = set()
+    for name in av.formats_available:
+        try:
+            demuxer = ContainerFormat(name, "r")
+        except ValueError:
+            continue
+        names = set(demuxer.name.split(","))
+        refused = _REFUSED_FORMATS - _WEB_FORMATS if web else _REFUSED_FORMATS
+        if not demuxer.no_file and not names & refused:
+            allowed |= names
+    return ",".join(sorted(allowed))
+
+
+def _what_it_is(head: bytes) -> str:
+    """The rest of the sentence that begins with the path of a file that did not open."""
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if start.startswith((b"#extm3u", b"ffconcat", b"[playlist]", b"<asx", b"<smil")) or b"<mpd" in start:
+        return "is a playlist, which only names other files; give the video file itself"
+    if _is_text(head):
+        return "is a text file; give a video file, a folder of images, or a URL"
+    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free"):
+        return (
+            "is an MP4/MOV file without a readable index (the recording or the copy broke off); "
+            "copy it again, or mend it with a repair tool and a good file of the same camera"
+        )
+    return "is not a video that can be read: unknown format or damaged header; try to play it, or copy it again"
+
+
+def _is_text(head: bytes) -> bool:
+    if b"\0" in head:
+        return False
+    try:
+        head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return error.start > len(head) - 4  # only the last character, cut in two
+    return True

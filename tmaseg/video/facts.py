@@ -1,0 +1,171 @@
+"""Facts of a source: how it is to be read, what it announces, and what was wrong with it."""
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Literal
+
+from tmaseg.errors import ConfigError
+
+ColourSpace = Literal["bt601", "bt709", "bt2020"]
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How a source is read. Names follow the command line's flags."""
+
+    start: float | None = None
+    """Seconds from the beginning of the video to the first frame wanted."""
+    end: float | None = None
+    """Seconds from the beginning of the video; frames at or after this are not given."""
+    every: int = 1
+    """Give every n-th frame; the others are decoded and dropped."""
+    colorspace: ColourSpace | None = None
+    """Matrix to use whatever the file says; None trusts the tag, or guesses from the height when there is none."""
+    autorotate: bool = True
+    """Turn and flip pictures upright as the file asks; False gives them as they are stored."""
+    deinterlace: bool = False
+    """Weave the fields of interlaced video into whole pictures (bwdif), one for each frame."""
+    timeout: float = 10.0
+    """Seconds a URL may stay silent before reading gives up."""
+    rate: Fraction = Fraction(25)
+    """Frames a second of an image folder, which has no clock of its own."""
+
+    def __post_init__(self) -> None:
+        if self.start is not None and not self.start >= 0:
+            raise ConfigError(f"--start is {self.start}; it must be 0 or more seconds")
+        if self.end is not None and not self.end > (self.start or 0):
+            raise ConfigError(f"--end is {self.end}; it must be greater than --start ({self.start or 0} s)")
+        if self.every < 1:
+            raise ConfigError(f"--every is {self.every}; it must be 1 (every frame) or more")
+        if self.colorspace not in (None, "bt601", "bt709", "bt2020"):
+            raise ConfigError(f"--colorspace is {self.colorspace!r}; choose bt601, bt709 or bt2020")
+        if not self.timeout > 0:
+            raise ConfigError(f"--timeout is {self.timeout}; it must be more than 0 seconds")
+        if not self.rate > 0:
+            raise ConfigError(f"--rate is {self.rate}; it must be more than 0 frames a second")
+
+
+@dataclass(frozen=True)
+class StreamInfo:
+    """The facts of a source, known before its first frame is read. Sizes are those of the upright picture."""
+
+    name: str
+    """The file, URL or folder as the user gave it."""
+    width: int
+    """Pixels."""
+    height: int
+    """Pixels."""
+    rate: Fraction
+    """Nominal frames a second, exact; frames need not be evenly spaced."""
+    time_base: Fraction
+    """Seconds a unit of `Frame.pts`."""
+    frames: int | None = None
+    """How many frames iterating should give (an estimate from lengths and rates); None when the file does not say."""
+    seconds: float | None = None
+    """Announced length of the part that is read, in seconds; None when the file does not say."""
+    location: str | None = None
+    """File or URL that sound, chapters and subtitles can be copied from; None for images and drawn video."""
+    start: Fraction | None = None
+    """Position of the cut given with `ReadOptions.start`, in the container's own time; None from the beginning."""
+    end: Fraction | None = None
+    """Position of the cut given with `ReadOptions.end`, in the container's own time; None to the end."""
+    sample_aspect: Fraction = Fraction(1)
+    """Width of a pixel over its height, in the upright picture."""
+    codec: str = ""
+    """Name of the video codec; empty where there is none."""
+    pixel_format: str = ""
+    """FFmpeg's name of the stored pixel format; empty where there is none."""
+    colour: str = ""
+    """Matrix and range that pictures are converted with, and whether that was guessed, in words."""
+    rotation: int = 0
+    """Counter-clockwise degrees that stored pictures are turned by."""
+    sound: tuple[str, ...] = ()
+    """Codec of each sound stream."""
+    metadata: dict[str, str] = field(default_factory=dict)
+    """The container's own."""
+
+
+@dataclass(frozen=True)
+class Damage:
+    """What could not be read so far; complete once the source has been read to its end."""
+
+    packets: int = 0
+    """Packets of the video stream that did not decode, or that the container could not give whole."""
+    corrupt_frames: int = 0
+    """Frames that decoded, but that the decoder marks as incomplete; they are given all the same."""
+    irregular: int = 0
+    """Frames whose time stamp was missing, repeated or ran backwards, and was made up; no damage by itself."""
+    resized: int = 0
+    """Frames whose size differs from the first one's and that were fitted into it; no damage by itself."""
+    missing: int = 0
+    """Numbers missing from an image sequence."""
+    unreadable: tuple[str, ...] = ()
+    """Names of images that could not be read."""
+    stopped: str | None = None
+    """Why reading ended before the end of the file or stream (a connection lost); None when it did not."""
+    decoded_seconds: float | None = None
+    """Length that was decoded; known when the end has been reached."""
+    announced_seconds: float | None = None
+    """Length that the file announces; None when it does not, or when only a part was asked for."""
+    step_seconds: float = 0.04
+    """Nominal time from one frame to the next: how exact an announced length can be."""
+
+    @property
+    def fraction(self) -> float | None:
+        """Decoded share of the announced length, 0 to 1; None while or where it is not known."""
+        if self.decoded_seconds is None or not self.announced_seconds:
+            return None
+        return min(1.0, max(0.0, self.decoded_seconds / self.announced_seconds))
+
+    @property
+    def truncated(self) -> bool:
+        """Whether decoding ended before the announced length: by more than 2 % of it and more than two frames."""
+        if self.decoded_seconds is None or not self.announced_seconds:
+            return False
+        lacking = self.announced_seconds - self.decoded_seconds
+        return lacking > max(0.02 * self.announced_seconds, 2.5 * self.step_seconds)
+
+    def __bool__(self) -> bool:
+        """Whether anything was damaged or missing: what `--strict` asks."""
+        return bool(
+            self.packets or self.corrupt_frames or self.missing or self.unreadable or self.stopped or self.truncated
+        )
+
+    def lines(self) -> tuple[str, ...]:
+        """One sentence for each kind of damage, for people: "decoded 64 % of the announced length"."""
+        said = []
+        if self.packets:
+            said.append(f"{_count(self.packets, 'packet')} could not be decoded and {_was(self.packets)} skipped")
+        if self.corrupt_frames:
+            said.append(f"{_count(self.corrupt_frames, 'frame')} decoded with errors")
+        if self.stopped:
+            said.append(f"reading stopped early: {self.stopped}")
+        if self.truncated:
+            assert self.fraction is not None
+            said.append(
+                f"decoded {100 * self.fraction:.0f} % of the announced length "
+                f"({self.decoded_seconds:.1f} of {self.announced_seconds:.1f} s): the file is cut short or damaged"
+            )
+        if self.missing:
+            said.append(f"{_count(self.missing, 'number')} missing from the image sequence")
+        if self.unreadable:
+            names = ", ".join(self.unreadable[:3]) + (", ..." if len(self.unreadable) > 3 else "")
+            number = len(self.unreadable)
+            said.append(f"{_count(number, 'image')} could not be read and {_was(number)} skipped: {names}")
+        if self.resized:
+            said.append(
+                f"{_count(self.resized, 'frame')} of another size {_was(self.resized)} fitted into the first size"
+            )
+        if self.irregular:
+            said.append(
+                f"{_count(self.irregular, 'frame')} had no usable time stamp and got one between the neighbours'"
+            )
+        return tuple(said)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _was(number: int) -> str:
+    return "was" if number == 1 else "were"
