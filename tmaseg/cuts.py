@@ -27,8 +27,8 @@ class SceneCuts:
 
     Twelve patches of a small grey copy of the last frame are looked for in the new one, by normalised correlation, near
     where they were and near where the camera's motion carries them. A pan moves all and a passing car hides many,
-    yet enough are found; after a cut few are. Brightness and contrast do not matter, so neither does a tunnel or a flash.
-    Frames far apart in time are little alike all along: only a drop against the last few is a cut.
+    yet enough are found; after a cut few are. Brightness and contrast do not matter, so neither does a tunnel or a
+    flash. Frames far apart in time are little alike all along: only a drop against the last few is a cut.
     """
 
     def __init__(self) -> None:

@@ -14,6 +14,7 @@ from tmaseg.cuts import SceneCuts
 from tmaseg.errors import ConfigError
 from tmaseg.labels import LabelSet
 from tmaseg.model.checkpoint import View, load_checkpoint
+from tmaseg.model.classify import classify
 from tmaseg.model.device import Precision, choose_device, choose_precision, dtype_of
 from tmaseg.model.fold import fold_batch_norm
 from tmaseg.model.memory import MemoryRing
@@ -111,9 +112,9 @@ class Segmenter:
         pixels = torch.from_numpy(np.ascontiguousarray(rgb)).to(self.device)[None]  # (1, H, W, 3)
         size_hw = (rgb.shape[0], rgb.shape[1])
         x = self._preprocess(pixels, network_size(size_hw, self._view.size)).to(self._dtype)  # (1, 3, h, w)
-        resized = self.net.resize(self._look(x).float(), size_hw)  # (1, K, H, W)
-        labels = resized[0].argmax(0).to(torch.uint8).cpu().numpy()
-        return Segmentation(labels, resized[0] if logits else None, reset)
+        seen = self._look(x).float()
+        labels = classify(seen[0], size_hw, align_corners=self.net.config.align_corners)
+        return Segmentation(labels.cpu().numpy(), self.net.resize(seen, size_hw)[0] if logits else None, reset)
 
     def _look(self, x: Tensor) -> Tensor:
         """Network input (1, 3, h, w) -> logits at the head's resolution, or at the input's when windows overlap."""

@@ -1,14 +1,13 @@
 """Checkpoints: one .safetensors file that says what network it is, what its classes are and where it came from."""
 
 import json
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from tmaseg.errors import CheckpointError, TmasegError
@@ -71,12 +70,12 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, *, half: bool = False) -
         name: (value.half() if half and value.ndim == 4 else value).detach().cpu().contiguous()
         for name, value in checkpoint.state.items()
     }
+    part = path.with_name(f".{path.name}.part")
     try:
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-            part = Path(folder) / path.name
-            save_file(state, part, metadata={_KEY: json.dumps(about)})
-            part.replace(path)
-    except (OSError, SafetensorError) as error:
+        part.write_bytes(save(state, metadata={_KEY: json.dumps(about)}))
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
         raise CheckpointError(f"{path}: the weights cannot be written ({error}): choose another place") from error
 
 
