@@ -168,6 +168,18 @@ def test_a_gap_in_time_starts_the_memory_again(seconds, at):
     assert segmenter.memory_resets == len(at)
 
 
+def test_a_source_may_say_that_a_frame_does_not_go_on():
+    net, frames = tiny_net(), noise_frames(4, (40, 56))
+    segmenter = segmenter_of(net)
+    assert [segmenter.step(frame, fresh=index in (0, 2)).reset for index, frame in enumerate(frames)] == [
+        False,
+        False,
+        True,
+        False,
+    ]
+    assert segmenter.memory_resets == 1
+
+
 def test_a_scene_cut_starts_the_memory_again():
     net = tiny_net()
     scenes = noise_frames(2, (72, 96))

@@ -35,7 +35,7 @@ class Segmentation:
     logits: Tensor | None
     """(K, H, W) float32 on the network's device, if asked for."""
     reset: bool
-    """Whether the memory was emptied before this frame: new size, scene cut or gap in time."""
+    """Whether the memory was emptied before this frame: new size, scene cut, gap in time, or told so."""
 
     def __repr__(self) -> str:
         return f"Segmentation(shape={self.labels.shape}, reset={self.reset})"
@@ -100,15 +100,18 @@ class Segmenter:
             self._cuts.reset()
 
     @torch.inference_mode()
-    def step(self, rgb: NDArray[np.uint8], *, seconds: float | None = None, logits: bool = False) -> Segmentation:
+    def step(
+        self, rgb: NDArray[np.uint8], *, seconds: float | None = None, fresh: bool = False, logits: bool = False
+    ) -> Segmentation:
         """The next frame of the video.
 
-        rgb (H, W, 3) uint8, red first, upright. `seconds`: its time, by which gaps are noticed; None: no gaps.
+        rgb (H, W, 3) uint8, red first, upright. `seconds`: its time, by which gaps are noticed; None: no gaps. `fresh`:
+        the source knows that it does not go on from the last.
         Raises ConfigError when the array is none of that.
         """
         if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
             raise ConfigError(f"a frame of shape {rgb.shape} and type {rgb.dtype} came; it must be (H, W, 3) uint8")
-        reset = self._forget_if_new(rgb, seconds)
+        reset = self._forget_if_new(rgb, seconds, fresh)
         pixels = torch.from_numpy(np.ascontiguousarray(rgb)).to(self.device)[None]  # (1, H, W, 3)
         size_hw = (rgb.shape[0], rgb.shape[1])
         x = self._preprocess(pixels, network_size(size_hw, self._view.size)).to(self._dtype)  # (1, 3, h, w)
@@ -164,12 +167,12 @@ class Segmenter:
             like=keys,
         )
 
-    def _forget_if_new(self, rgb: NDArray[np.uint8], seconds: float | None) -> bool:
+    def _forget_if_new(self, rgb: NDArray[np.uint8], seconds: float | None, fresh: bool) -> bool:
         """Empties the memory when this frame does not go on from the last; says whether it did."""
         size_hw = (rgb.shape[0], rgb.shape[1])
         cut = self._cuts is not None and self._cuts.is_cut(rgb)
         resized = self._size_hw is not None and size_hw != self._size_hw
-        gap = self._is_gap(seconds)
+        gap = self._is_gap(seconds) or (fresh and self._size_hw is not None)
         if resized:
             self._windows = []
         elif cut or gap:
