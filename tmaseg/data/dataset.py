@@ -1,0 +1,131 @@
+"""Dataset: what every data set looks like once it has been found, whatever its layout on disk."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tmaseg.data.clip import Clip, ClipFrame, trim
+from tmaseg.data.masks import MaskReader
+from tmaseg.errors import DataError
+from tmaseg.labels import LabelSet
+
+RGB = NDArray[np.uint8]  # (H, W, 3)
+Labels = NDArray[np.uint8]  # (H, W)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A labelled frame and the clip it stands in: what training draws."""
+
+    frame: ClipFrame
+    clip: Clip
+
+
+@dataclass(frozen=True, repr=False)
+class Dataset:
+    """Clips of labelled frames, by split."""
+
+    name: str
+    """As on the command line: "camvid"."""
+    layout: str
+    """Which of the layouts in the wild was found, in words."""
+    root: Path
+    """The folder it was found in."""
+    masks: MaskReader
+    """How its label files are read."""
+    splits: Mapping[str, tuple[Clip, ...]]
+    """Clips of each split."""
+    default_split: str = "val"
+    """What evaluation takes when nobody says."""
+    problems: tuple[str, ...] = ()
+    """What is wrong with the files, each with a remedy: pairs and listed files that are missing."""
+    notes: tuple[str, ...] = ()
+    """What a user ought to know, such as that there are no past frames."""
+    void_class: int | None = field(default=None, kw_only=True)
+    """The class that stands for void where void is scored as a class of its own."""
+
+    @property
+    def labels(self) -> LabelSet:
+        """What class ids mean."""
+        return self.masks.labels
+
+    def split(self, name: str | None = None) -> tuple[Clip, ...]:
+        """The clips of a split. Raises DataError when there is no such split or it holds no frame."""
+        name = name or self.default_split
+        if name not in self.splits:
+            raise DataError(f"{self.name} in {self.root} has no split {name!r}: choose from {', '.join(self.splits)}")
+        if not self.splits[name]:
+            raise DataError(
+                f"split {name!r} of {self.name} in {self.root} holds no labelled frame: "
+                f"run `tmaseg data check {self.name} {self.root}` to see why"
+            )
+        return self.splits[name]
+
+    def samples(self, split: str | None = None) -> list[Sample]:
+        """Every labelled frame of a split, in order, with its clip to take past frames from."""
+        return [Sample(frame, clip) for clip in self.split(split) for frame in clip.frames if frame.mask]
+
+    def streams(self, split: str | None = None, *, past: int) -> Iterator[Clip]:
+        """The clips of a split cut down to what a memory of `past` frames needs; see `trim`."""
+        for clip in self.split(split):
+            yield from trim(clip, past)
+
+    def image(self, frame: ClipFrame) -> RGB:
+        """(H, W, 3) uint8, red first."""
+        return read_image(frame.image)
+
+    def truth(self, frame: ClipFrame) -> Labels:
+        """(H, W) uint8 class ids of a labelled frame; `labels.ignore_index` where void. Raises DataError."""
+        assert frame.mask is not None
+        return self.masks.read(frame.mask)
+
+    def raw_truth(self, frame: ClipFrame) -> Labels:
+        """(H, W) uint8, the values in the file itself, for metrics that are defined on them."""
+        assert frame.mask is not None
+        return self.masks.read_raw(frame.mask)
+
+    def scoring_void(self) -> "Dataset":
+        """The same data with void as one more class, the last: 12 classes on CamVid, as the authors' code scores.
+
+        Where void is a class of the label set already, that class is scored.
+        """
+        old = self.labels
+        if old.void:
+            table = np.where(self.masks.table == old.ignore_index, old.void[0], self.masks.table).astype(np.uint8)
+            labels, void_class = replace(old, void=()), old.void[0]
+        else:
+            void_class = len(old)
+            ignore = old.ignore_index if old.ignore_index > void_class else 255
+            table = np.where(self.masks.table == old.ignore_index, void_class, self.masks.table).astype(np.uint8)
+            labels = replace(
+                old,
+                name=f"{old.name}+void",
+                names=(*old.names, "void"),
+                colours=(*old.colours, (0, 0, 0)),
+                ids=None,
+                ignore_index=ignore,
+            )
+        colours = self.masks.colours and {
+            colour: void_class if index == old.ignore_index else index for colour, index in self.masks.colours.items()
+        }
+        masks = replace(self.masks, labels=labels, table=table, colours=colours)
+        return replace(self, masks=masks, void_class=void_class)
+
+    def __repr__(self) -> str:
+        counts = {
+            name: sum(frame.wanted for clip in clips for frame in clip.frames) for name, clips in self.splits.items()
+        }
+        return f"Dataset({self.name!r}, {self.layout!r}, {counts})"
+
+
+def read_image(path: Path) -> RGB:
+    """(H, W, 3) uint8, red first, as stored: masks fit the stored picture. Raises DataError when it cannot be read."""
+    picture = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if picture is None:
+        missing = "is missing" if not path.is_file() else "cannot be read"
+        raise DataError(f"{path}: the picture {missing}: get the file again, or take it out of the list")
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)

@@ -1,0 +1,159 @@
+"""MaskReader: a data set's own label files -> class ids, in memory; and what is wrong with a file that will not do."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from tmaseg.errors import DataError
+from tmaseg.labels import Colour, LabelSet
+
+Labels = NDArray[np.uint8]  # (H, W) class ids
+Values = NDArray[np.generic]  # (H, W) or (H, W, channels), as a file has them
+
+_MOST_FOREIGN = 0.01  # share of pixels in colours of no class that a colour mask may have: resampled edges
+
+
+@dataclass(frozen=True, eq=False)
+class MaskReader:
+    """How a layout stores labels, and how they become the class ids of a label set."""
+
+    labels: LabelSet
+    """What the ids mean once read; its ignore_index marks void."""
+    table: Labels
+    """(256,) value in the file -> class id or ignore_index."""
+    known: NDArray[np.bool_]
+    """(256,) whether a value may occur in a file."""
+    colours: Mapping[Colour, int] | None = None
+    """Colour in the file -> class id or ignore_index; None where files hold ids."""
+    channel: int | None = None
+    """The channel of RGB files that holds the ids; None for single-channel files."""
+    expected: str = ""
+    """What the files must hold, for messages."""
+
+    @classmethod
+    def of_ids(
+        cls, labels: LabelSet, ids: Mapping[int, int], *, void: Iterable[int] = (), channel: int | None = None
+    ) -> "MaskReader":
+        """Files of ids: `ids` sends a file's value to a class id; values in `void` are allowed and no class."""
+        table = np.full(256, labels.ignore_index, np.uint8)
+        table[list(ids)] = list(ids.values())
+        known = np.zeros(256, np.bool_)
+        void = sorted(set(void) - set(ids))
+        known[[*ids, *void]] = True
+        expected = f"class ids {_ranges(sorted(ids))}" + (f", void {_ranges(void)}" if void else "")
+        return cls(labels, table, known, channel=channel, expected=expected)
+
+    @classmethod
+    def of_label_set(cls, labels: LabelSet) -> "MaskReader":
+        """Files of the set's own ids; its ignore_index and 255 are void."""
+        ids = labels.ids if labels.ids is not None else range(len(labels))
+        return cls.of_ids(labels, {value: index for index, value in enumerate(ids)}, void=(labels.ignore_index, 255))
+
+    @classmethod
+    def of_colours(cls, labels: LabelSet, colours: Mapping[Colour, int]) -> "MaskReader":
+        """RGB files: `colours` sends a colour to a class id or to ignore_index. Other colours are void, if few."""
+        nothing = np.full(256, labels.ignore_index, np.uint8)
+        expected = f"an RGB picture in the {len(colours)} colours of the classes"
+        return cls(labels, nothing, np.zeros(256, np.bool_), colours=dict(colours), expected=expected)
+
+    def read(self, path: Path) -> Labels:
+        """(H, W) uint8 class ids, ignore_index where void. Raises DataError: file, fault and remedy."""
+        values = read_values(path)
+        fault = self.fault(values)
+        if fault:
+            raise DataError(f"{path}: {fault}")
+        if self.colours is not None:
+            return self._from_colours(values)[0]
+        return np.asarray(self.table[self._single(values)], np.uint8)
+
+    def read_raw(self, path: Path) -> Labels:
+        """(H, W) uint8, the file's own values, kinds of void kept apart; as `read` for colour files."""
+        if self.colours is not None:
+            return self.read(path)
+        return np.asarray(self._single(read_values(path)), np.uint8)
+
+    def fault(self, values: Values) -> str | None:
+        """What is wrong with a file's values and how to mend it; None for a good one."""
+        if self.colours is not None:
+            return self._colour_fault(values)
+        single = self._single(values)
+        if single.ndim != 2:
+            return (
+                f"a colour picture ({single.shape[2]} channels), but expected {self.expected} in one channel: use the "
+                "data set's id masks, or say what each colour means in a YAML (`colours: true` with a palette)"
+            )
+        used = np.unique(single)
+        if used.size and used[-1] > 255:
+            return f"16-bit values up to {used[-1]}, but expected {self.expected}: is this an instance or depth map?"
+        unknown = [int(value) for value in used if not self.known[value]]
+        if not unknown:
+            return None
+        if set(used.tolist()) <= {0, 255}:
+            return (
+                f"a black-and-white mask (only 0 and 255), but expected {self.expected}: "
+                "say what white means with `id_map: {255: 1}` in a YAML"
+            )
+        return (
+            f"ids {_ranges(unknown)} are none of the expected ({self.expected}): give the right label set, or say what "
+            "they mean with `id_map` in a YAML"
+        )
+
+    def _single(self, values: Values) -> NDArray[np.integer]:
+        """(H, W) where the file holds ids: its channel, or any one of three equal ones."""
+        if values.ndim == 3 and self.channel is not None and values.shape[2] > self.channel:
+            values = values[..., self.channel]
+        elif values.ndim == 3 and values.shape[2] >= 3 and np.ptp(values[..., :3], axis=-1).max(initial=0) == 0:
+            values = values[..., 0]
+        return np.asarray(values)
+
+    def _colour_fault(self, values: Values) -> str | None:
+        if values.ndim != 3:
+            return f"one channel, but expected {self.expected}: these masks may already be ids, use another layout"
+        foreign = self._from_colours(values)[1]
+        if foreign > _MOST_FOREIGN:
+            return (
+                f"{foreign:.0%} of the pixels have none of the class colours: a resampled or re-compressed mask? "
+                "Use the original PNG files, or add the colours to the palette"
+            )
+        return None
+
+    def _from_colours(self, values: Values) -> tuple[Labels, float]:
+        """Class ids, and the share of pixels in no known colour."""
+        assert self.colours is not None
+        rgb = np.asarray(values[..., :3], np.int64)
+        codes = rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]
+        known = np.array([r << 16 | g << 8 | b for r, g, b in self.colours])
+        order = np.argsort(known)
+        place = np.minimum(np.searchsorted(known[order], codes), len(known) - 1)
+        hit = known[order][place] == codes
+        classes = np.array(list(self.colours.values()), np.uint8)[order][place]
+        return np.where(hit, classes, np.uint8(self.labels.ignore_index)), float(1 - hit.mean())
+
+
+def read_values(path: Path) -> Values:
+    """A mask file as it is: palette pictures give their indices. Raises DataError when it cannot be read."""
+    try:
+        with Image.open(path) as picture:
+            plain = picture.mode in ("P", "L", "RGB", "RGBA", "1") or picture.mode.startswith("I")
+            values = np.asarray(picture if plain else picture.convert("RGB"))
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such mask; run `tmaseg data check` to see what is missing") from error
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+        raise DataError(f"{path}: the mask cannot be read ({error}): get the file again") from error
+    return values.astype(np.uint8) if values.dtype == np.bool_ else values
+
+
+def _ranges(values: Iterable[int]) -> str:
+    """[0, 1, 2, 7] -> "0-2, 7"."""
+    parts: list[list[int]] = []
+    for value in values:
+        if parts and value == parts[-1][-1] + 1:
+            parts[-1].append(value)
+        else:
+            parts.append([value])
+    shown = [str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts]
+    return ", ".join(shown[:8]) + (" ..." if len(shown) > 8 else "")
