@@ -1,0 +1,226 @@
+"""Companions: the sound, subtitles and data that travel with a video from its input to its output.
+
+The input is opened a second time and read in step with the pictures, so nothing is held but one packet.
+"""
+
+import io
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from typing import Protocol
+
+import av
+from av.audio.stream import AudioStream
+from av.container import InputContainer, OutputContainer
+from av.packet import Packet
+from av.stream import Discard, Stream
+
+from tmaseg.errors import VideoError
+from tmaseg.video.container import open_input
+from tmaseg.video.facts import StreamInfo
+
+_SOUND_ENCODERS = {"mp4": "aac", "mov": "aac", "matroska": "aac", "webm": "libopus"}
+_BIT_RATE_PER_CHANNEL = 96_000
+
+
+class _Track(Protocol):
+    """One stream on its way."""
+
+    def take(self, packet: "Packet[Stream]", shift: Fraction) -> "list[Packet[Stream]]":
+        """What to write for this packet, `shift` seconds later than it says."""
+
+    def flush(self, shift: Fraction) -> "list[Packet[Stream]]":
+        """What is left at the end."""
+
+
+class _Copy:
+    """Packets as they are."""
+
+    def __init__(self, target: Stream, *, negative: bool) -> None:
+        """`negative` says whether the container can hold times below zero (the run-in of a sound coder)."""
+        self._target, self._negative = target, negative
+        self._last: int | None = None
+
+    def take(self, packet: "Packet[Stream]", shift: Fraction) -> "list[Packet[Stream]]":
+        if packet.pts is None and packet.dts is None:
+            return []
+        ticks = round(shift / packet.time_base)
+        decode = (packet.dts if packet.dts is not None else packet.pts or 0) + ticks
+        show = packet.pts + ticks if packet.pts is not None else decode
+        if self._last is not None and decode <= self._last:  # muxers refuse time that stands still
+            decode, show = self._last + 1, max(show, self._last + 1)
+        if show < 0 and not self._negative:
+            return []
+        self._last = decode
+        packet.dts, packet.pts = decode, show
+        packet.stream = self._target
+        return [packet]
+
+    def flush(self, shift: Fraction) -> "list[Packet[Stream]]":  # noqa: ARG002
+        return []
+
+
+class _Transcode:
+    """Sound decoded and encoded again, for a container that cannot hold it as it is."""
+
+    def __init__(self, source: AudioStream, target: AudioStream, start: Fraction | None) -> None:
+        self._source, self._target, self._start = source, target, start
+
+    def take(self, packet: "Packet[Stream]", shift: Fraction) -> "list[Packet[Stream]]":
+        try:
+            frames = self._source.codec_context.decode(packet)
+        except (av.FFmpegError, OSError):
+            return []  # a damaged packet is a short silence
+        packets: list[Packet[Stream]] = []
+        for frame in frames:
+            seconds = None if frame.pts is None or not frame.time_base else frame.pts * frame.time_base
+            if self._start is None or seconds is None or seconds >= self._start:
+                packets += self._target.encode(frame)
+        return self._later(packets, shift)
+
+    def flush(self, shift: Fraction) -> "list[Packet[Stream]]":
+        return self._later(list(self._target.encode(None)), shift)
+
+    def _later(self, packets: "list[Packet[Stream]]", shift: Fraction) -> "list[Packet[Stream]]":
+        for packet in packets:
+            ticks = round(shift / packet.time_base)
+            packet.pts = None if packet.pts is None else packet.pts + ticks
+            packet.dts = None if packet.dts is None else packet.dts + ticks
+        return packets
+
+
+class Companions:
+    """Everything beside the pictures. Made before the output's header is written, pumped as video time advances."""
+
+    def __init__(self, info: StreamInfo, *, audio: bool, timeout: float, warn: Callable[[str], None]) -> None:
+        """Open `info.location` again; when that fails the video goes without, and `warn` is told."""
+        self.metadata: dict[str, str] = {}
+        self._info, self._audio, self._warn = info, audio, warn
+        self._tracks: dict[int, _Track] = {}
+        self._input: InputContainer | None = None
+        self._waiting: Packet[Stream] | None = None
+        self._packets: Iterator[Packet[Stream]] = iter(())
+        if info.location is not None:
+            try:
+                self._input = open_input(info.location, timeout)
+                self.metadata = dict(self._input.metadata)
+            except VideoError as error:
+                warn(f"sound and metadata are left out: {error}")
+
+    def add_to(self, output: OutputContainer, shift: Fraction) -> None:
+        """Make a stream in `output` for each companion that it can hold, and copy the chapters."""
+        if self._input is None:
+            return
+        streams = [s for s in self._input.streams if s.type in ("audio", "subtitle", "data")]
+        for stream in streams:
+            if stream.discard == Discard.all or (stream.type == "audio" and not self._audio):
+                continue  # thrown away by the demuxer itself: chapter titles, which are copied as chapters
+            track = self._track(stream, output)
+            if track is not None:
+                self._tracks[stream.index] = track
+        self._packets = iter(self._input.demux([s for s in streams if s.index in self._tracks]) if self._tracks else ())
+        self._copy_chapters(output, shift)
+
+    def pump(self, output: OutputContainer, until: Fraction | None, shift: Fraction) -> None:
+        """Write all that comes before `until`, in seconds of the input's time; None for all there is."""
+        while (packet := self._next()) is not None:
+            stamp = packet.dts if packet.dts is not None else packet.pts
+            seconds = None if stamp is None else stamp * packet.time_base
+            if until is not None and seconds is not None and seconds > until:
+                self._waiting = packet
+                return
+            if self._within(packet):
+                output.mux(self._tracks[packet.stream.index].take(packet, shift))
+
+    def finish(self, output: OutputContainer, shift: Fraction) -> None:
+        """Write what coders hold back."""
+        for track in self._tracks.values():
+            output.mux(track.flush(shift))
+
+    def close(self) -> None:
+        """Let go of the input; twice does no harm."""
+        if self._input is not None:
+            self._input.close()
+            self._input = None
+
+    def _next(self) -> "Packet[Stream] | None":
+        if self._waiting is not None:
+            packet, self._waiting = self._waiting, None
+            return packet
+        try:
+            return next((packet for packet in self._packets if packet.size), None)
+        except (av.FFmpegError, OSError) as error:
+            self._warn(f"sound ends early: the input cannot be read on ({error.strerror})")
+            return None
+
+    def _within(self, packet: "Packet[Stream]") -> bool:
+        """Whether any of the packet lies in the part of the video that was asked for."""
+        if packet.pts is None:
+            return True
+        begin = packet.pts * packet.time_base
+        end = begin + (packet.duration or 0) * packet.time_base
+        if self._info.start is not None and end <= self._info.start:
+            return False
+        return self._info.end is None or begin < self._info.end
+
+    def _track(self, stream: Stream, output: OutputContainer) -> _Track | None:
+        kind = output.format.name
+        if _holds(kind, stream):
+            target = output.add_stream_from_template(stream)
+            target.metadata.update(_names(stream.metadata))
+            target.disposition = stream.disposition
+            return _Copy(target, negative=kind in ("mp4", "mov"))
+        name = stream.name or "unknown"
+        if not isinstance(stream, AudioStream):
+            self._warn(f"a {stream.type} track ({name}) is left out: {_suffix(kind)} cannot hold it")
+            return None
+        encoder = _SOUND_ENCODERS[kind]
+        try:
+            target = self._sound_stream(stream, encoder, output)
+        except (av.FFmpegError, OSError, ValueError):
+            self._warn(f"the sound ({name}) is left out: {_suffix(kind)} cannot hold it, nor can it be converted")
+            return None
+        self._warn(f"the sound is converted from {name} to {encoder}: {_suffix(kind)} cannot hold {name}")
+        return _Transcode(stream, target, self._info.start)
+
+    def _sound_stream(self, stream: AudioStream, encoder: str, output: OutputContainer) -> AudioStream:
+        context = stream.codec_context
+        rate = 48_000 if encoder == "libopus" else context.sample_rate
+        layout = {1: "mono", 2: "stereo", 6: "5.1"}.get(context.layout.nb_channels, "stereo")
+        target = output.add_stream(encoder, rate=rate, layout=layout)
+        assert isinstance(target, AudioStream)
+        target.bit_rate = _BIT_RATE_PER_CHANNEL * target.codec_context.layout.nb_channels
+        target.codec_context.open()
+        target.metadata.update(_names(stream.metadata))
+        return target
+
+    def _copy_chapters(self, output: OutputContainer, shift: Fraction) -> None:
+        assert self._input is not None
+        kept = []
+        for chapter in self._input.chapters():
+            unit = chapter["time_base"] or Fraction(1, 1000)
+            begin, end = chapter["start"] * unit + shift, chapter["end"] * unit + shift
+            last = None if self._info.end is None else self._info.end + shift
+            if end > 0 and (last is None or begin < last):
+                begin, end = max(begin, Fraction(0)), end if last is None else min(end, last)
+                kept.append({**chapter, "start": round(begin / unit), "end": round(end / unit), "time_base": unit})
+        if kept:
+            output.set_chapters(kept)  # type: ignore[arg-type]
+
+
+def _holds(kind: str, stream: Stream) -> bool:
+    """Whether a container takes this stream as it is: some refuse when it is added, some only with the header."""
+    try:
+        with av.open(io.BytesIO(), "w", format=kind) as trial:
+            trial.add_stream_from_template(stream)
+            trial.start_encoding()
+    except (av.FFmpegError, OSError, ValueError, NotImplementedError):
+        return False
+    return True
+
+
+def _names(metadata: dict[str, str]) -> dict[str, str]:
+    return {key: text for key, text in metadata.items() if key.lower() in ("language", "title", "handler_name")}
+
+
+def _suffix(kind: str) -> str:
+    return {"matroska": ".mkv"}.get(kind, f".{kind}")

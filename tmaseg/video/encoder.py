@@ -1,0 +1,162 @@
+"""Encoders: which to use, with which options, and whether it works on this machine."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cache
+
+import av
+from av.codec import Codec, CodecContext
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
+
+from tmaseg.errors import ConfigError, OutputError
+
+_PREFERRED = {
+    "mp4": ("libx264", "h264_nvenc", "libvpx-vp9", "mpeg4"),
+    "mov": ("libx264", "h264_nvenc", "mpeg4"),
+    "matroska": ("libx264", "h264_nvenc", "libvpx-vp9", "mpeg4"),
+    "webm": ("libvpx-vp9", "libsvtav1", "libvpx"),
+}
+_KNOWN = ("libx264", "libx264rgb", "libx265", "h264_nvenc", "hevc_nvenc", "libsvtav1", "libvpx-vp9", "ffv1", "mpeg4")
+_DEFAULTS: dict[str, dict[str, str]] = {
+    "libx264": {"crf": "18"},
+    "libx264rgb": {"crf": "18"},
+    "libx265": {"crf": "22", "x265-params": "log-level=none"},
+    "libvpx-vp9": {"crf": "30", "b": "0", "row-mt": "1", "deadline": "good", "cpu-used": "4"},
+    "ffv1": {"level": "3", "g": "1", "slicecrc": "1"},
+    # Quality 3 of 31, in FFmpeg's unit of 118 a step.
+    "mpeg4": {"flags": "+qscale", "global_quality": "354"},
+}
+_FORMATS = ("yuv420p", "nv12", "yuv422p", "yuv444p", "bgr0", "rgb24", "gbrp")  # in order of liking
+_PROBE_PX = 256  # hardware encoders refuse smaller pictures
+
+
+@dataclass(frozen=True)
+class WriteOptions:
+    """How a video file is written. Names follow the command line's flags."""
+
+    encoder: str | None = None
+    """FFmpeg's name of a video encoder; None takes libx264, or libvpx-vp9 for .webm, or the first that works."""
+    crf: float | None = None
+    """Constant quality, lower is better; None takes 18 for H.264, 30 for VP9."""
+    preset: str | None = None
+    """Encoder preset (x264: ultrafast ... veryslow); None takes the encoder's own."""
+    encoder_options: Mapping[str, str] = field(default_factory=dict)
+    """Further options of the encoder, as FFmpeg names them."""
+    lossless: bool = False
+    """Every RGB value exactly as painted: FFV1, .mkv only."""
+    audio: bool = True
+    """Copy the input's sound."""
+    overwrite: bool = False
+    """Replace an existing output."""
+    timeout: float = 10.0
+    """Seconds a URL may stay silent when sound is fetched from it."""
+
+    def __post_init__(self) -> None:
+        if self.lossless and self.encoder not in (None, "ffv1"):
+            raise ConfigError(f"--lossless writes FFV1 and --encoder asks for {self.encoder}; leave one of them out")
+        if self.lossless and (self.crf is not None or self.preset is not None):
+            raise ConfigError("--lossless has no --crf and no --preset; leave them out")
+        if self.crf is not None and not 0 <= self.crf <= 63:
+            raise ConfigError(f"--crf is {self.crf:g}; it must be from 0 (best) to 51 (H.264) or 63 (VP9, AV1)")
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A video encoder that was seen to work here, with these options."""
+
+    name: str
+    pixel_format: str
+    options: dict[str, str]
+
+    @property
+    def rgb(self) -> bool:
+        """Whether it stores RGB, so that no matrix is involved."""
+        return av.VideoFormat(self.pixel_format).is_rgb
+
+    @property
+    def even(self) -> tuple[bool, bool]:
+        """Whether width and height must be even."""
+        if self.name in ("libvpx-vp9", "ffv1"):
+            return False, False
+        shape = av.VideoFormat(self.pixel_format, 4, 4)
+        return shape.chroma_width() < 4, shape.chroma_height() < 4
+
+
+def choose_encoder(kind: str, options: WriteOptions, time_base: Fraction) -> Encoder:
+    """The encoder asked for, or the first usual one that works, for a container `kind` (FFmpeg's name).
+
+    Raises OutputError when it is unknown, does not work on this machine, does not fit the container or refuses its
+    options.
+    """
+    asked = "ffv1" if options.lossless else options.encoder
+    if asked is None:
+        name = next((name for name in _PREFERRED[kind] if _works(name, time_base)), None)
+        if name is None:
+            raise OutputError(f"none of {', '.join(_PREFERRED[kind])} works here; {_usable(time_base)}")
+    else:
+        name = asked
+        if not _works(name, time_base):
+            state = "does not work on this machine" if name in av.codecs_available else "is not an encoder known here"
+            raise OutputError(f"--encoder {name} {state}; {_usable(time_base)}")
+    encoder = Encoder(name, "bgr0" if options.lossless else _pixel_format(name), _options(name, options))
+    _check_options(encoder, time_base)
+    return encoder
+
+
+def _options(name: str, options: WriteOptions) -> dict[str, str]:
+    chosen = dict(_DEFAULTS.get(name, {}))
+    if options.crf is not None:
+        chosen["cq" if name.endswith("_nvenc") else "crf"] = f"{options.crf:g}"
+    if options.preset is not None:
+        chosen["preset"] = options.preset
+    return chosen | dict(options.encoder_options)
+
+
+def _pixel_format(name: str) -> str:
+    formats = [kind.name for kind in Codec(name, "w").video_formats or []]
+    return next((kind for kind in _FORMATS if kind in formats), formats[0] if formats else "yuv420p")
+
+
+@cache
+def _works(name: str, time_base: Fraction) -> bool:
+    """Whether one tiny frame comes out: that an encoder is listed does not mean that it can run."""
+    try:
+        _encode_one(Encoder(name, _pixel_format(name), {}), time_base)
+    except (av.FFmpegError, OSError, ValueError, AttributeError):
+        return False
+    return True
+
+
+def _check_options(encoder: Encoder, time_base: Fraction) -> None:
+    try:
+        unused = _encode_one(encoder, time_base)
+    except (av.FFmpegError, OSError, ValueError) as error:
+        given = " ".join(f"{key}={value}" for key, value in encoder.options.items())
+        raise OutputError(
+            f"the encoder {encoder.name} refuses its options ({given}); check --crf, --preset and encoder options"
+        ) from error
+    if unused:
+        raise OutputError(f"the encoder {encoder.name} has no option {', '.join(sorted(unused))}; leave it out")
+
+
+def _encode_one(encoder: Encoder, time_base: Fraction) -> set[str]:
+    """Encode a black frame; the names of options that the encoder did not take."""
+    context = CodecContext.create(encoder.name, "w")
+    assert isinstance(context, VideoCodecContext)
+    frame = VideoFrame(_PROBE_PX, _PROBE_PX, encoder.pixel_format)
+    for plane in frame.planes:
+        plane.update(bytes(plane.buffer_size))
+    frame.pts, frame.time_base = 0, time_base
+    context.width, context.height, context.pix_fmt = frame.width, frame.height, encoder.pixel_format
+    context.time_base, context.framerate = time_base, Fraction(25)
+    context.options = dict(encoder.options)
+    context.encode(frame)
+    context.encode(None)
+    return set(context.options)
+
+
+def _usable(time_base: Fraction) -> str:
+    working = [name for name in _KNOWN if _works(name, time_base)]
+    return f"usable here: {', '.join(working)}" if working else "no encoder works here; reinstall PyAV"

@@ -1,0 +1,150 @@
+"""Folders of pictures as sinks: PNG frames and PNG masks."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from tmaseg.errors import OutputError
+from tmaseg.video.frame import Frame
+from tmaseg.video.pending import PendingFile, check_folder
+
+Labels = NDArray[np.uint8]  # (H, W) class ids
+Existing = Literal["refuse", "replace", "keep"]
+MaskStyle = Literal["ids", "indexed", "color"]
+
+
+class PictureFolder:
+    """PNG pictures in a folder, one for each frame, each complete or absent.
+
+    `name(frame)` gives the stem; by default the frame's index, six digits. `existing` says what to do when a picture
+    of that name is there: refuse (OutputError), replace, or keep it and write nothing. The folder is made when the
+    first picture is written. Finished pictures stay whatever happens after.
+    """
+
+    folder: Path
+
+    def __init__(
+        self, folder: str | Path, *, name: Callable[[Frame], str] | None = None, existing: Existing = "refuse"
+    ) -> None:
+        """Raises OutputError when `folder` is a file, or cannot be made or written."""
+        self.folder = Path(folder)
+        self._name, self._existing = name or _by_index, existing
+        nearest = self.folder
+        while not nearest.exists() and nearest != nearest.parent:
+            nearest = nearest.parent
+        check_folder(nearest)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """None so far; for `Sink`."""
+        return ()
+
+    def path_of(self, frame: Frame) -> Path:
+        """Where a frame's picture goes. Raises OutputError for a name that leaves the folder."""
+        stem = self._name(frame)
+        if not stem or stem != os.path.basename(stem):  # noqa: PTH119
+            raise OutputError(f"{stem!r} cannot name a picture in {self.folder}; give a name without slashes")
+        return self.folder / f"{stem}.png"
+
+    def wants(self, frame: Frame) -> bool:
+        """Whether writing this frame would write anything; no when its picture is there and is to be kept."""
+        return not (self._existing == "keep" and self.path_of(frame).exists())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing to do: every picture is complete as soon as it is written."""
+
+    def _save(self, frame: Frame, image: Image.Image) -> None:
+        path = self.path_of(frame)
+        made: list[Path] = []
+        try:
+            made = _make_folder(self.folder)
+            file = PendingFile(path, overwrite=self._existing == "replace")
+            try:
+                with file.temporary.open("xb") as target:
+                    image.save(target, "PNG")
+            except BaseException:
+                file.discard()
+                raise
+            file.complete()
+        except BaseException as error:
+            for folder in made:
+                folder.rmdir()
+            if isinstance(error, OSError):
+                raise OutputError(
+                    f"{path} cannot be written: {error.strerror}; check the disk and the folder"
+                ) from error
+            raise
+
+
+class PictureSink(PictureFolder):
+    """Frames as RGB PNGs; see `PictureFolder` and `Sink`."""
+
+    def write(self, frame: Frame) -> None:
+        """Write `frame.rgb` as an 8 bit RGB PNG. Raises OutputError."""
+        if self.wants(frame):
+            self._save(frame, Image.fromarray(np.ascontiguousarray(frame.rgb)))
+
+
+class MaskSink(PictureFolder):
+    """Masks as PNGs; see `PictureFolder`. `write` takes class ids beside the frame.
+
+    style: "ids", 8 bit grey, the value is the class id; "indexed", the same with a palette; "color", RGB.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        style: MaskStyle = "ids",
+        palette: NDArray[np.uint8] | None = None,
+        name: Callable[[Frame], str] | None = None,
+        existing: Existing = "refuse",
+    ) -> None:
+        """`palette` is (256, 3) uint8, wanted by "indexed" and "color". Raises OutputError as `PictureFolder`."""
+        super().__init__(folder, name=name, existing=existing)
+        if style not in ("ids", "indexed", "color"):
+            raise OutputError(f"mask style {style!r} is unknown; choose ids, indexed or color")
+        if style != "ids":
+            assert palette is not None
+            assert palette.shape == (256, 3)
+        self._style, self._palette = style, palette
+
+    def write(self, frame: Frame, labels: Labels) -> None:
+        """Write labels (H, W) uint8 as the mask of `frame`, whose pixels are not used. Raises OutputError."""
+        if self.wants(frame):
+            self._save(frame, self._image(np.ascontiguousarray(labels, np.uint8)))
+
+    def _image(self, labels: Labels) -> Image.Image:
+        if self._style == "ids" or self._palette is None:
+            return Image.fromarray(labels)
+        if self._style == "color":
+            return Image.fromarray(self._palette[labels])
+        image = Image.fromarray(labels)
+        image.putpalette(self._palette.tobytes())
+        return image
+
+
+def _by_index(frame: Frame) -> str:
+    return f"{frame.index:06d}"
+
+
+def _make_folder(folder: Path) -> list[Path]:
+    """Make a folder and those above it; the ones that were made, innermost first."""
+    lacking: list[Path] = []
+    nearest = folder
+    while not nearest.exists():
+        lacking.append(nearest)
+        nearest = nearest.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    return lacking
