@@ -10,7 +10,7 @@ from tmaseg.data.clip import Clip, ClipFrame, make_clips, split_number
 from tmaseg.data.dataset import Dataset
 from tmaseg.data.files import few, find_root, listing, pair_problems, paired, pictures, read_list
 from tmaseg.data.masks import MaskReader, read_values
-from tmaseg.errors import DataError
+from tmaseg.errors import DataError, LabelError
 from tmaseg.labels import CAMVID, CAMVID32, Colour
 
 RATE = 30.0  # the footage's frames a second; file names count them
@@ -148,13 +148,12 @@ def merge_table(path: Path) -> dict[Colour, int]:
     """Colour of each of the 32 classes -> class id of the 11, or void, by a merge file. Raises DataError."""
     try:
         groups = yaml.safe_load(path.read_text(encoding="utf-8"))
-        pairs = [(str(fine), CAMVID.index(str(coarse))) for coarse, members in groups.items() for fine in members]
-    except (OSError, yaml.YAMLError, AttributeError, TypeError) as error:
+        pairs = [(str(fine), str(coarse)) for coarse, members in groups.items() for fine in members]
+        merged = {CAMVID32.colours[CAMVID32.index(fine)]: CAMVID.index(coarse) for fine, coarse in pairs}
+    except (OSError, yaml.YAMLError, AttributeError, TypeError, LabelError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{path}: no merge table ({reason}): write lines such as `car: [Car, Truck_Bus]`") from error
-    table = dict.fromkeys(CAMVID32.colours, CAMVID.ignore_index)
-    table.update({CAMVID32.colours[CAMVID32.index(fine)]: coarse for fine, coarse in pairs})
-    return table
+    return {**dict.fromkeys(CAMVID32.colours, CAMVID.ignore_index), **merged}
 
 
 # The authors' ---------------------------------------------------------------------------------------------------------

@@ -58,8 +58,8 @@ def extract_camvid(
 ) -> list[Extracted]:
     """Writes frames of the videos that lie in `videos` as PNG files into `out`, which is made if need be.
 
-    With `labelled`, a folder of the labelled pictures or masks, only those and the `past` frames before each are written
-    (all 29,000 are 30 GB). A file that exists is kept as it is, so a run that was stopped can go on. `progress`
+    With `labelled`, a folder of the labelled pictures or masks, only those and the `past` frames before each are
+    written (all 29,000 are 30 GB). A file that exists is kept as it is, so a run that was stopped can go on. `progress`
     is told the film and each number decoded. Raises DataError where there is no video, OutputError where a file cannot
     be written.
     """
