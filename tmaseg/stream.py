@@ -144,7 +144,7 @@ class Segmenter:
             return self.net.answer(features, None, None)
         keys, values = self.net.encode_memory(features.stage4)  # (1, S, P, Ck), (1, S, P, Cv)
         if window.ring is None:
-            window.ring = self._make_ring(keys, values)
+            window.ring = MemoryRing(keys, values, frames=self.memory_frames or self.net.config.slots)
         elif self.memory_frames == 0:
             window.ring.reset()
         first = len(window.ring) == 0
@@ -154,18 +154,6 @@ class Segmenter:
         if not first:
             window.ring.push(keys, values)
         return logits
-
-    def _make_ring(self, keys: Tensor, values: Tensor) -> MemoryRing:
-        batch, slots, positions, key_channels = keys.shape
-        return MemoryRing(
-            frames=self.memory_frames or slots,
-            slots=slots,
-            batch=batch,
-            positions=positions,
-            key_channels=key_channels,
-            value_channels=values.shape[-1],
-            like=keys,
-        )
 
     def _forget_if_new(self, rgb: NDArray[np.uint8], seconds: float | None, fresh: bool) -> bool:
         """Empties the memory when this frame does not go on from the last; says whether it did."""

@@ -8,8 +8,7 @@ from tmaseg.model.memory import MemoryRing
 
 
 def _ring(frames: int, slots: int) -> MemoryRing:
-    like = torch.zeros(())
-    return MemoryRing(frames=frames, slots=slots, batch=1, positions=2, key_channels=1, value_channels=3, like=like)
+    return MemoryRing(*_encoded(0, slots), frames=frames)
 
 
 def _encoded(frame: int, slots: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -11,7 +11,7 @@ from torch.nn import functional
 def classify(logits: Tensor, size_hw: tuple[int, int], *, align_corners: bool) -> Tensor:
     """logits (K, h, w) -> (H, W) uint8: the argmax of the logits resized bilinearly to `size_hw`.
 
-    On a CPU most pixels are never interpolated. Between four neighbours that agree on a class, every bilinear mix agrees
+    On a CPU most pixels are never interpolated. Between four neighbours that agree on a class every bilinear mix agrees
     as well, since no mix of smaller numbers beats the same mix of larger ones: only cells whose corners differ,
     along the outlines, are worked out. Measured with 19 classes from 90x160 to 1080x1920: 99 ms resized whole, 14 so.
     """

@@ -16,25 +16,19 @@ class MemoryRing:
     Until T frames have been pushed, missing slots repeat the oldest frame (design of the authors: frame 0 repeated).
     """
 
-    def __init__(
-        self,
-        *,
-        frames: int,
-        slots: int,
-        batch: int,
-        positions: int,
-        key_channels: int,
-        value_channels: int,
-        like: Tensor,
-    ) -> None:
-        """Buffers take the dtype and device of `like`. `slots` S is 1, or `frames` when each slot has an encoder."""
+    def __init__(self, keys: Tensor, values: Tensor, *, frames: int) -> None:
+        """A ring of `frames` T for frames encoded like this one: keys (B, S, P, Ck), values (B, S, P, Cv).
+
+        It is empty: shapes, dtype and device are taken from the two, not their contents. Raises MemoryStateError when
+        T is no number of frames, or when there is an encoder for each slot (S > 1) but not T of them.
+        """
+        slots = keys.shape[1]
         if frames < 1 or slots not in (1, frames):
             raise MemoryStateError(
-                f"a ring of {frames} frames with {slots} slots: it needs 1 frame or more, and 1 slot or one a frame"
+                f"a ring of {frames} frames for {slots} slots: it needs 1 frame or more, and 1 slot or one a frame"
             )
-        shape = (batch, frames, slots, positions)
-        self._keys = like.new_zeros((*shape, key_channels))  # (B, T, S, P, Ck)
-        self._values = like.new_zeros((*shape, value_channels))  # (B, T, S, P, Cv)
+        self._keys = _repeated(keys, frames)  # (B, T, S, P, Ck)
+        self._values = _repeated(values, frames)  # (B, T, S, P, Cv)
         self._pushed = 0
 
     @property
@@ -84,3 +78,7 @@ class MemoryRing:
             return buffer[:, :, 0]  # (B, T, P, C)
         ages = torch.arange(self.capacity, device=buffer.device)
         return buffer[:, (ages + self._pushed) % self.capacity, ages]  # (B, T, P, C), oldest first
+
+
+def _repeated(encoded: Tensor, frames: int) -> Tensor:
+    return encoded.new_zeros((encoded.shape[0], frames, *encoded.shape[1:]))
