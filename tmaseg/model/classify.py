@@ -12,15 +12,16 @@ def classify(logits: Tensor, size_hw: tuple[int, int], *, align_corners: bool) -
     """logits (K, h, w) -> (H, W) uint8: the argmax of the logits resized bilinearly to `size_hw`.
 
     On a CPU most pixels are never interpolated. Between four neighbours that agree on a class every bilinear mix agrees
-    as well, since no mix of smaller numbers beats the same mix of larger ones: only cells whose corners differ,
-    along the outlines, are worked out. Measured with 19 classes from 90x160 to 1080x1920: 99 ms resized whole, 14 so.
+    as well, since no mix of smaller numbers beats the same mix of larger ones: only cells whose corners differ, along
+    the outlines, are worked out. Measured with 19 classes from 90x160 to 1080x1920 on two busy cores: resized whole
+    570 ms, so 15 ms.
     """
     height, width = size_hw
     if logits.device.type != "cpu" or height < logits.shape[1] or width < logits.shape[2]:
         resized = functional.interpolate(logits[None].float(), size_hw, mode="bilinear", align_corners=align_corners)
-        return resized[0].argmax(0).to(torch.uint8)
+        return _argmax(resized[0])
     logits = logits.float().contiguous()
-    best = logits.argmax(0).to(torch.uint8)  # (h, w)
+    best = _argmax(logits)  # (h, w)
     top, bottom, down = _neighbours(logits.shape[1], height, align_corners)
     left, right, across = _neighbours(logits.shape[2], width, align_corners)
     labels = best[top][:, left]  # (H, W), right wherever the corners agree
@@ -36,8 +37,13 @@ def classify(logits: Tensor, size_hw: tuple[int, int], *, align_corners: bool) -
         two = logits[:, [row, int(bottom[first])]]  # (K, 2, w)
         ends = torch.lerp(two[..., left[columns]], two[..., right[columns]], across[columns])  # (K, 2, n)
         mix = torch.lerp(ends[:, :1], ends[:, 1:], down[first:last, None])  # (K, rows, n)
-        labels[first:last, columns] = mix.argmax(0).to(torch.uint8)
+        labels[first:last, columns] = _argmax(mix)
     return labels
+
+
+def _argmax(logits: Tensor) -> Tensor:
+    """(K, ...) -> (...) uint8. On the CPU `max` finds the indices five times faster than `argmax` does."""
+    return logits.max(0).indices.to(torch.uint8)
 
 
 def _neighbours(inputs: int, outputs: int, align_corners: bool) -> tuple[Tensor, Tensor, Tensor]:
