@@ -2,7 +2,7 @@
 
     python scripts/train_street.py --data ../shared/data -o RUN_DIR --minutes 125
 
-Run it again to go on from RUN_DIR/last.pt. CamVid's 11 classes are unions of Cityscapes' 19, so its loss is taken on
+Ends with RUN_DIR/street.safetensors. Run it again to go on from RUN_DIR/last.pt. CamVid's 11 classes are unions of Cityscapes' 19, so its loss is taken on
 the summed probabilities of each union: both data sets train one head.
 """
 
@@ -20,6 +20,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from tmaseg.labels import get_labels
+from tmaseg.model.checkpoint import Checkpoint, View, save_checkpoint
 from tmaseg.model.config import TMANetConfig
 from tmaseg.model.tmanet import TMANet
 
@@ -283,6 +285,15 @@ def main() -> None:
         if row:
             with (args.output / "log.jsonl").open("a") as log:
                 log.write(json.dumps(row) + "\n")
+    provenance = {
+        "data": "cityscapes256 train (2975 images), CamVid train (367 images)",
+        "recipe": f"scripts/train_street.py --minutes {args.minutes:g}",
+        "steps": step,
+        "hours": round(seconds / 3600, 2),
+        "scores": {"cityscapes256 val mIoU": scores[0], "CamVid val mIoU": scores[1]},
+    }
+    checkpoint = Checkpoint(CONFIG, get_labels("cityscapes"), average.module.state_dict(), View(size=360), provenance)
+    save_checkpoint(args.output / "street.safetensors", checkpoint, half=True)
 
 
 if __name__ == "__main__":
