@@ -2,8 +2,8 @@
 
     python scripts/train_street.py --data ../shared/data -o RUN_DIR --minutes 125
 
-Ends with RUN_DIR/street.safetensors. Run it again to go on from RUN_DIR/last.pt. CamVid's 11 classes are unions of Cityscapes' 19, so its loss is taken on
-the summed probabilities of each union: both data sets train one head.
+Ends with RUN_DIR/street.safetensors. Run it again to go on from RUN_DIR/last.pt. CamVid's 11 classes are unions of
+Cityscapes' 19, so its loss is taken on the summed probabilities of each union: both data sets train one head.
 """
 
 import argparse
