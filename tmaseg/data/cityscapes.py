@@ -125,6 +125,7 @@ def find_cityscapes256(root: Path) -> Dataset:
             "no past frames exist: the memory of each frame is the frame itself",
             "squashed to 256x256, with labels recovered from lossy colours: figures are not those of Cityscapes",
         ),
+        stretch=2.0,
     )
 
 

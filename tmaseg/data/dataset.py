@@ -45,6 +45,8 @@ class Dataset:
     """What is wrong with the files, each with a remedy: pairs and listed files that are missing."""
     notes: tuple[str, ...] = ()
     """What a user ought to know, such as that there are no past frames."""
+    stretch: float = field(default=1.0, kw_only=True)
+    """By how much pictures must be widened for square pixels."""
     void_class: int | None = field(default=None, kw_only=True)
     """The class that stands for void where void is scored as a class of its own."""
 

@@ -1,0 +1,58 @@
+"""What a frame costs: multiply-adds counted by torch, and the memory that was used."""
+
+import resource
+import sys
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from tmaseg.evaluate.options import EvalOptions
+from tmaseg.evaluate.predict import Weights
+from tmaseg.model.memory import MemoryRing
+from tmaseg.model.preprocess import network_size
+from tmaseg.model.tmanet import TMANet
+from tmaseg.stream import window_grid
+
+
+def frame_gmacs(weights: Weights, options: EvalOptions, size_hw: tuple[int, int], memory_frames: int) -> float:
+    """Multiply-adds of one streamed frame of `size_hw`, attention included, in thousands of millions.
+
+    Counted with torch's own counter on tensors without contents; scales, mirroring and windows are counted as often as
+    they are seen.
+    """
+    view = weights.with_view(options.view).view
+    base = view.size or min(size_hw)
+    total = 0.0
+    for scale in options.scales:
+        height, width = network_size(size_hw, round(base * scale))
+        windows = len(window_grid((height, width), view))
+        side_hw = (min(view.window or height, height), min(view.window or width, width))
+        total += windows * _step_gmacs(weights, side_hw, memory_frames)
+    return total * (2 if options.flip else 1)
+
+
+@torch.inference_mode()
+def _step_gmacs(weights: Weights, size_hw: tuple[int, int], memory_frames: int) -> float:
+    with torch.device("meta"):
+        net = TMANet(weights.net.config).eval()
+        frame = torch.zeros(1, 3, *size_hw)
+        with FlopCounterMode(display=False) as counter:
+            features = net.features(frame)
+            if net.config.memory_frames:
+                keys, values = net.encode_memory(features.stage4)
+                ring = MemoryRing(keys, values, frames=memory_frames or net.config.slots)
+                ring.push(keys, values)
+                # Alone, a frame reads itself: as many copies as a ring of T would hold are one and the same.
+                net.answer(features, *ring.read())
+            else:
+                net.answer(features, None, None)
+    return float(counter.get_total_flops()) / 2e9
+
+
+def peak_memory_mb(device: torch.device) -> dict[str, float]:
+    """Most memory used so far: resident in this process, and on a CUDA device what tensors took there."""
+    unit = 1024 if sys.platform == "darwin" else 1  # kilobytes, but bytes on macOS
+    peak = {"peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 / unit}
+    if device.type == "cuda":
+        peak["peak_device_mb"] = torch.cuda.max_memory_allocated(device) / 2**20
+    return peak

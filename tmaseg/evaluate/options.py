@@ -1,0 +1,57 @@
+"""EvalOptions: what is evaluated and how, in checked values named after the command line's flags."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tmaseg.errors import ConfigError
+from tmaseg.model.checkpoint import View
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalOptions:
+    """Raises ConfigError, naming the flag, for a value that cannot work."""
+
+    split: str | None = None
+    """Which split; None: the data set's usual one."""
+    memories: tuple[int | None, ...] = (None,)
+    """Memory frames of each pass over the data; None: as the weights were trained; 0: each frame alone."""
+    view: View = field(default_factory=View)
+    """Size, window and stride, where they replace those of the weights."""
+    scales: tuple[float, ...] = (1.0,)
+    """Sizes at which each frame is seen, as factors; their probabilities are averaged."""
+    flip: bool = False
+    """Whether each frame is also seen mirrored."""
+    limit: int | None = None
+    """At most this many scored frames, from the start of the split."""
+    batch: int = 1
+    """Frames at once, where no frame remembers another."""
+    temporal: bool = True
+    """Whether VC, TC and flicker are measured where labelled frames follow each other."""
+    score_void: bool = False
+    """Whether void is scored as one more class: the authors' 12-class CamVid."""
+    save: Path | None = None
+    """Folder for masks and error maps."""
+    submit: Path | None = None
+    """Folder for files that a benchmark's server takes."""
+    worst: int = 0
+    """How many of the worst frames to keep as pictures, for the report."""
+
+    def __post_init__(self) -> None:
+        if not self.scales or any(not 0.1 <= scale <= 4 for scale in self.scales):
+            listed = ",".join(f"{scale:g}" for scale in self.scales)
+            raise ConfigError(f"--scales is {listed!r}; it must be numbers from 0.1 to 4, such as 0.5,1,1.5")
+        if self.limit is not None and self.limit < 1:
+            raise ConfigError(f"--limit is {self.limit}; it must be 1 or more frames")
+        if self.batch < 1:
+            raise ConfigError(f"--batch is {self.batch}; it must be 1 or more frames")
+        if self.batch > 1 and (self.augmented or self.view.window):
+            raise ConfigError(
+                f"--batch is {self.batch}, but --scales, --flip and --window see frames one by one: leave one out"
+            )
+        if len(set(self.memories)) != len(self.memories):
+            raise ConfigError("--compare-memory has nothing to compare: these weights have no memory, or --memory is 0")
+
+    @property
+    def augmented(self) -> bool:
+        """Whether each frame is seen more than once."""
+        return self.flip or self.scales != (1.0,)

@@ -1,0 +1,238 @@
+"""The report: one self-contained HTML file about an evaluation."""
+
+import math
+from base64 import b64encode
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from tmaseg.errors import OutputError
+from tmaseg.evaluate.charts import KEYS, Line, class_bars, confusion, percent, table, timeline
+from tmaseg.evaluate.evaluation import Evaluation, Pass, usual
+from tmaseg.evaluate.scores import VC_FRAMES
+from tmaseg.evaluate.video import VideoEvaluation, VideoPass
+from tmaseg.evaluate.worst import WorstFrame
+
+_WORST_TITLES = ("picture", "ground truth", "prediction", "mistakes in red")
+_SEQUENCES = 60
+
+
+def write_report(evaluation: Evaluation | VideoEvaluation, path: Path) -> None:
+    """Writes the report; nothing in it is fetched from anywhere. Raises OutputError."""
+    page = dataset_page(evaluation) if isinstance(evaluation, Evaluation) else video_page(evaluation)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{path}: the report cannot be written ({error.strerror}): choose another place") from error
+
+
+def dataset_page(evaluation: Evaluation) -> str:
+    """The page about a data set."""
+    first = evaluation.passes[0]
+    measured = [_section("Accuracy", _accuracy(evaluation.passes))] if first.scores.frames else []
+    if first.scores.frames:
+        bars = class_bars(evaluation.labels, [each.scores.accuracy.iou for each in evaluation.passes])
+        measured += [
+            _section("IoU of each class", bars),
+            _section("Temporal consistency", _temporal(evaluation.passes)),
+            _section("mIoU of each frame", _over_time(evaluation)),
+            _section("Worst frames", _worst(first.worst)) if first.worst else "",
+            _section(
+                "Confusion",
+                '<p class="soft">Share, in %, of each true class (row) that was predicted as each class (column).</p>'
+                + confusion(first.scores.accuracy.confusion, evaluation.labels),
+            ),
+            _section("Sequences", _sequences(first)),
+        ]
+    body = [
+        f"<h1>{escape(evaluation.dataset)}, {escape(evaluation.split)}: {escape(evaluation.weights)}</h1>",
+        f'<p class="soft">{evaluation.images} frames scored in {evaluation.sequences} sequences. '
+        f"{escape(evaluation.layout)}. {escape(evaluation.device)}, {escape(evaluation.precision)}.</p>",
+        _cards(_dataset_cards(evaluation), len(evaluation.passes)),
+        *measured,
+        _section("Speed", _speed(evaluation.passes, evaluation.seconds_per_frame, evaluation.peak_mb)),
+        _section("Read this with the figures", _list(evaluation.notes)),
+    ]
+    return _page(f"{evaluation.dataset} {evaluation.split}, {evaluation.weights}", body)
+
+
+def video_page(evaluation: VideoEvaluation) -> str:
+    """The page about a plain video."""
+    lines = [Line(each.title, [value for _, value in each.per_frame]) for each in evaluation.passes]
+    known = [value for line in lines for value in line.values if not math.isnan(value)]
+    seconds = evaluation.passes[0].per_frame[-1][0] if evaluation.passes[0].per_frame else 0.0
+    rows = [
+        [_key(place, each.title), percent(each.flicker.flicker, 2), percent(each.flicker.changed, 2), percent(each.tc)]
+        for place, each in enumerate(evaluation.passes)
+    ]
+    cards = {
+        "flicker": [percent(each.flicker.flicker, 2) for each in evaluation.passes],
+        "TC": [percent(each.tc) for each in evaluation.passes],
+        "network a frame": [_seconds(usual(each.network_seconds)) for each in evaluation.passes],
+    }
+    body = [
+        f"<h1>{escape(Path(evaluation.video).name)}: {escape(evaluation.weights)}</h1>",
+        f'<p class="soft">{evaluation.frames} frames of {evaluation.width}x{evaluation.height}. '
+        f"{escape(evaluation.device)}, {escape(evaluation.precision)}. No ground truth is used.</p>",
+        _cards(cards, len(evaluation.passes)),
+        _section(
+            "Flicker",
+            table(["", "flicker", "changed in place", "TC"], rows)
+            + '<p class="soft">Flicker: share of pixels whose class is not the one they had in the frame before, followed '
+            "along the motion of the picture where that is trusted. TC: mIoU between a frame's classes and the moved ones "
+            "of the frame before. Motion is OpenCV's DIS optical flow: no figures to compare with ones made with RAFT.</p>",
+        ),
+        _section(
+            "Flicker of each frame, %",
+            timeline(lines, under=("0 s", f"{seconds:.1f} s"), top=_round_up(max(known, default=1.0))),
+        ),
+        _section("Speed", _speed(evaluation.passes, evaluation.seconds_per_frame, evaluation.peak_mb)),
+        _section("Read this with the figures", _list(evaluation.notes)) if evaluation.notes else "",
+    ]
+    return _page(f"{Path(evaluation.video).name}, {evaluation.weights}", body)
+
+
+def _dataset_cards(evaluation: Evaluation) -> dict[str, list[str]]:
+    scores = [each.scores for each in evaluation.passes]
+    cards = {
+        f"mIoU, {evaluation.scored_classes} classes": [percent(each.accuracy.miou) for each in scores],
+        "pixel accuracy": [percent(each.accuracy.pixel_accuracy) for each in scores],
+        "boundary mIoU": [percent(each.boundary_miou) for each in scores],
+        "VC8, corrected": [percent(each.vc[8, "corrected"]) for each in scores],
+        "TC (DIS flow)": [percent(each.tc) for each in scores],
+        "network a frame": [_seconds(usual(each.network_seconds)) for each in evaluation.passes],
+    }
+    return {title: values for title, values in cards.items() if values[0] != "–"}
+
+
+def _cards(cards: dict[str, list[str]], passes: int) -> str:
+    """What was asked for large, what it is compared with small beneath."""
+    shown = []
+    for title, values in cards.items():
+        other = f'<span class="soft other">{values[1]} alone</span>' if passes > 1 else ""
+        shown.append(f'<div class="card"><span class="soft">{escape(title)}</span><b>{values[0]}</b>{other}</div>')
+    return f'<div class="cards">{"".join(shown)}</div>'
+
+
+def _accuracy(passes: Sequence[Pass]) -> str:
+    figures = [(each, each.scores.accuracy) for each in passes]
+    rows = [
+        [
+            _key(place, each.title),
+            percent(accuracy.miou, 2),
+            percent(accuracy.pixel_accuracy, 2),
+            percent(accuracy.mean_accuracy, 2),
+            percent(accuracy.frequency_weighted_iou, 2),
+            percent(each.scores.boundary_miou, 2),
+        ]
+        for place, (each, accuracy) in enumerate(figures)
+    ]
+    head = ["", "mIoU", "pixel accuracy", "class accuracy", "frequency-weighted IoU", "boundary mIoU"]
+    return table(head, rows)
+
+
+def _temporal(passes: Sequence[Pass]) -> str:
+    scores = [each.scores for each in passes]
+    rows = []
+    for frames in VC_FRAMES:
+        windows = scores[0].vc_windows[frames, "published"], scores[0].vc_windows[frames, "corrected"]
+        rows += [
+            [
+                f"VC{frames} as published by VSPW: truth and prediction each stand still, equal or not",
+                *(percent(each.vc[frames, "published"], 2) for each in scores),
+                f"{windows[0]} windows",
+            ],
+            [
+                f"VC{frames} corrected: the prediction stands still and equals the truth",
+                *(percent(each.vc[frames, "corrected"], 2) for each in scores),
+                f"{windows[1]} windows",
+            ],
+        ]
+    pairs = f"{scores[0].flicker.pairs} pairs"
+    rows += [
+        [
+            "TC: mIoU with the prediction before, moved by DIS optical flow (not RAFT)",
+            *(percent(each.tc, 2) for each in scores),
+            pairs,
+        ],
+        [
+            "Flicker: pixels that change class though the picture only moved (less is better)",
+            *(percent(each.flicker.flicker, 2) for each in scores),
+            pairs,
+        ],
+    ]
+    return table(["", *(_key(place, each.title) for place, each in enumerate(passes)), "measured on"], rows)
+
+
+def _over_time(evaluation: Evaluation) -> str:
+    frames = evaluation.passes[0].scores.frames
+    breaks = [place for place in range(1, len(frames)) if frames[place].clip != frames[place - 1].clip]
+    lines = [Line(each.title, [frame.miou for frame in each.scores.frames]) for each in evaluation.passes]
+    shown = breaks if len(breaks) <= _SEQUENCES else []
+    return timeline(lines, breaks=shown, under=(frames[0].name, frames[-1].name))
+
+
+def _worst(frames: Sequence[WorstFrame]) -> str:
+    parts = []
+    for frame in frames:
+        pictures = "".join(
+            f'<img alt="{title}" title="{title}" src="data:image/jpeg;base64,{b64encode(data).decode()}">'
+            for title, data in zip(_WORST_TITLES, frame.pictures, strict=True)
+        )
+        parts.append(f'<div class="worst"><p>{escape(frame.name)}: mIoU {percent(-frame.badness)}</p>{pictures}</div>')
+    return f'<p class="soft">{", ".join(_WORST_TITLES)}</p>' + "".join(parts)
+
+
+def _sequences(each: Pass) -> str:
+    found = each.scores.sequences()
+    rows = [[escape(name), str(count), percent(miou)] for name, count, miou in found[:_SEQUENCES]]
+    more = f'<p class="soft">and {len(found) - _SEQUENCES} more</p>' if len(found) > _SEQUENCES else ""
+    return table(["", "frames", "mean mIoU of a frame"], rows) + more
+
+
+def _speed(passes: Sequence[Pass] | Sequence[VideoPass], whole: float, peak_mb: dict[str, float]) -> str:
+    rows = [
+        [_key(place, each.title), _seconds(usual(each.network_seconds)), f"{each.gmacs:.1f}"]
+        for place, each in enumerate(passes)
+    ]
+    memory = ", ".join(
+        f"{'device' if 'device' in name else 'process'} {value:,.0f} MB" for name, value in peak_mb.items()
+    )
+    return table(["", "network a frame", "GMACs a frame"], rows) + (
+        f'<p class="soft">The whole, reading and scoring included: {_seconds(whole)} a frame and pass. '
+        f"Peak memory: {memory}. GMACs are multiply-adds counted by torch, attention included.</p>"
+    )
+
+
+def _seconds(value: float) -> str:
+    if math.isnan(value):
+        return "–"
+    return f"{1000 * value:.0f} ms" if value < 10 else f"{value:.1f} s"
+
+
+def _round_up(value: float) -> float:
+    """The next of 1, 2, 5 times a power of ten, at most 1."""
+    power = 10.0 ** math.floor(math.log10(max(value, 1e-4)))
+    return min(1.0, next(step * power for step in (1, 2, 5, 10) if step * power >= value))
+
+
+def _key(place: int, title: str) -> str:
+    return f'<span class="key {KEYS[place]}"></span>{escape(title)}' if place < len(KEYS) else escape(title)
+
+
+def _list(lines: Sequence[str]) -> str:
+    return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>"
+
+
+def _section(title: str, body: str) -> str:
+    return f"<section><h2>{escape(title)}</h2>{body}</section>"
+
+
+def _page(title: str, body: Sequence[str]) -> str:
+    style = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>tmaseg: {escape(title)}</title><style>{style}</style></head><body><main>{''.join(body)}</main></body></html>"
+    )

@@ -1,0 +1,72 @@
+"""Share: evaluation in several processes under `torchrun`. Sequences are shared out, counts are summed on the first."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+import torch
+from torch import distributed
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which of how many processes this is."""
+
+    rank: int = 0
+    count: int = 1
+    local_rank: int = 0
+    """Among the processes of this machine."""
+
+    @property
+    def first(self) -> bool:
+        """Whether this process reports."""
+        return self.rank == 0
+
+    def device(self, name: str) -> str:
+        """The device for this process: with "auto" or "cuda", each process of a machine takes its own."""
+        if self.count == 1 or name not in ("auto", "cuda") or not torch.cuda.is_available():
+            return name
+        return f"cuda:{self.local_rank % torch.cuda.device_count()}"
+
+    def mine(self, items: Sequence[T], weight: Callable[[T], int]) -> list[T]:
+        """This process's items, in order: heavy ones are dealt out first, each to whoever has least."""
+        loads = [0] * self.count
+        owner = {}
+        for place in sorted(range(len(items)), key=lambda place: -weight(items[place])):
+            least = loads.index(min(loads))
+            owner[place] = least
+            loads[least] += weight(items[place])
+        return [item for place, item in enumerate(items) if owner[place] == self.rank]
+
+    def wait(self) -> None:
+        """Until every process is here."""
+        if self.count > 1:
+            distributed.barrier()
+
+    def gather(self, part: T) -> list[T]:
+        """Every process's part, in order of rank, on the first process; [] on the others."""
+        if self.count == 1:
+            return [part]
+        parts: list[T | None] | None = [None] * self.count if self.first else None
+        distributed.gather_object(part, parts)
+        return [each for each in parts or [] if each is not None]
+
+
+@contextmanager
+def shared_out() -> Iterator[Share]:
+    """The share that torchrun gave this process; the only one without torchrun. Counts travel over gloo."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1 or not distributed.is_available():
+        yield Share()
+        return
+    # A process with short sequences waits for the others: hours, not torch's half hour.
+    distributed.init_process_group("gloo", timeout=timedelta(hours=24))
+    try:
+        yield Share(distributed.get_rank(), count, int(os.environ.get("LOCAL_RANK", "0")))
+    finally:
+        distributed.destroy_process_group()
