@@ -144,7 +144,8 @@ def _check_options(encoder: Encoder, time_base: Fraction) -> None:
 def _encode_one(encoder: Encoder, time_base: Fraction) -> set[str]:
     """Encode a black frame; the names of options that the encoder did not take."""
     context = CodecContext.create(encoder.name, "w")
-    assert isinstance(context, VideoCodecContext)
+    if not isinstance(context, VideoCodecContext):
+        raise ValueError(f"{encoder.name} encodes no pictures")
     frame = VideoFrame(_PROBE_PX, _PROBE_PX, encoder.pixel_format)
     for plane in frame.planes:
         plane.update(bytes(plane.buffer_size))

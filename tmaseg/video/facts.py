@@ -30,6 +30,16 @@ class ReadOptions:
     rate: Fraction = Fraction(25)
     """Frames a second of an image folder, which has no clock of its own."""
 
+    @property
+    def exact_start(self) -> Fraction | None:
+        """`start` as a user means it: 0.2 is a fifth, not the float nearest to it. None for 0, the beginning."""
+        return _exact(self.start) if self.start else None
+
+    @property
+    def exact_end(self) -> Fraction | None:
+        """`end` as a user means it."""
+        return None if self.end is None else _exact(self.end)
+
     def __post_init__(self) -> None:
         if self.start is not None and not self.start >= 0:
             raise ConfigError(f"--start is {self.start}; it must be 0 or more seconds")
@@ -161,6 +171,10 @@ class Damage:
                 f"{_count(self.irregular, 'frame')} had no usable time stamp and got one between the neighbours'"
             )
         return tuple(said)
+
+
+def _exact(seconds: float) -> Fraction:
+    return Fraction(seconds).limit_denominator(1_000_000)
 
 
 def _count(number: int, noun: str) -> str:

@@ -1,7 +1,6 @@
 """A folder of images, or a single one, as a source."""
 
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -59,7 +58,7 @@ class ImageSource:
             time_base=1 / options.rate,
             frames=len(self._wanted),
             seconds=float(len(self._wanted) * options.every / options.rate),
-            start=Fraction(options.start) if options.start else None,
+            start=options.exact_start,
             codec=self.paths[self._wanted[0]].suffix[1:].lower(),
             colour="rgb",
         )
@@ -103,8 +102,9 @@ class ImageSource:
 
     def _choose(self) -> list[int]:
         """Positions between start and end, every n-th."""
-        first = Fraction(self._options.start or 0) * self._options.rate
-        last = len(self.paths) if self._options.end is None else Fraction(self._options.end) * self._options.rate
+        start, end = self._options.exact_start, self._options.exact_end
+        first = (start or 0) * self._options.rate
+        last = len(self.paths) if end is None else end * self._options.rate
         chosen = [i for i in range(len(self.paths)) if first <= i < last]
         if not chosen:
             length = float(len(self.paths) / self._options.rate)

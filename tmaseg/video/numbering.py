@@ -39,7 +39,7 @@ def _holes(rows: list[list[int]], column: int) -> int:
         gaps.update(after - before for before, after in pairwise(ordered))
     if not gaps:
         return 0
-    step, times = gaps.most_common(1)[0]
+    step, times = max(gaps.items(), key=lambda item: (item[1], -item[0]))
     if 2 * times < gaps.total():  # no step to speak of: times of day, chosen frames
         return 0
     return sum(count * (gap // step - 1) for gap, count in gaps.items() if gap > step)

@@ -102,25 +102,26 @@ class VideoSource:
 
     @property
     def _start(self) -> Fraction | None:
-        start = self._options.start
-        return self._decoder.beginning + Fraction(start) if start else None
+        start = self._options.exact_start
+        return None if start is None else self._decoder.beginning + start
 
     @property
     def _end(self) -> Fraction | None:
-        end = self._options.end
-        return self._decoder.beginning + Fraction(end) if end is not None else None
+        end = self._options.exact_end
+        return None if end is None else self._decoder.beginning + end
 
     def _decoded(self) -> Iterator[VideoFrame]:
         """Frames from a key frame at or before the first one wanted."""
         start = self._start
-        if start is not None and start > self._decoder.beginning + 2 and self._decoder.seek(start):
-            frames = iter(self._decoder)
+        if start is not None and start > self._decoder.beginning + 2:
+            frames = iter(self._decoder if self._decoder.seek(start) else ())
             first = next(frames, None)
             if first is not None and first.pts is not None and first.pts * self._decoder.time_base <= start:
                 yield first
                 yield from frames
                 return
-            # No index, or no time stamps: only reading from the top finds the place.
+            # No index, or no time stamps: only reading from the top finds the place. A failed search leaves the file
+            # at its end, so it is opened again.
             self._decoder.close()
             self._decoder = Decoder(self._name, self._options.timeout)
         yield from self._decoder
