@@ -168,7 +168,8 @@ class Companions:
             target = output.add_stream_from_template(stream)
             target.metadata.update(_names(stream.metadata))
             target.disposition = stream.disposition
-            return _Copy(target, negative=kind in ("mp4", "mov"))
+            # Matroska has no time below zero, but for Opus a field of its own for the run-in, which is taken off again.
+            return _Copy(target, negative=kind in ("mp4", "mov") or stream.name == "opus")
         name = stream.name or "unknown"
         if not isinstance(stream, AudioStream):
             self._warn(f"a {stream.type} track ({name}) is left out: {_suffix(kind)} cannot hold it")
@@ -209,6 +210,8 @@ class Companions:
 
 def _holds(kind: str, stream: Stream) -> bool:
     """Whether a container takes this stream as it is: some refuse when it is added, some only with the header."""
+    if kind == "mp4" and (stream.name or "").startswith("pcm_"):
+        return False  # the muxer takes some and then fails at the very end; hardly a player knows it
     try:
         with av.open(io.BytesIO(), "w", format=kind) as trial:
             trial.add_stream_from_template(stream)
