@@ -9,30 +9,12 @@ from statistics import median
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
-from tmaseg.model.config import TMANetConfig
 from tmaseg.model.device import Precision
 from tmaseg.model.memory import MemoryRing
 from tmaseg.model.tmanet import TMANet
+from tmaseg.model.work import Work, clip_work, step_work
 from tmaseg.stream import prepare
-
-_ATTENTION = ("aten.bmm", "aten._scaled_dot_product")
-
-
-@dataclass(frozen=True)
-class Work:
-    """Multiply-adds of one frame, in thousands of millions."""
-
-    convolutions: float
-    """What the paper counts: its 754 is the clip form at 769x769 with T = 2."""
-    attention: float
-    """The two products of equation 1, which the paper leaves out."""
-
-    @property
-    def total(self) -> float:
-        """Everything."""
-        return self.convolutions + self.attention
 
 
 @dataclass(frozen=True)
@@ -63,7 +45,9 @@ def network_cases(net: TMANet, size_hw: tuple[int, int], precisions: Sequence[Pr
     `net` is on its device and not folded yet; it is copied for each precision.
     """
     device = next(net.parameters()).device
-    works = count_work(net.config, size_hw)
+    works = {"alone": step_work(net.config, size_hw, 0)}
+    if net.config.memory_frames:
+        works |= {"clip": clip_work(net.config, size_hw), "stream": step_work(net.config, size_hw)}
     cases = []
     for precision in precisions:
         copy = TMANet(net.config)
@@ -106,23 +90,6 @@ def ratios(rows: Sequence[Row]) -> dict[str, float]:
         for name, (slow, fast) in pairs.items()
         if slow in seconds and fast in seconds
     }
-
-
-def count_work(config: TMANetConfig, size_hw: tuple[int, int]) -> dict[str, Work]:
-    """Multiply-adds of the forms "clip", "stream" and "alone", counted by torch on tensors without contents."""
-    with torch.device("meta"):
-        net = TMANet(config).eval()
-        forms = {"alone": _alone(net, size_hw)}
-        if config.memory_frames:
-            forms |= {"clip": _clip(net, size_hw), "stream": _stream(net, size_hw)}
-        works = {}
-        for form, run in forms.items():
-            with FlopCounterMode(display=False) as counter:
-                run()
-            counts = {str(name): flops / 2e9 for name, flops in counter.get_flop_counts()["Global"].items()}
-            attention = sum(value for name, value in counts.items() if name.startswith(_ATTENTION))
-            works[form] = Work(sum(counts.values()) - attention, attention)
-    return works
 
 
 def machine() -> str:

@@ -4,13 +4,11 @@ import resource
 import sys
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from tmaseg.evaluate.options import EvalOptions
 from tmaseg.evaluate.predict import Weights
-from tmaseg.model.memory import MemoryRing
 from tmaseg.model.preprocess import network_size
-from tmaseg.model.tmanet import TMANet
+from tmaseg.model.work import step_work
 from tmaseg.stream import window_grid
 
 
@@ -27,26 +25,8 @@ def frame_gmacs(weights: Weights, options: EvalOptions, size_hw: tuple[int, int]
         height, width = network_size(size_hw, round(base * scale))
         windows = len(window_grid((height, width), view))
         side_hw = (min(view.window or height, height), min(view.window or width, width))
-        total += windows * _step_gmacs(weights, side_hw, memory_frames)
+        total += windows * step_work(weights.net.config, side_hw, memory_frames).total
     return total * (2 if options.flip else 1)
-
-
-@torch.inference_mode()
-def _step_gmacs(weights: Weights, size_hw: tuple[int, int], memory_frames: int) -> float:
-    with torch.device("meta"):
-        net = TMANet(weights.net.config).eval()
-        frame = torch.zeros(1, 3, *size_hw)
-        with FlopCounterMode(display=False) as counter:
-            features = net.features(frame)
-            if net.config.memory_frames:
-                keys, values = net.encode_memory(features.stage4)
-                ring = MemoryRing(keys, values, frames=memory_frames or net.config.slots)
-                ring.push(keys, values)
-                # Alone, a frame reads itself: as many copies as a ring of T would hold are one and the same.
-                net.answer(features, *ring.read())
-            else:
-                net.answer(features, None, None)
-    return float(counter.get_total_flops()) / 2e9
 
 
 def peak_memory_mb(device: torch.device) -> dict[str, float]:

@@ -1,0 +1,63 @@
+"""Work: multiply-adds of one frame, counted by torch on tensors without contents."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from tmaseg.model.config import TMANetConfig
+from tmaseg.model.memory import MemoryRing
+from tmaseg.model.tmanet import TMANet
+
+_ATTENTION = ("aten.bmm", "aten._scaled_dot_product")
+
+
+@dataclass(frozen=True)
+class Work:
+    """Multiply-adds of one frame, in thousands of millions."""
+
+    convolutions: float
+    """What the paper counts: its 754 is the clip form at 769x769 with T = 2."""
+    attention: float
+    """The two products of equation 1, which the paper leaves out."""
+
+    @property
+    def total(self) -> float:
+        """Everything."""
+        return self.convolutions + self.attention
+
+
+def clip_work(config: TMANetConfig, size_hw: tuple[int, int]) -> Work:
+    """A frame in the clip form: the backbone runs for the query and for each of its T memory frames."""
+    with torch.device("meta"), torch.inference_mode():
+        net = TMANet(config).eval()
+        frames = torch.zeros(config.memory_frames + 1, 3, *size_hw)
+        return _count(lambda: net.head_logits(frames[:1], frames[None, 1:] if config.memory_frames else None))
+
+
+def step_work(config: TMANetConfig, size_hw: tuple[int, int], memory_frames: int | None = None) -> Work:
+    """A frame of a stream that remembers `memory_frames` (None: T as configured; 0: each frame reads itself)."""
+    with torch.device("meta"), torch.inference_mode():
+        net = TMANet(config).eval()
+        frame = torch.zeros(1, 3, *size_hw)
+        return _count(lambda: _step(net, frame, config.memory_frames if memory_frames is None else memory_frames))
+
+
+def _step(net: TMANet, frame: torch.Tensor, memory_frames: int) -> None:
+    features = net.features(frame)
+    if not net.config.memory_frames:
+        net.answer(features, None, None)
+        return
+    keys, values = net.encode_memory(features.stage4)
+    ring = MemoryRing(keys, values, frames=memory_frames or net.config.slots)
+    ring.push(keys, values)
+    net.answer(features, *ring.read())
+
+
+def _count(run: Callable[[], object]) -> Work:
+    with FlopCounterMode(display=False) as counter:
+        run()
+    gmacs = {str(name): flops / 2e9 for name, flops in counter.get_flop_counts()["Global"].items()}
+    attention = sum(value for name, value in gmacs.items() if name.startswith(_ATTENTION))
+    return Work(sum(gmacs.values()) - attention, attention)
