@@ -1,8 +1,6 @@
-"""The pipeline: decoding, the network, and painting with encoding, at once. The only threads of the program."""
+"""Stages: decoding, the network, and painting with encoding, at once, each in a thread of its own."""
 
 import queue
-import resource
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -55,9 +53,7 @@ class Outcome:
     memory_resets: int
     """How often the memory was emptied on the way."""
     interrupted: bool
-    """Whether Ctrl-C ended the run before its source did."""
-    peak_rss_mb: float
-    """Largest resident memory of the process so far."""
+    """Whether Ctrl-C, or `stop`, ended the run before its source did."""
 
 
 def segment(
@@ -66,16 +62,17 @@ def segment(
     outputs: Sequence[Output],
     *,
     progress: Callable[[int], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Outcome:
     """Runs every frame of the source through the stepper and into the outputs, in order.
 
     `progress` is called with the number of frames segmented, in the caller's thread. Whatever fails stops all stages
-    and is raised here as it is; no thread outlives the call. Ctrl-C stops reading, finishes the frames already read and
-    returns with `interrupted`; a second one is raised.
+    and is raised here as it is; no thread outlives the call. When `stop()` says so, or by a KeyboardInterrupt, reading
+    ends, the frames already segmented are finished, and the outcome is `interrupted`; a second interrupt is raised.
     """
     clock = _Clock()
     begun, interrupted = time.perf_counter(), False
-    with _Reader(source, clock) as reader, _Writer(outputs, clock) as writer:
+    with _Reader(source, clock, stop) as reader, _Writer(outputs, clock) as writer:
         try:
             for count, frame in enumerate(reader, 1):
                 with clock.busy("model"):
@@ -83,6 +80,7 @@ def segment(
                 writer.put(frame, segmentation.labels)
                 if progress:
                     progress(count)
+            interrupted = not reader.ended
         except KeyboardInterrupt:
             interrupted = True
     return Outcome(
@@ -91,14 +89,7 @@ def segment(
         stages=clock.seconds,
         memory_resets=stepper.memory_resets,
         interrupted=interrupted,
-        peak_rss_mb=peak_rss_mb(),
     )
-
-
-def peak_rss_mb() -> float:
-    """The largest resident memory of this process so far, in MB of 2**20 bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 
 
 class _Clock:
@@ -119,8 +110,10 @@ class _Clock:
 class _Reader:
     """Iterates the source in a thread of its own, a few frames ahead."""
 
-    def __init__(self, source: Iterable[Frame], clock: _Clock) -> None:
-        self._source, self._clock = source, clock
+    def __init__(self, source: Iterable[Frame], clock: _Clock, stop: Callable[[], bool]) -> None:
+        self._source, self._clock, self._asked_to_stop = source, clock, stop
+        self.ended = False
+        """Whether the source has given its last frame and it was passed on."""
         self._ready: queue.Queue[Frame | BaseException | None] = queue.Queue(_QUEUED)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tmaseg-decode", daemon=True)
@@ -136,9 +129,16 @@ class _Reader:
         _join(self._thread)
 
     def __iter__(self) -> Iterator[Frame]:
-        while (item := self._ready.get()) is not None:
+        while not self._asked_to_stop():
+            try:
+                item = self._ready.get(timeout=_PATIENCE_SECONDS)
+            except queue.Empty:
+                continue
             if isinstance(item, BaseException):
                 raise item
+            if item is None:
+                self.ended = True
+                return
             yield item
 
     def _run(self) -> None:

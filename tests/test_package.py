@@ -1,0 +1,106 @@
+"""The package as a whole: who imports whom, what is public, and what `import tmaseg` costs."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import tmaseg
+
+PACKAGE = Path(tmaseg.__file__).parent
+
+# A part imports only parts of a lower level; parts of one level do not import each other.
+LEVELS = (
+    ("errors",),
+    ("labels",),
+    ("model", "video"),
+    ("cuts", "data", "metrics", "overlay"),
+    ("stream",),
+    ("evaluate",),
+    ("benchmark", "pipeline", "training"),
+    ("cli",),
+)
+LEVEL = {part: level for level, parts in enumerate(LEVELS) for part in parts}
+FORBIDDEN = {"model": ("av", "typer"), "video": ("torch", "torchvision")}
+
+
+def modules():
+    for path in sorted(PACKAGE.rglob("*.py")):
+        part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        if part not in ("__init__", "__main__"):
+            yield path, part, ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imported(tree):
+    """Full names of all that is imported, inside functions too."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_every_part_has_a_level():
+    assert {part for _, part, _ in modules()} <= set(LEVEL)
+
+
+def test_a_part_imports_only_from_below():
+    wrong = []
+    for path, part, tree in modules():
+        for name in imported(tree):
+            if not name.startswith("tmaseg."):
+                continue
+            other = name.split(".")[1]
+            if other in LEVEL and other != part and LEVEL[other] >= LEVEL[part]:
+                wrong.append(f"{path.relative_to(PACKAGE)} imports {name}")
+    assert not wrong
+
+
+def test_the_network_knows_no_video_and_video_no_network():
+    wrong = [
+        f"{path.relative_to(PACKAGE)} imports {name}"
+        for path, part, tree in modules()
+        for name in imported(tree)
+        if name.split(".")[0] in FORBIDDEN.get(part, ())
+    ]
+    assert not wrong
+
+
+def test_nothing_is_printed_and_click_is_not_imported():
+    wrong = []
+    for path, _, tree in modules():
+        calls = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call))
+        if any(isinstance(called, ast.Name) and called.id == "print" for called in calls):
+            wrong.append(f"{path.relative_to(PACKAGE)} prints")
+        if any(name.split(".")[0] == "click" for name in imported(tree)):
+            wrong.append(f"{path.relative_to(PACKAGE)} imports click, which Typer brings a copy of")
+    assert not wrong
+
+
+def test_all_lists_what_is_public():
+    for name in tmaseg.__all__:
+        assert getattr(tmaseg, name) is not None
+    visible = {
+        name
+        for name in dir(tmaseg)
+        if not name.startswith("_") and not isinstance(getattr(tmaseg, name), ModuleType) and name != "TYPE_CHECKING"
+    }
+    assert visible | {"__version__"} == set(tmaseg.__all__)
+    assert list(tmaseg.__all__) == sorted(tmaseg.__all__)
+
+
+def test_the_command_line_starts_without_the_heavy_parts():
+    heavy = ("torch", "torchvision", "av", "cv2", "PIL", "numpy", "rich.progress")
+    code = f"""
+import sys
+from typer.testing import CliRunner
+from tmaseg.cli import app
+for arguments in (["--help"], ["run", "--help"], ["frames", "--help"], ["--version"]):
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+print([name for name in {heavy} if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

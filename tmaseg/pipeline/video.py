@@ -1,0 +1,108 @@
+"""run_video: one video through the network and into every output asked for."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from tmaseg.evaluate.cost import peak_memory_mb
+from tmaseg.pipeline.agreement import Agreement, Truth
+from tmaseg.pipeline.options import RunOptions, Targets
+from tmaseg.pipeline.pictures import PictureWriter, folders_of
+from tmaseg.pipeline.report import RunReport
+from tmaseg.pipeline.stages import Output, segment
+from tmaseg.pipeline.stats import StatsFile
+from tmaseg.stream import Segmenter
+from tmaseg.video.sink import VideoSink
+from tmaseg.video.source import Source
+
+
+def run_video(
+    source: Source,
+    segmenter: Segmenter,
+    targets: Targets,
+    options: RunOptions,
+    *,
+    truth: Truth | None = None,
+    progress: Callable[[int], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> RunReport:
+    """Segments the whole source, as a new video, and writes what `targets` asks for.
+
+    `truth` is compared with the masks. `progress` is told how many frames are done; `stop` is asked between frames
+    whether to end early, which finishes the outputs with the frames so far. On any other way out video and statistics
+    leave nothing behind. Raises TmasegError.
+    """
+    segmenter.reset()
+    agreement = Agreement(truth, segmenter.labels) if truth else None
+    with ExitStack() as stack:
+        outputs, sink = _open(stack, source, segmenter, targets, options)
+        if agreement:
+            outputs.append(Output(agreement.update))
+        outcome = segment(source, segmenter, outputs, progress=progress, stop=stop)
+        if outcome.interrupted and not outcome.frames:
+            raise KeyboardInterrupt  # nothing to finish
+        if outcome.interrupted and sink:
+            sink.cut_sound()
+    damage = source.damage
+    return RunReport(
+        input=source.info.name,
+        output=_name(targets.video),
+        masks=_name(targets.masks),
+        stats=_name(targets.stats),
+        frames=outcome.frames,
+        seconds=outcome.seconds,
+        stages=outcome.stages,
+        weights=options.model.weights,
+        device=str(segmenter.device),
+        precision=segmenter.precision,
+        memory_frames=segmenter.memory_frames,
+        memory_resets=outcome.memory_resets,
+        peak_rss_mb=peak_memory_mb(segmenter.device)["peak_rss_mb"],
+        classes=segmenter.labels.names,
+        warnings=(
+            *source.warnings,
+            *damage.lines(),
+            *(sink.warnings if sink else ()),
+            *options.paint.warnings(segmenter.labels),
+        ),
+        damaged=bool(damage),
+        interrupted=outcome.interrupted,
+        width=source.info.width,
+        height=source.info.height,
+        encoder=sink.encoder if sink else None,
+        damaged_packets=damage.packets,
+        agreement=agreement.compute() if agreement else None,
+    )
+
+
+def _open(
+    stack: ExitStack, source: Source, segmenter: Segmenter, targets: Targets, options: RunOptions
+) -> tuple[list[Output], VideoSink | None]:
+    """Every output, entered on the stack so that the video is the first to be finished."""
+    outputs: list[Output] = []
+    sink: VideoSink | None = None
+    if targets.stats:
+        stats = StatsFile(targets.stats, segmenter.labels, overwrite=options.write.overwrite)
+        outputs.append(Output(stack.enter_context(stats).write))
+    if targets.masks:
+        pictures = PictureWriter(
+            folders_of(targets.masks, options.mask_formats),
+            options.mask_formats,
+            paint=options.paint,
+            labels=segmenter.labels,
+            existing="replace" if options.write.overwrite else "refuse",
+        )
+        outputs += pictures.outputs
+    if targets.video:
+        sink = stack.enter_context(VideoSink(targets.video, source.info, options.write))
+        painter, writer = options.paint.painter(segmenter.labels), sink
+        outputs.append(
+            Output(
+                write=lambda frame, _: writer.write(frame),
+                render=lambda frame, labels: frame.with_rgb(painter.paint(frame.rgb, labels)),
+            )
+        )
+    return outputs, sink
+
+
+def _name(path: object) -> str | None:
+    return None if path is None else str(path)
