@@ -33,6 +33,7 @@ class Decoder:
         self.container: InputContainer = open_input(location, timeout)
         try:
             self.stream = self._pick()
+            self._note_facts()
         except BaseException:
             self.container.close()
             raise
@@ -51,45 +52,31 @@ class Decoder:
         stream.thread_type = "SLICE"
         return stream
 
-    @property
-    def time_base(self) -> Fraction:
-        """Seconds a unit of the frames' pts."""
-        return Fraction(self.stream.time_base or Fraction(1, 90000))
-
-    @property
-    def rate(self) -> Fraction:
-        """Nominal frames a second; 25 when the file says nothing believable."""
-        for rate in (self.stream.average_rate, self.stream.guessed_rate, self.stream.base_rate):
-            if rate and 0 < rate <= 1000:
-                return Fraction(rate)
-        return _DEFAULT_RATE
-
-    @property
-    def beginning(self) -> Fraction:
-        """Where the container's time starts, in seconds."""
+    def _note_facts(self) -> None:
+        """Copy what is asked for later: PyAV's streams must not be touched once their container is closed."""
+        stream = self.stream
+        rates = (stream.average_rate, stream.guessed_rate, stream.base_rate)
         start: int | None = self.container.start_time
-        return Fraction(start or 0, av.time_base)
-
-    @property
-    def video_beginning(self) -> Fraction:
+        self.time_base = Fraction(stream.time_base or Fraction(1, 90000))
+        """Seconds a unit of the frames' pts."""
+        self.rate = next((Fraction(rate) for rate in rates if rate and 0 < rate <= 1000), _DEFAULT_RATE)
+        """Nominal frames a second; 25 when the file says nothing believable."""
+        self.beginning = Fraction(start or 0, av.time_base)
+        """Where the container's time starts, in seconds."""
+        self.first_pts = stream.start_time or 0
+        """Announced pts of the first frame."""
+        self.video_beginning = self.beginning if stream.start_time is None else self.first_pts * self.time_base
         """Where the video stream starts, in seconds of the container's time."""
-        start = self.stream.start_time
-        return self.beginning if start is None else start * self.time_base
-
-    @property
-    def announces_video(self) -> bool:
+        end = self._stream_end()
+        self.announces_video = end is not None
         """Whether the file announces the length of the video stream by itself."""
-        return bool(self._stream_end)
-
-    @property
-    def announced_end(self) -> Fraction | None:
+        self.announced_end = self._container_end() if end is None else end
         """Where the video should end, in seconds of the container's time: by its stream, or else by the container."""
-        if self._stream_end:
-            return self._stream_end
+
+    def _container_end(self) -> Fraction | None:
         duration = self.container.duration
         return self.beginning + Fraction(duration, av.time_base) if duration and duration > 0 else None
 
-    @property
     def _stream_end(self) -> Fraction | None:
         if self.stream.duration and self.stream.duration > 0:
             length = self.stream.duration * self.time_base

@@ -27,6 +27,7 @@ class PictureMaker:
         """Of the latest frame."""
         self._name, self._options, self._warn = name, options, warn
         self._reformatter = VideoReformatter()
+        self._orientations: dict[tuple[int, int, int], Orientation] = {}
         self._size: tuple[int, int] | None = None
         self._latest_size: tuple[int, int] | None = None
 
@@ -54,7 +55,12 @@ class PictureMaker:
     def _orientation_of(self, frame: VideoFrame) -> Orientation:
         if not self._options.autorotate:
             return UPRIGHT
-        orientation = orientation_of(frame)
+        # Side data is looked at as seldom as can be: once touched, a frame is in a reference cycle and stays in memory
+        # until the garbage collector comes by.
+        key = (frame.rotation, frame.width, frame.height)
+        if key not in self._orientations:
+            self._orientations[key] = orientation_of(frame)
+        orientation = self._orientations[key]
         if not orientation.square:
             self._warn(f"the file asks for a turn by {orientation.degrees:.0f} degrees; only quarter turns are made")
         return orientation

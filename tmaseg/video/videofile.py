@@ -42,7 +42,7 @@ class VideoSource:
         self._decoder = Decoder(self._name, options.timeout)
         self._frames = self._wanted()
         try:
-            self._clock = Clock(self._decoder.time_base, self._decoder.rate, self._decoder.stream.start_time or 0)
+            self._clock = Clock(self._decoder.time_base, self._decoder.rate, self._decoder.first_pts)
             self._first: Frame | None = self._peek()
             self._info = self._describe()
         except BaseException:
