@@ -26,7 +26,7 @@ class Pass:
     @property
     def title(self) -> str:
         """For tables."""
-        return f"memory {self.memory_frames}" if self.memory_frames else "each frame alone"
+        return f"memory {self.memory_frames}" if self.memory_frames else "memory off"
 
     def to_dict(self, labels: LabelSet) -> dict[str, Any]:
         """Plain values; what could not be measured is None."""

@@ -48,8 +48,6 @@ class EvalOptions:
             raise ConfigError(
                 f"--batch is {self.batch}, but --scales, --flip and --window see frames one by one: leave one out"
             )
-        if len(set(self.memories)) != len(self.memories):
-            raise ConfigError("--compare-memory has nothing to compare: these weights have no memory, or --memory is 0")
 
     @property
     def augmented(self) -> bool:

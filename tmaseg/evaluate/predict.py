@@ -218,3 +218,16 @@ class Predictor:
             )
         except ConfigError as error:
             raise ConfigError(f"{self._weights.name}: {error}") from error
+
+
+def open_passes(
+    weights: Weights, answers: Answers, options: EvalOptions, *, stretch: float = 1.0, detect_cuts: bool = False
+) -> list[Predictor]:
+    """A predictor for each amount of memory asked for. Raises ConfigError when two come to the same."""
+    passes = [
+        Predictor(weights, answers, options, memory_frames=memory, stretch=stretch, detect_cuts=detect_cuts)
+        for memory in options.memories
+    ]
+    if len({each.memory_frames for each in passes}) < len(passes):
+        raise ConfigError("--compare-memory has nothing to compare: these weights have no memory, or --memory is 0")
+    return passes

@@ -7,14 +7,24 @@ from html import escape
 from pathlib import Path
 
 from tmaseg.errors import OutputError
-from tmaseg.evaluate.charts import KEYS, Line, class_bars, confusion, percent, table, timeline
+from tmaseg.evaluate.charts import DASH, KEYS, Line, class_bars, confusion, percent, table, timeline
 from tmaseg.evaluate.evaluation import Evaluation, Pass, usual
-from tmaseg.evaluate.scores import VC_FRAMES
+from tmaseg.evaluate.scores import DEFINITIONS, VC_FRAMES
 from tmaseg.evaluate.video import VideoEvaluation, VideoPass
 from tmaseg.evaluate.worst import WorstFrame
 
 _WORST_TITLES = ("picture", "ground truth", "prediction", "mistakes in red")
 _SEQUENCES = 60
+_VC_IS = (
+    "VC: of the pixels whose truth stands still for 8 or 16 frames, the share predicted so. As published (VSPW's "
+    "script): the prediction stands still, right or wrong; void counts; the last window is left out. Corrected: every "
+    "prediction equals the truth, void never counts, all windows."
+)
+_FLICKER_IS = (
+    "Flicker: share of pixels whose class is not the one they had in the frame before, followed along the motion of "
+    "the picture where that is trusted. TC: mIoU between a frame's classes and the moved ones of the frame before. "
+    "Motion is OpenCV's DIS optical flow: no figures to compare with ones made with RAFT."
+)
 
 
 def write_report(evaluation: Evaluation | VideoEvaluation, path: Path) -> None:
@@ -46,8 +56,8 @@ def dataset_page(evaluation: Evaluation) -> str:
             _section("Sequences", _sequences(first)),
         ]
     body = [
-        f"<h1>{escape(evaluation.dataset)}, {escape(evaluation.split)}: {escape(evaluation.weights)}</h1>",
-        f'<p class="soft">{evaluation.images} frames scored in {evaluation.sequences} sequences. '
+        f"<h1>{escape(evaluation.dataset)}, {escape(evaluation.split)}: {escape(Path(evaluation.weights).name)}</h1>",
+        f'<p class="soft">{evaluation.images} frames scored, {_many(evaluation.sequences, "sequence")}. '
         f"{escape(evaluation.layout)}. {escape(evaluation.device)}, {escape(evaluation.precision)}.</p>",
         _cards(_dataset_cards(evaluation), len(evaluation.passes)),
         *measured,
@@ -62,26 +72,25 @@ def video_page(evaluation: VideoEvaluation) -> str:
     lines = [Line(each.title, [value for _, value in each.per_frame]) for each in evaluation.passes]
     known = [value for line in lines for value in line.values if not math.isnan(value)]
     seconds = evaluation.passes[0].per_frame[-1][0] if evaluation.passes[0].per_frame else 0.0
-    rows = [
-        [_key(place, each.title), percent(each.flicker.flicker, 2), percent(each.flicker.changed, 2), percent(each.tc)]
-        for place, each in enumerate(evaluation.passes)
-    ]
+    rows = {
+        "flicker": [percent(each.flicker.flicker, 2) for each in evaluation.passes],
+        "changed in place": [percent(each.flicker.changed, 2) for each in evaluation.passes],
+        "TC": [percent(each.tc, 2) for each in evaluation.passes],
+    }
     cards = {
         "flicker": [percent(each.flicker.flicker, 2) for each in evaluation.passes],
         "TC": [percent(each.tc) for each in evaluation.passes],
         "network a frame": [_seconds(usual(each.network_seconds)) for each in evaluation.passes],
     }
     body = [
-        f"<h1>{escape(Path(evaluation.video).name)}: {escape(evaluation.weights)}</h1>",
+        f"<h1>{escape(Path(evaluation.video).name)}: {escape(Path(evaluation.weights).name)}</h1>",
         f'<p class="soft">{evaluation.frames} frames of {evaluation.width}x{evaluation.height}. '
         f"{escape(evaluation.device)}, {escape(evaluation.precision)}. No ground truth is used.</p>",
         _cards(cards, len(evaluation.passes)),
         _section(
             "Flicker",
-            table(["", "flicker", "changed in place", "TC"], rows)
-            + '<p class="soft">Flicker: share of pixels whose class is not the one they had in the frame before, followed '
-            "along the motion of the picture where that is trusted. TC: mIoU between a frame's classes and the moved ones "
-            "of the frame before. Motion is OpenCV's DIS optical flow: no figures to compare with ones made with RAFT.</p>",
+            table(_head(evaluation.passes), [[title, *values] for title, values in rows.items()])
+            + f'<p class="soft">{_FLICKER_IS}</p>',
         ),
         _section(
             "Flicker of each frame, %",
@@ -103,66 +112,49 @@ def _dataset_cards(evaluation: Evaluation) -> dict[str, list[str]]:
         "TC (DIS flow)": [percent(each.tc) for each in scores],
         "network a frame": [_seconds(usual(each.network_seconds)) for each in evaluation.passes],
     }
-    return {title: values for title, values in cards.items() if values[0] != "–"}
+    return {title: values for title, values in cards.items() if values[0] != DASH}
 
 
 def _cards(cards: dict[str, list[str]], passes: int) -> str:
     """What was asked for large, what it is compared with small beneath."""
     shown = []
     for title, values in cards.items():
-        other = f'<span class="soft other">{values[1]} alone</span>' if passes > 1 else ""
+        other = f'<span class="soft other">{values[1]} memory off</span>' if passes > 1 else ""
         shown.append(f'<div class="card"><span class="soft">{escape(title)}</span><b>{values[0]}</b>{other}</div>')
     return f'<div class="cards">{"".join(shown)}</div>'
 
 
 def _accuracy(passes: Sequence[Pass]) -> str:
-    figures = [(each, each.scores.accuracy) for each in passes]
-    rows = [
-        [
-            _key(place, each.title),
-            percent(accuracy.miou, 2),
-            percent(accuracy.pixel_accuracy, 2),
-            percent(accuracy.mean_accuracy, 2),
-            percent(accuracy.frequency_weighted_iou, 2),
-            percent(each.scores.boundary_miou, 2),
-        ]
-        for place, (each, accuracy) in enumerate(figures)
-    ]
-    head = ["", "mIoU", "pixel accuracy", "class accuracy", "frequency-weighted IoU", "boundary mIoU"]
-    return table(head, rows)
+    scores = [each.scores for each in passes]
+    rows = {
+        "mIoU": [each.accuracy.miou for each in scores],
+        "pixel accuracy": [each.accuracy.pixel_accuracy for each in scores],
+        "class accuracy": [each.accuracy.mean_accuracy for each in scores],
+        "frequency-weighted IoU": [each.accuracy.frequency_weighted_iou for each in scores],
+        "boundary mIoU": [each.boundary_miou for each in scores],
+    }
+    return table(_head(passes), [[title, *(percent(value, 2) for value in values)] for title, values in rows.items()])
 
 
 def _temporal(passes: Sequence[Pass]) -> str:
     scores = [each.scores for each in passes]
-    rows = []
-    for frames in VC_FRAMES:
-        windows = scores[0].vc_windows[frames, "published"], scores[0].vc_windows[frames, "corrected"]
-        rows += [
-            [
-                f"VC{frames} as published by VSPW: truth and prediction each stand still, equal or not",
-                *(percent(each.vc[frames, "published"], 2) for each in scores),
-                f"{windows[0]} windows",
-            ],
-            [
-                f"VC{frames} corrected: the prediction stands still and equals the truth",
-                *(percent(each.vc[frames, "corrected"], 2) for each in scores),
-                f"{windows[1]} windows",
-            ],
+    rows = [
+        [
+            f"VC{frames}, {'as published' if definition == 'published' else definition}",
+            *(percent(each.vc[frames, definition], 2) for each in scores),
+            f"{scores[0].vc_windows[frames, definition]} windows",
         ]
-    pairs = f"{scores[0].flicker.pairs} pairs"
-    rows += [
-        [
-            "TC: mIoU with the prediction before, moved by DIS optical flow (not RAFT)",
-            *(percent(each.tc, 2) for each in scores),
-            pairs,
-        ],
-        [
-            "Flicker: pixels that change class though the picture only moved (less is better)",
-            *(percent(each.flicker.flicker, 2) for each in scores),
-            pairs,
-        ],
+        for frames in VC_FRAMES
+        for definition in DEFINITIONS
     ]
-    return table(["", *(_key(place, each.title) for place, each in enumerate(passes)), "measured on"], rows)
+    pairs = f"{scores[0].flicker.pairs} pairs"
+    rows.append(["TC", *(percent(each.tc, 2) for each in scores), pairs])
+    rows.append(["flicker (less is better)", *(percent(each.flicker.flicker, 2) for each in scores), pairs])
+    return table([*_head(passes), "on"], rows) + f'<p class="soft">{_VC_IS}</p><p class="soft">{_FLICKER_IS}</p>'
+
+
+def _head(passes: Sequence[Pass | VideoPass]) -> list[str]:
+    return ["", *(_key(place, each.title) for place, each in enumerate(passes))]
 
 
 def _over_time(evaluation: Evaluation) -> str:
@@ -191,7 +183,7 @@ def _sequences(each: Pass) -> str:
     return table(["", "frames", "mean mIoU of a frame"], rows) + more
 
 
-def _speed(passes: Sequence[Pass] | Sequence[VideoPass], whole: float, peak_mb: dict[str, float]) -> str:
+def _speed(passes: Sequence[Pass | VideoPass], whole: float, peak_mb: dict[str, float]) -> str:
     rows = [
         [_key(place, each.title), _seconds(usual(each.network_seconds)), f"{each.gmacs:.1f}"]
         for place, each in enumerate(passes)
@@ -205,9 +197,13 @@ def _speed(passes: Sequence[Pass] | Sequence[VideoPass], whole: float, peak_mb: 
     )
 
 
+def _many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
 def _seconds(value: float) -> str:
     if math.isnan(value):
-        return "–"
+        return DASH
     return f"{1000 * value:.0f} ms" if value < 10 else f"{value:.1f} s"
 
 
@@ -234,5 +230,6 @@ def _page(title: str, body: Sequence[str]) -> str:
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>tmaseg: {escape(title)}</title><style>{style}</style></head><body><main>{''.join(body)}</main></body></html>"
+        f"<title>tmaseg: {escape(title)}</title><style>{style}</style></head>"
+        f"<body><main>{''.join(body)}</main></body></html>"
     )

@@ -13,7 +13,7 @@ from tmaseg.errors import ConfigError
 from tmaseg.evaluate.cost import frame_gmacs, peak_memory_mb
 from tmaseg.evaluate.evaluation import Evaluation, Pass
 from tmaseg.evaluate.options import EvalOptions
-from tmaseg.evaluate.predict import RGB, Answers, Labels, Predictor, Weights
+from tmaseg.evaluate.predict import RGB, Answers, Labels, Predictor, Weights, open_passes
 from tmaseg.evaluate.saving import PictureFolder, Submission
 from tmaseg.evaluate.scores import Scores
 from tmaseg.evaluate.share import Share
@@ -136,15 +136,8 @@ def evaluate(
     begun = time.perf_counter()
     data = dataset.scoring_void() if options.score_void else dataset
     answers = Answers.between(weights.labels, data.labels, data.void_class)
-    passes = [
-        _Pass(
-            Predictor(weights, answers, options, memory_frames=memory, stretch=data.stretch),
-            data,
-            options,
-            alone=len(options.memories) == 1,
-        )
-        for memory in options.memories
-    ]
+    predictors = open_passes(weights, answers, options, stretch=data.stretch)
+    passes = [_Pass(predictor, data, options, alone=len(predictors) == 1) for predictor in predictors]
     share.wait()  # all have looked at the folders before anyone writes there
     past = max(each.predictor.memory_frames for each in passes)
     clips = list(limited(data.streams(options.split, past=past), options.limit))

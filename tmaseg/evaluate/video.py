@@ -8,7 +8,7 @@ from typing import Any
 from tmaseg.evaluate.cost import frame_gmacs, peak_memory_mb
 from tmaseg.evaluate.evaluation import plain, usual
 from tmaseg.evaluate.options import EvalOptions
-from tmaseg.evaluate.predict import Answers, Predictor, Weights
+from tmaseg.evaluate.predict import Answers, Predictor, Weights, open_passes
 from tmaseg.metrics import Flicker, FlickerResult, MotionEstimator, TemporalConsistency
 from tmaseg.video.source import Source
 
@@ -30,7 +30,7 @@ class VideoPass:
     @property
     def title(self) -> str:
         """For tables."""
-        return f"memory {self.memory_frames}" if self.memory_frames else "each frame alone"
+        return f"memory {self.memory_frames}" if self.memory_frames else "memory off"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values; what could not be measured is None."""
@@ -114,10 +114,8 @@ def evaluate_video(
     begun = time.perf_counter()
     labels = weights.labels
     answers = Answers.between(labels, labels)
-    watchers = [
-        _Watcher(Predictor(weights, answers, options, memory_frames=memory, detect_cuts=True), len(labels), labels.void)
-        for memory in options.memories
-    ]
+    predictors = open_passes(weights, answers, options, detect_cuts=True)
+    watchers = [_Watcher(predictor, len(labels), labels.void) for predictor in predictors]
     estimator = MotionEstimator()
     frames, size_hw = 0, (source.info.height, source.info.width)
     for frame in source:

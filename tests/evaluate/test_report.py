@@ -1,0 +1,98 @@
+"""The report: well-formed, self-contained, nothing unescaped, every section there."""
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from scenes import Pictures, noise
+
+from tmaseg.errors import OutputError
+from tmaseg.evaluate import EvalOptions, evaluate, evaluate_video, write_report
+from tmaseg.evaluate.charts import Line, confusion, percent, timeline
+from tmaseg.labels import LabelSet, generic_labels
+
+VOID = {"meta", "img", "br", "line", "path"}
+
+
+class Checker(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.open, self.fetched, self.tags, self.text = [], [], [], []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.fetched += [value for name, value in attributes if name in ("src", "href")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, _attributes):
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def check(page):
+    checker = Checker()
+    checker.feed(page)
+    checker.close()
+    assert not checker.open
+    assert all(value.startswith("data:image/jpeg;base64,") for value in checker.fetched)
+    assert "script" not in checker.tags
+    assert not re.search(r"https?://|url\(", page)
+    assert "nan" not in " ".join(checker.text).lower().split()
+    return checker, " ".join(checker.text)
+
+
+def test_report_of_a_data_set(camvid, weights, tmp_path):
+    options = EvalOptions(split="val", memories=(None, 0), worst=2)
+    result = evaluate(camvid, weights(), options)
+    write_report(result, tmp_path / "deep" / "report.html")
+    checker, text = check((tmp_path / "deep" / "report.html").read_text(encoding="utf-8"))
+    assert checker.tags.count("img") == 8
+    for wanted in (
+        "sign/symbol",
+        "VC8, as published",
+        "VC16, corrected",
+        "Confusion",
+        "Sequences",
+        "memory 3",
+        "memory off",
+    ):
+        assert wanted in text
+    assert percent(result.passes[0].scores.accuracy.miou, 2) in text
+    worst = result.passes[0].worst
+    assert [frame.badness for frame in worst] == sorted((frame.badness for frame in worst), reverse=True)
+    lowest = sorted(result.passes[0].scores.frames, key=lambda frame: frame.miou)
+    assert worst[0].name == lowest[0].name
+
+
+def test_report_without_runs_or_truth(camvid, weights, tmp_path):
+    write_report(evaluate(camvid, weights(), EvalOptions(split="test")), tmp_path / "a.html")
+    check((tmp_path / "a.html").read_text(encoding="utf-8"))
+    with pytest.raises(OutputError, match="the report cannot be written"):
+        write_report(evaluate(camvid, weights(), EvalOptions(split="test", limit=1)), tmp_path)
+
+
+def test_report_of_a_video(weights, tmp_path):
+    result = evaluate_video(Pictures([noise(0), noise(1), noise(1)]), weights(), EvalOptions(memories=(None, 0)))
+    write_report(result, tmp_path / "video.html")
+    _, text = check((tmp_path / "video.html").read_text(encoding="utf-8"))
+    assert "No ground truth is used" in text
+
+
+def test_charts_escape_and_leave_gaps():
+    labels = LabelSet("evil", ("<b>&", "road"), ((0, 0, 0), (1, 2, 3)))
+    page = confusion(np.array([[3, 1, 0], [0, 2, 2]]), labels)
+    assert "&lt;b&gt;&amp;" in page
+    assert "none of them" in page
+    line = timeline([Line("x", [0.5, float("nan"), 1.0, 0.0])], under=("<a>", "b"))
+    assert 'd="M0.0 100.0h0M666.7 0.0h0L1000.0 200.0"' in line
+    assert "&lt;a&gt;" in line
+    many = generic_labels(50)
+    largest = confusion(np.eye(50, 51, dtype=np.int64) * 9 + np.eye(50, 51, 1, dtype=np.int64), many)
+    assert "of all pixels" in largest

@@ -1,0 +1,333 @@
+"""What evaluation reports against what its own saved masks say to scikit-learn and to plain loops."""
+
+import math
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from scenes import SIZE_HW, write_frame
+from sklearn.metrics import accuracy_score, confusion_matrix, jaccard_score
+
+from tmaseg.data import open_dataset, read_image
+from tmaseg.errors import ConfigError, DataError, OutputError
+from tmaseg.evaluate import EvalOptions, Share, check_submission, evaluate
+from tmaseg.evaluate.run import is_close, limited
+from tmaseg.labels import CAMVID, CAMVID12, CITYSCAPES, LabelSet, map_by_name
+from tmaseg.metrics import Flicker, MotionEstimator, TemporalConsistency
+from tmaseg.model.checkpoint import View
+from tmaseg.stream import Segmenter
+
+
+def read(path):
+    with Image.open(path) as picture:
+        return np.asarray(picture)
+
+
+def predictions(folder, dataset, split):
+    return [read(folder / "masks" / f"{sample.frame.name}.png") for sample in dataset.samples(split)]
+
+
+def truths(dataset, split):
+    return [dataset.truth(sample.frame) for sample in dataset.samples(split)]
+
+
+def windows(frames, masks, labels, *, published):
+    """VC over all windows of one run, pixel by pixel."""
+    values = []
+    for start in range(len(masks) - frames + (0 if published else 1)):
+        truth, predicted = (np.stack(maps[start : start + frames]) for maps in (labels, masks))
+        still = (truth == truth[0]).all(0) if published else (truth == truth[0]).all(0) & (truth[0] != 11)
+        agrees = (predicted == predicted[0]).all(0) if published else (predicted == truth).all(0)
+        if still.any():
+            values.append((still & agrees).sum() / still.sum())
+    return float(np.mean(values))
+
+
+def test_every_figure_again_from_the_saved_masks(camvid, weights, tmp_path):
+    result = evaluate(camvid, weights(CITYSCAPES), EvalOptions(split="val", save=tmp_path))
+    report = result.to_dict()
+    masks, labels = predictions(tmp_path, camvid, "val"), truths(camvid, "val")
+    assert len({value for mask in masks for value in np.unique(mask).tolist()}) > 2  # or the test says nothing
+    true, said = np.concatenate([label.ravel() for label in labels]), np.concatenate([mask.ravel() for mask in masks])
+    scored = true != 11
+    true, said = true[scored], said[scored]
+    expected = confusion_matrix(true, np.minimum(said, 11), labels=range(12))[:11]
+    np.testing.assert_array_equal(np.array(report["confusion"]), expected)
+    assert report["pixel_accuracy"] == pytest.approx(accuracy_score(true, said))
+    seen = sorted({*true.tolist(), *said.tolist()} - {11})
+    iou = dict(zip(seen, jaccard_score(true, said, labels=seen, average=None, zero_division=0), strict=True))
+    assert report["miou"] == pytest.approx(np.mean(list(iou.values())))
+    for index, name in enumerate(CAMVID.names):
+        assert report["classes"][name] == (pytest.approx(iou[index]) if index in iou else None)
+    for frames in (8, 16):
+        assert report[f"vc{frames}"] == pytest.approx(windows(frames, masks, labels, published=True))
+        assert report[f"vc{frames}_corrected"] == pytest.approx(windows(frames, masks, labels, published=False))
+        assert report[f"vc{frames}_windows"] == 21 - frames
+    motion, flicker, tc = MotionEstimator(), Flicker(), TemporalConsistency(11, ignore_index=11)
+    for sample, mask in zip(camvid.samples("val"), masks, strict=True):
+        step = motion.update(camvid.image(sample.frame))
+        flicker.update(mask, step)
+        tc.update(mask, step)
+    assert report["tc"] == pytest.approx(tc.compute())
+    assert report["flicker"] == pytest.approx(flicker.compute().flicker)
+    assert (report["images"], report["scored_classes"], report["tc_pairs"]) == (20, 11, 19)
+    errors = read(tmp_path / "errors" / "0016E5_07959.png")
+    wrong = (masks[0] != labels[0]) & (labels[0] != 11)
+    assert (errors[labels[0] == 11] == 0).all()
+    np.testing.assert_array_equal(errors[..., 0].astype(int) > errors[..., 1].astype(int) + 50, wrong)
+
+
+def test_masks_are_those_of_the_segmenter(camvid, weights, tmp_path):
+    """The same stream as `run` makes of each film; classes by name."""
+    evaluate(camvid, weights(CITYSCAPES), EvalOptions(split="test", save=tmp_path))
+    ready = weights(CITYSCAPES)
+    table = map_by_name(CITYSCAPES, CAMVID).table
+    for clip in camvid.split("test"):
+        segmenter = Segmenter(ready.net, CITYSCAPES, detect_cuts=False)
+        for frame in clip.frames:
+            expected = table[segmenter.step(camvid.image(frame)).labels]
+            np.testing.assert_array_equal(read(tmp_path / "masks" / f"{frame.name}.png"), expected)
+
+
+def test_memory_and_none_side_by_side(camvid, weights, tmp_path):
+    both = evaluate(camvid, weights(), EvalOptions(split="val", memories=(None, 0), save=tmp_path))
+    assert [each.memory_frames for each in both.passes] == [3, 0]
+    alone = evaluate(camvid, weights(), EvalOptions(split="val", memories=(0,), batch=6, save=tmp_path / "batch"))
+    for sample in camvid.samples("val"):
+        segmenter = Segmenter(weights().net, CAMVID, memory_frames=0)
+        expected = segmenter.step(camvid.image(sample.frame)).labels
+        for folder in (tmp_path / "memory-0", tmp_path / "batch"):
+            np.testing.assert_array_equal(read(folder / "masks" / f"{sample.frame.name}.png"), expected)
+    rows = both.to_dict()["passes"]
+    assert rows[1]["miou"] == alone.to_dict()["miou"]
+    assert rows[1]["vc8"] == alone.to_dict()["vc8"]
+    assert rows[0]["gmacs_per_frame"] > rows[1]["gmacs_per_frame"]  # attention over three frames
+    np.testing.assert_raises(
+        AssertionError,
+        np.testing.assert_array_equal,
+        predictions(tmp_path / "memory-3", camvid, "val"),
+        predictions(tmp_path / "memory-0", camvid, "val"),
+    )
+    for options in ({"memories": (0, 0)}, {"memories": (3, None)}):
+        with pytest.raises(ConfigError, match="--compare-memory has nothing to compare"):
+            evaluate(camvid, weights(), EvalOptions(split="val", **options))
+    with pytest.raises(ConfigError, match="frames of this data remember the ones before them: leave it out"):
+        evaluate(camvid, weights(), EvalOptions(split="val", batch=2))
+
+
+def test_films_a_second_apart_are_no_runs(camvid, weights):
+    report = evaluate(camvid, weights(), EvalOptions(split="test")).to_dict()
+    assert report["images"] == 6
+    assert report["tc"] is report["vc8"] is report["flicker"] is None
+    assert any("follow each other closely" in note for note in report["notes"])
+    assert [(row["name"], row["images"]) for row in report["per_sequence"]] == [("0001TP", 3), ("Seq05VD", 3)]
+    quiet = evaluate(camvid, weights(), EvalOptions(split="val", temporal=False)).to_dict()
+    assert quiet["vc8"] is quiet["tc"] is None
+
+
+def test_scales_and_mirroring_average_probabilities(camvid, weights, tmp_path):
+    ready = weights(view=View(size=40))
+    evaluate(camvid, ready, EvalOptions(split="test", scales=(1.0, 1.5), flip=True, save=tmp_path))
+    for clip in camvid.split("test"):
+        streams = {
+            (size, flip): Segmenter(ready.net, CAMVID, view=View(size=size), detect_cuts=False)
+            for size in (40, 60)
+            for flip in (False, True)
+        }
+        for frame in clip.frames:
+            total = 0
+            for (_, flip), segmenter in streams.items():
+                rgb = camvid.image(frame)
+                logits = segmenter.step(rgb[:, ::-1].copy() if flip else rgb, logits=True).logits
+                chances = logits.softmax(0).numpy()
+                total = total + (chances[..., ::-1] if flip else chances)
+            same = read(tmp_path / "masks" / f"{frame.name}.png") == total.argmax(0)
+            assert same.mean() > 0.999  # ties may fall either way
+
+
+def test_windows_are_those_of_the_segmenter(camvid, weights, tmp_path):
+    view = View(window=32, stride=16)
+    evaluate(camvid, weights(), EvalOptions(split="test", view=view, save=tmp_path))
+    clip = camvid.split("test")[0]
+    segmenter = Segmenter(weights().net, CAMVID, view=view, detect_cuts=False)
+    for frame in clip.frames:
+        expected = segmenter.step(camvid.image(frame)).labels
+        np.testing.assert_array_equal(read(tmp_path / "masks" / f"{frame.name}.png"), expected)
+    with pytest.raises(ConfigError, match="windows of 32, one frame at a time: leave out --batch"):
+        evaluate(camvid, weights(view=View(window=32)), EvalOptions(split="test", memories=(0,), batch=2))
+
+
+def test_only_the_frames_that_memory_needs_are_shown(weights, tmp_path):
+    """The authors' layout: three frames before each labelled one give what the whole film gives."""
+    for number in range(70):
+        write_frame(tmp_path, "image_sequence", "unused", f"Seq05VD_f{number:05d}", number)
+    for number in (30, 60, 62):
+        write_frame(tmp_path, "images", "unused", f"Seq05VD_f{number:05d}", number)
+        rgb_free = np.zeros(SIZE_HW, np.uint8)
+        (tmp_path / "labels").mkdir(exist_ok=True)
+        Image.fromarray(rgb_free + 1).save(tmp_path / f"labels/Seq05VD_f{number:05d}_L.png")
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations/test.txt").write_text("Seq05VD_f00030\nSeq05VD_f00060\nSeq05VD_f00062\n")
+    dataset = open_dataset("camvid", tmp_path)
+    result = evaluate(dataset, weights(), EvalOptions(split="test", save=tmp_path / "out"))
+    assert (result.images, result.frames) == (3, 10)  # 27 to 30 and 57 to 62
+    segmenter = Segmenter(weights().net, CAMVID, detect_cuts=False)
+    for number in range(63):
+        labels = segmenter.step(read_image(tmp_path / f"image_sequence/Seq05VD_f{number:05d}.png")).labels
+        if number in (30, 60, 62):
+            saved = read(tmp_path / f"out/masks/Seq05VD_f{number:05d}.png")
+            np.testing.assert_array_equal(saved, labels)
+
+
+def test_twelve_classes_with_void(camvid, weights, tmp_path):
+    """The authors' count: void is scored, and their output 0 answers it."""
+    ready = weights(CAMVID12)
+    eleven = evaluate(camvid, ready, EvalOptions(split="val", temporal=False))
+    twelve = evaluate(camvid, ready, EvalOptions(split="val", score_void=True, temporal=False, save=tmp_path))
+    assert (eleven.scored_classes, twelve.scored_classes) == (11, 12)
+    assert "void" in twelve.to_dict()["classes"]
+    assert "void" not in eleven.to_dict()["classes"]
+    assert any("the 11 classes and void" in note for note in twelve.notes)
+    assert any("void is not scored" in note for note in eleven.notes)
+    masks = np.stack(predictions(tmp_path, camvid, "val"))
+    labels = np.stack(truths(camvid, "val"))  # void is 11 in both
+    expected = jaccard_score(labels.ravel(), masks.ravel(), labels=[11], average=None, zero_division=0)[0]
+    assert twelve.to_dict()["classes"]["void"] == pytest.approx(expected)
+    assert twelve.passes[0].scores.accuracy.pixels == labels.size
+
+
+def test_other_classes_are_said(camvid, weights):
+    report = evaluate(camvid, weights(CITYSCAPES), EvalOptions(split="test")).to_dict()
+    assert any("19 classes of cityscapes, mapped by name to 11 of camvid" in note for note in report["notes"])
+    odd = LabelSet("farm", ("road", "cow", "barn"), ((0, 0, 0), (1, 1, 1), (2, 2, 2)))
+    notes = "\n".join(evaluate(camvid, weights(odd), EvalOptions(split="test")).notes)
+    assert "no counterpart, and wrong wherever predicted: cow, barn" in notes
+    assert "never predicted by these weights: sky, building" in notes
+    same = evaluate(camvid, weights(CAMVID), EvalOptions(split="test")).notes
+    assert not any("by name" in note for note in same)
+
+
+def test_squashed_pictures_are_shown_with_square_pixels(weights, tmp_path):
+    for split in ("train", "val"):
+        for number in (1, 2):
+            write_frame(tmp_path, split, f"{split}annot", f"{number:04d}", number)
+    dataset = open_dataset("cityscapes256", tmp_path)
+    ready = weights(CITYSCAPES)
+    evaluate(dataset, ready, EvalOptions(split="val", save=tmp_path / "out", batch=2))
+    for sample in dataset.samples("val"):
+        wide = cv2.resize(dataset.image(sample.frame), (96, 36), interpolation=cv2.INTER_LINEAR)
+        expected = Segmenter(ready.net, CITYSCAPES).step(wide).labels[:, 1::2]
+        saved = read(tmp_path / "out/masks" / f"{sample.frame.name}.png")
+        assert (saved == expected).all() or (saved == Segmenter(ready.net, CITYSCAPES).step(wide).labels[:, ::2]).all()
+
+
+def cityscapes(root):
+    for stem in ("berlin_000000_000019", "berlin_000001_000019"):
+        write_frame(root, "leftImg8bit/test/berlin", "unused", f"{stem}_leftImg8bit", 3)
+    write_frame(root, "leftImg8bit/val/bonn", "gtFine/val/bonn", "bonn_000000_000019_leftImg8bit", 4)
+    mask = root / "gtFine/val/bonn/bonn_000000_000019_leftImg8bit.png"
+    mask.rename(mask.with_name("bonn_000000_000019_gtFine_labelIds.png"))
+    return open_dataset("cityscapes", root)
+
+
+def test_a_folder_for_the_server(weights, tmp_path):
+    dataset, out = cityscapes(tmp_path / "data"), tmp_path / "submission"
+    report = evaluate(dataset, weights(CITYSCAPES), EvalOptions(split="test", submit=out)).to_dict()
+    assert (report["images"], report["miou"]) == (0, None)
+    assert any("no ground truth" in note for note in report["notes"])
+    frames = [frame for clip in dataset.split("test") for frame in clip.frames]
+    assert sorted(path.name for path in out.iterdir()) == ["berlin_000000_000019.png", "berlin_000001_000019.png"]
+    ids = read(out / "berlin_000000_000019.png")
+    assert set(np.unique(ids).tolist()) <= set(CITYSCAPES.ids)
+    expected = Segmenter(weights(CITYSCAPES).net, CITYSCAPES).step(dataset.image(frames[0])).labels
+    np.testing.assert_array_equal(ids, CITYSCAPES.encode_table()[expected])
+    assert check_submission(dataset, frames, out) == []
+    with pytest.raises(OutputError, match="holds pictures already"):
+        evaluate(dataset, weights(CITYSCAPES), EvalOptions(split="test", submit=out))
+
+
+def test_what_a_server_would_refuse_is_found(weights, tmp_path):
+    dataset, out = cityscapes(tmp_path / "data"), tmp_path / "submission"
+    evaluate(dataset, weights(CITYSCAPES), EvalOptions(split="test", submit=out))
+    frames = [frame for clip in dataset.split("test") for frame in clip.frames]
+    (out / "berlin_000001_000019.png").rename(out / "other.png")
+    Image.fromarray(read(out / "other.png")).save(out / "berlin_000000_000019_color.png")
+    problems = "\n".join(check_submission(dataset, frames, out))
+    assert "berlin_000000_000019: 2 files" in problems
+    assert "berlin_000001_000019: 0 files" in problems
+    assert "other.png: the file of no frame" in problems
+    (out / "berlin_000000_000019_color.png").unlink()
+    for picture, message in (
+        (np.full((36, 48), 18, np.uint8), "ids [18] are no regular ids"),
+        (np.full((36, 40), 7, np.uint8), "40x36, but its picture is 48x36"),
+        (np.zeros((36, 48, 3), np.uint8), "mode RGB"),
+    ):
+        Image.fromarray(picture).save(out / "berlin_000000_000019.png")
+        assert message in "\n".join(check_submission(dataset, frames, out))
+
+
+def test_submissions_are_for_their_benchmarks(camvid, weights, tmp_path):
+    with pytest.raises(ConfigError, match="--submit is for cityscapes and kitti, but the data set is camvid"):
+        evaluate(camvid, weights(), EvalOptions(submit=tmp_path))
+
+
+def test_limit_and_progress(camvid, weights):
+    told = []
+    options = EvalOptions(split="test", limit=4)
+    result = evaluate(camvid, weights(), options, progress=lambda done, total: told.append((done, total)))
+    assert result.images == 4
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    clips = list(limited(camvid.split("test"), 4))
+    assert [len(clip.frames) for clip in clips] == [3, 1]
+
+
+def test_parts_of_two_processes_are_the_whole(camvid):
+    """Each sequence goes to one process, the long ones first."""
+    clips = [*camvid.split("test"), *camvid.split("val")]
+    parts = [Share(rank, 2).mine(clips, lambda clip: len(clip.frames)) for rank in (0, 1)]
+    assert [[clip.name for clip in part] for part in parts] == [["0016E5"], ["0001TP", "Seq05VD"]]
+
+
+def test_frames_are_close_by_time_or_by_number(camvid):
+    val, test = camvid.split("val")[0], camvid.split("test")[0]
+    assert is_close(val, val.frames[0], val.frames[3])
+    assert not is_close(val, val.frames[0], val.frames[4])
+    assert not is_close(test, test.frames[0], test.frames[1])
+
+
+def test_bad_masks_stop_with_their_name(weights, tmp_path):
+    for split in ("train", "val"):
+        write_frame(tmp_path, split, f"{split}annot", "0001", 1)
+    Image.fromarray(np.zeros((36, 48, 3), np.uint8) + np.arange(3, dtype=np.uint8)).save(tmp_path / "valannot/0001.png")
+    with pytest.raises(DataError, match=r"0001\.png: a colour picture"):
+        evaluate(open_dataset("cityscapes256", tmp_path), weights(CITYSCAPES), EvalOptions())
+    Image.fromarray(np.zeros((30, 48), np.uint8)).save(tmp_path / "valannot/0001.png")
+    with pytest.raises(DataError, match="the prediction is 48x36 and its ground truth 48x30"):
+        evaluate(open_dataset("cityscapes256", tmp_path), weights(CITYSCAPES), EvalOptions())
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"scales": (0.0, 1.0)}, "--scales is '0,1'"),
+        ({"scales": ()}, "--scales is ''"),
+        ({"limit": 0}, "--limit is 0"),
+        ({"batch": 0}, "--batch is 0"),
+        ({"batch": 2, "flip": True}, "--batch is 2, but --scales, --flip and --window"),
+    ],
+)
+def test_options_that_cannot_work(values, message):
+    with pytest.raises(ConfigError, match=message):
+        EvalOptions(**values)
+
+
+def test_gmacs_grow_with_what_is_seen(camvid, weights):
+    def gmacs(**options):
+        return evaluate(camvid, weights(), EvalOptions(split="test", limit=1, **options)).passes[0].gmacs
+
+    plain = gmacs()
+    assert gmacs(flip=True) == pytest.approx(2 * plain)
+    assert gmacs(scales=(1.0, 1.0)) == pytest.approx(2 * plain)
+    assert gmacs(view=View(size=72)) > 3 * plain
+    assert math.isfinite(plain)
