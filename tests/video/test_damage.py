@@ -7,10 +7,11 @@ from itertools import pairwise
 import av
 import numpy as np
 import pytest
-from films import film, moving
+from films import film, moving, stamps
 
 from tmaseg.errors import VideoError
 from tmaseg.video.facts import Damage
+from tmaseg.video.sink import VideoSink, WriteOptions
 from tmaseg.video.source import VideoSource
 
 
@@ -98,15 +99,21 @@ def blank(path, where):
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi", ".ts"])
 def test_random_damage_never_gets_past_the_error_tree(tmp_path, seed, suffix):
-    path = film(tmp_path / f"a{suffix}", noisy(20), codec="mpeg4" if suffix == ".avi" else "libx264")
+    codec, sound = ("mpeg4", "mp2") if suffix == ".avi" else ("libx264", "aac")
+    path = film(tmp_path / f"a{suffix}", noisy(20), codec=codec, sound=[sound], seconds_of_sound=0.8)
     content = np.frombuffer(path.read_bytes(), np.uint8).copy()
     rng = np.random.default_rng(seed)
     content[rng.integers(0, len(content), 200)] ^= rng.integers(1, 256, 200, np.uint8)
     path.write_bytes(content.tobytes())
     with suppress(VideoError):
-        frames, _, _ = read(path)
+        frames, _, source = read(path)
         assert {frame.rgb.shape for frame in frames} == {frames[0].rgb.shape}
         assert all(before.pts < after.pts for before, after in pairwise(frames))
+        # The sound is as damaged: what is left of it goes along and does not stop the pictures.
+        with VideoSink(tmp_path / "out.mp4", source.info, WriteOptions(preset="ultrafast")) as sink:
+            for frame in frames:
+                sink.write(frame)
+        assert len(stamps(sink.path)) == len(frames)
 
 
 def test_a_file_none_of_whose_packets_decodes(tmp_path):

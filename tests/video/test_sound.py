@@ -147,9 +147,9 @@ class Spy:
     def __init__(self, output, times):
         self.output, self.times = output, times
 
-    def mux(self, packets):
-        self.times += [float(packet.dts * packet.time_base) for packet in packets]
-        self.output.mux(packets)
+    def mux_one(self, packet):
+        self.times.append(float(packet.dts * packet.time_base))
+        self.output.mux_one(packet)
 
 
 def test_pictures_alone_when_the_input_is_gone(tmp_path):

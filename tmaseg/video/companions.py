@@ -3,6 +3,7 @@
 The input is opened a second time and read in step with the pictures, so nothing is held but one packet.
 """
 
+import contextlib
 import io
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -15,7 +16,7 @@ from av.packet import Packet
 from av.stream import Discard, Stream
 
 from tmaseg.errors import VideoError
-from tmaseg.video.container import open_input
+from tmaseg.video.container import coder_of, open_input
 from tmaseg.video.facts import StreamInfo
 
 _SOUND_ENCODERS = {"mp4": "aac", "mov": "aac", "matroska": "aac", "webm": "libopus"}
@@ -48,6 +49,7 @@ class _Copy:
         show = packet.pts + ticks if packet.pts is not None else decode
         if self._last is not None and decode <= self._last:  # muxers refuse time that stands still
             decode, show = self._last + 1, max(show, self._last + 1)
+        show = max(show, decode)
         if show < 0 and not self._negative:
             return []
         self._last = decode
@@ -129,18 +131,25 @@ class Companions:
                 self._waiting = packet
                 return
             if self._within(packet):
-                output.mux(self._tracks[packet.stream.index].take(packet, shift))
+                self._mux(output, self._tracks[packet.stream.index].take(packet, shift))
 
     def finish(self, output: OutputContainer, shift: Fraction) -> None:
         """Write what coders hold back."""
         for track in self._tracks.values():
-            output.mux(track.flush(shift))
+            self._mux(output, track.flush(shift))
 
     def close(self) -> None:
         """Let go of the input; twice does no harm."""
         if self._input is not None:
             self._input.close()
             self._input = None
+
+    def _mux(self, output: OutputContainer, packets: "list[Packet[Stream]]") -> None:
+        for packet in packets:
+            try:
+                output.mux_one(packet)
+            except (av.error.InvalidDataError, av.error.ArgumentError):
+                self._warn("the sound is damaged in places; what the output cannot hold of it is left out")
 
     def _next(self) -> "Packet[Stream] | None":
         if self._waiting is not None:
@@ -169,30 +178,21 @@ class Companions:
             target.metadata.update(_names(stream.metadata))
             target.disposition = stream.disposition
             # Matroska has no time below zero, but for Opus a field of its own for the run-in, which is taken off again.
-            return _Copy(target, negative=kind in ("mp4", "mov") or stream.name == "opus")
-        name = stream.name or "unknown"
-        if not isinstance(stream, AudioStream):
+            return _Copy(target, negative=kind in ("mp4", "mov") or coder_of(stream) == "opus")
+        name = coder_of(stream)
+        if not isinstance(stream, AudioStream) or stream.codec_context is None:
             self._warn(f"a {stream.type} track ({name}) is left out: {_suffix(kind)} cannot hold it")
             return None
         encoder = _SOUND_ENCODERS[kind]
         try:
-            target = self._sound_stream(stream, encoder, output)
+            with av.open(io.BytesIO(), "w", format=kind) as trial:  # a stream that fails cannot be taken out again
+                _add_sound(stream, encoder, trial)
+            target = _add_sound(stream, encoder, output)
         except (av.FFmpegError, OSError, ValueError):
             self._warn(f"the sound ({name}) is left out: {_suffix(kind)} cannot hold it, nor can it be converted")
             return None
         self._warn(f"the sound is converted from {name} to {encoder}: {_suffix(kind)} cannot hold {name}")
         return _Transcode(stream, target, self._info.start)
-
-    def _sound_stream(self, stream: AudioStream, encoder: str, output: OutputContainer) -> AudioStream:
-        context = stream.codec_context
-        rate = 48_000 if encoder == "libopus" else context.sample_rate
-        layout = {1: "mono", 2: "stereo", 6: "5.1"}.get(context.layout.nb_channels, "stereo")
-        target = output.add_stream(encoder, rate=rate, layout=layout)
-        assert isinstance(target, AudioStream)
-        target.bit_rate = _BIT_RATE_PER_CHANNEL * target.codec_context.layout.nb_channels
-        target.codec_context.open()
-        target.metadata.update(_names(stream.metadata))
-        return target
 
     def _copy_chapters(self, output: OutputContainer, shift: Fraction) -> None:
         assert self._input is not None
@@ -208,14 +208,31 @@ class Companions:
             output.set_chapters(kept)  # type: ignore[arg-type]
 
 
+def _add_sound(stream: AudioStream, encoder: str, output: OutputContainer) -> AudioStream:
+    """A stream in `output` for the sound of `stream` encoded anew."""
+    context = stream.codec_context
+    rate = 48_000 if encoder == "libopus" else context.sample_rate
+    layout = {1: "mono", 2: "stereo", 6: "5.1"}.get(context.layout.nb_channels, "stereo")
+    target = output.add_stream(encoder, rate=rate, layout=layout)
+    assert isinstance(target, AudioStream)
+    target.bit_rate = _BIT_RATE_PER_CHANNEL * target.codec_context.layout.nb_channels
+    target.codec_context.open()
+    target.metadata.update(_names(stream.metadata))
+    return target
+
+
 def _holds(kind: str, stream: Stream) -> bool:
-    """Whether a container takes this stream as it is: some refuse when it is added, some only with the header."""
-    if kind == "mp4" and (stream.name or "").startswith("pcm_"):
+    """Whether a container takes this stream as it is: it may refuse it when added, with the header, or at the end."""
+    if kind == "mp4" and coder_of(stream).startswith("pcm_"):
         return False  # the muxer takes some and then fails at the very end; hardly a player knows it
     try:
         with av.open(io.BytesIO(), "w", format=kind) as trial:
-            trial.add_stream_from_template(stream)
+            packet = Packet(bytes(64))
+            packet.stream = trial.add_stream_from_template(stream)
+            packet.pts = packet.dts = 0
             trial.start_encoding()
+            with contextlib.suppress(av.FFmpegError):  # zeros are no sound, but then the end is written in full
+                trial.mux_one(packet)
     except (av.FFmpegError, OSError, ValueError, NotImplementedError):
         return False
     return True

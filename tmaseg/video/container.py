@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import av
 from av.container import InputContainer
 from av.format import ContainerFormat
+from av.stream import Stream
 
 from tmaseg.errors import VideoError
 
@@ -68,6 +69,11 @@ def _open_url(url: str, timeout: float) -> InputContainer:
         return _open(url, _WEB_PROTOCOLS, web=True, timeout=timeout)
     except (av.FFmpegError, OSError) as error:
         raise VideoError(f"{url} {why_silent(error, timeout)}") from error
+
+
+def coder_of(stream: Stream) -> str:
+    """Name of a stream's codec; a stream without a decoder has no such attribute at all."""
+    return getattr(stream, "name", None) or "unknown"
 
 
 def why_silent(error: BaseException, timeout: float) -> str:

@@ -11,6 +11,7 @@ from av.video.frame import VideoFrame
 
 from tmaseg.errors import VideoError
 from tmaseg.video.clock import Clock
+from tmaseg.video.container import coder_of
 from tmaseg.video.decoder import Decoder
 from tmaseg.video.deinterlace import Deinterlacer
 from tmaseg.video.facts import Damage, ReadOptions, StreamInfo
@@ -199,7 +200,7 @@ class VideoSource:
             pixel_format=decoder.stream.codec_context.pix_fmt or "",
             colour=str(maker.colour),
             rotation=round(maker.orientation.degrees),
-            sound=tuple(s.name or "unknown" for s in decoder.container.streams.audio),
+            sound=tuple(coder_of(s) for s in decoder.container.streams.audio),
             metadata=dict(decoder.container.metadata),
         )
 

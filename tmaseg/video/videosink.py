@@ -174,6 +174,12 @@ class VideoSink:
             context.colorspace = context.color_range = context.color_primaries = context.color_trc = 1
         if "265" in encoder.name or encoder.name.startswith("hevc"):
             context.codec_tag = "hvc1"  # what Apple's players look for
+        try:
+            context.open()
+        except (av.FFmpegError, OSError) as error:
+            raise OutputError(
+                f"{encoder.name} cannot encode pictures of {width}x{height}; choose another --encoder"
+            ) from error
         if (width, height) != self._size:
             self._warn(
                 f"{encoder.name} needs an even size: {self._size[0]}x{self._size[1]} became {width}x{height}, "
@@ -220,7 +226,8 @@ class VideoSink:
             yield
         except (av.FFmpegError, OSError) as error:
             reason = error.strerror or str(error)
-            raise OutputError(f"{self.path} cannot be written: {reason}; check the disk and the folder") from error
+            remedy = "check disk and folder" if isinstance(error, OSError) else "try another suffix or --encoder"
+            raise OutputError(f"{self.path} cannot be written: {reason}; {remedy}") from error
 
 
 def _check_not_input(path: Path, info: StreamInfo) -> None:
