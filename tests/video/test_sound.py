@@ -101,6 +101,21 @@ def test_sound_is_cut_and_moved_with_the_pictures(tmp_path, name, suffix):
     assert float(last) == pytest.approx(1.98, abs=0.1)  # to a packet
 
 
+@pytest.mark.parametrize("name", ["aac.mp4", "flac.mkv", "aac.ts"])
+def test_a_late_short_cut_reads_no_more_than_it_needs(tmp_path, name, monkeypatch):
+    path = beeping(tmp_path / name, *INPUTS[name], count=400)
+    read, within = [], Companions._within
+    monkeypatch.setattr(Companions, "_within", lambda self, packet: read.append(1) or within(self, packet))
+    sink = copy(path, tmp_path / "out.mp4", start=12.5, end=13.5)
+    with VideoSource(path, ReadOptions(start=12.5)) as source:
+        cut = next(iter(source)).seconds
+    expected = [onset - cut for onset in onsets(path) if cut < onset < cut + 1]
+    assert len(expected) == 1
+    assert onsets(sink.path) == pytest.approx(expected, abs=0.012)
+    with av.open(str(path)) as source:
+        assert 0 < len(read) < 0.5 * sum(1 for packet in source.demux(audio=0) if packet.size)
+
+
 def test_sound_stops_with_the_pictures_when_told(tmp_path):
     path = beeping(tmp_path / "in.mp4", "libx264", "aac", count=100)
     with VideoSource(path) as source, VideoSink(tmp_path / "out.mp4", source.info, FAST) as sink:

@@ -7,7 +7,6 @@ import contextlib
 import io
 from collections.abc import Callable, Iterator
 from fractions import Fraction
-from typing import Protocol
 
 import av
 from av.audio.stream import AudioStream
@@ -18,76 +17,11 @@ from av.stream import Discard, Stream
 from tmaseg.errors import VideoError
 from tmaseg.video.container import coder_of, open_input
 from tmaseg.video.facts import StreamInfo
+from tmaseg.video.tracks import Copy, Track, Transcode
 
 _SOUND_ENCODERS = {"mp4": "aac", "mov": "aac", "matroska": "aac", "webm": "libopus"}
 _BIT_RATE_PER_CHANNEL = 96_000
-
-
-class _Track(Protocol):
-    """One stream on its way."""
-
-    def take(self, packet: "Packet[Stream]", shift: Fraction) -> "list[Packet[Stream]]":
-        """What to write for this packet, `shift` seconds later than it says."""
-
-    def flush(self, shift: Fraction) -> "list[Packet[Stream]]":
-        """What is left at the end."""
-
-
-class _Copy:
-    """Packets as they are."""
-
-    def __init__(self, target: Stream, *, negative: bool) -> None:
-        """`negative` says whether the container can hold times below zero (the run-in of a sound coder)."""
-        self._target, self._negative = target, negative
-        self._last: int | None = None
-
-    def take(self, packet: "Packet[Stream]", shift: Fraction) -> "list[Packet[Stream]]":
-        if packet.pts is None and packet.dts is None:
-            return []
-        ticks = round(shift / packet.time_base)
-        decode = (packet.dts if packet.dts is not None else packet.pts or 0) + ticks
-        show = packet.pts + ticks if packet.pts is not None else decode
-        if self._last is not None and decode <= self._last:  # muxers refuse time that stands still
-            decode, show = self._last + 1, max(show, self._last + 1)
-        show = max(show, decode)
-        if show < 0 and not self._negative:
-            return []
-        self._last = decode
-        packet.dts, packet.pts = decode, show
-        packet.stream = self._target
-        return [packet]
-
-    def flush(self, shift: Fraction) -> "list[Packet[Stream]]":  # noqa: ARG002
-        return []
-
-
-class _Transcode:
-    """Sound decoded and encoded again, for a container that cannot hold it as it is."""
-
-    def __init__(self, source: AudioStream, target: AudioStream, start: Fraction | None) -> None:
-        self._source, self._target, self._start = source, target, start
-
-    def take(self, packet: "Packet[Stream]", shift: Fraction) -> "list[Packet[Stream]]":
-        try:
-            frames = self._source.codec_context.decode(packet)
-        except (av.FFmpegError, OSError):
-            return []  # a damaged packet is a short silence
-        packets: list[Packet[Stream]] = []
-        for frame in frames:
-            seconds = None if frame.pts is None or not frame.time_base else frame.pts * frame.time_base
-            if self._start is None or seconds is None or seconds >= self._start:
-                packets += self._target.encode(frame)
-        return self._later(packets, shift)
-
-    def flush(self, shift: Fraction) -> "list[Packet[Stream]]":
-        return self._later(list(self._target.encode(None)), shift)
-
-    def _later(self, packets: "list[Packet[Stream]]", shift: Fraction) -> "list[Packet[Stream]]":
-        for packet in packets:
-            ticks = round(shift / packet.time_base)
-            packet.pts = None if packet.pts is None else packet.pts + ticks
-            packet.dts = None if packet.dts is None else packet.dts + ticks
-        return packets
+_SEARCH_MARGIN_SECONDS = 5
 
 
 class Companions:
@@ -97,13 +31,13 @@ class Companions:
         """Open `info.location` again; when that fails the video goes without, and `warn` is told."""
         self.metadata: dict[str, str] = {}
         self._info, self._audio, self._warn = info, audio, warn
-        self._tracks: dict[int, _Track] = {}
+        self._tracks: dict[int, Track] = {}
         self._input: InputContainer | None = None
         self._waiting: Packet[Stream] | None = None
         self._packets: Iterator[Packet[Stream]] = iter(())
         if info.location is not None:
             try:
-                self._input = open_input(info.location, timeout)
+                self._input = _open_at(info.location, info.start, timeout)
                 self.metadata = dict(self._input.metadata)
             except VideoError as error:
                 warn(f"sound and metadata are left out: {error}")
@@ -171,14 +105,14 @@ class Companions:
             return False
         return self._info.end is None or begin < self._info.end
 
-    def _track(self, stream: Stream, output: OutputContainer) -> _Track | None:
+    def _track(self, stream: Stream, output: OutputContainer) -> Track | None:
         kind = output.format.name
         if _holds(kind, stream):
             target = output.add_stream_from_template(stream)
             target.metadata.update(_names(stream.metadata))
             target.disposition = stream.disposition
             # Matroska has no time below zero, but for Opus a field of its own for the run-in, which is taken off again.
-            return _Copy(target, negative=kind in ("mp4", "mov") or coder_of(stream) == "opus")
+            return Copy(target, negative=kind in ("mp4", "mov") or coder_of(stream) == "opus")
         name = coder_of(stream)
         if not isinstance(stream, AudioStream) or stream.codec_context is None:
             self._warn(f"a {stream.type} track ({name}) is left out: {_suffix(kind)} cannot hold it")
@@ -192,7 +126,7 @@ class Companions:
             self._warn(f"the sound ({name}) is left out: {_suffix(kind)} cannot hold it, nor can it be converted")
             return None
         self._warn(f"the sound is converted from {name} to {encoder}: {_suffix(kind)} cannot hold {name}")
-        return _Transcode(stream, target, self._info.start)
+        return Transcode(stream, target, self._info.start)
 
     def _copy_chapters(self, output: OutputContainer, shift: Fraction) -> None:
         assert self._input is not None
@@ -219,6 +153,19 @@ def _add_sound(stream: AudioStream, encoder: str, output: OutputContainer) -> Au
     target.codec_context.open()
     target.metadata.update(_names(stream.metadata))
     return target
+
+
+def _open_at(location: str, start: Fraction | None, timeout: float) -> InputContainer:
+    """The input, at a place a little before `start`, where its format can be searched; else at its beginning."""
+    source = open_input(location, timeout)
+    if start is None or start < 2 * _SEARCH_MARGIN_SECONDS:
+        return source
+    try:
+        source.seek(int((start - _SEARCH_MARGIN_SECONDS) * av.time_base))
+    except (av.FFmpegError, OSError):
+        source.close()
+        return open_input(location, timeout)  # a failed search may leave the file at its end
+    return source
 
 
 def _holds(kind: str, stream: Stream) -> bool:

@@ -100,7 +100,7 @@ class VideoSink:
             with self._failing_clearly():
                 self._mux(self._stream.encode(None))
                 last = (self._last_ticks or 0) * self._time_base - self._shift + 1 / self._info.rate
-                self._companions.pump(self._container, last if self._cut else None, self._shift)
+                self._companions.pump(self._container, last if self._cut else self._info.end, self._shift)
                 self._companions.finish(self._container, self._shift)
                 self._companions.close()
                 self._container.close()
