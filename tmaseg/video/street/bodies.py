@@ -1,5 +1,6 @@
 """Bodies: cars, trucks, buses and trams as they are built, by chance."""
 
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -41,79 +42,75 @@ def _across(body: Body, s: float, box: tuple[float, float, float, float], colour
     body.face(corners[::-1] if front else corners, colour, 1)
 
 
+@dataclass(frozen=True)
+class _Cut:
+    """What makes a hatchback, a saloon, an estate or a van, in metres."""
+
+    high: float
+    boot: float
+    """Length behind the rear window."""
+    rake: float
+    """How far the rear window leans forward."""
+    screen: float
+    """From the front to the top of the windscreen."""
+    belt: float
+    """Height of the windows' lower edge."""
+    narrow: float
+    """Share of the width that the roof has."""
+    blind: float
+    """Length of the side without windows, behind."""
+    tailgate: Colour | None
+    """Colour of the rear window; None where there is none."""
+
+
+_CUTS = (
+    _Cut(high=1.46, boot=0.16, rake=0.42, screen=1.85, belt=0.92, narrow=0.78, blind=0.25, tailgate=_GLASS),
+    _Cut(high=1.43, boot=0.95, rake=0.55, screen=1.9, belt=0.92, narrow=0.78, blind=0.3, tailgate=_GLASS),
+    _Cut(high=1.5, boot=0.1, rake=0.3, screen=1.9, belt=0.92, narrow=0.8, blind=0.2, tailgate=_GLASS),
+    _Cut(high=1.85, boot=0.03, rake=0.1, screen=1.35, belt=1.02, narrow=0.9, blind=1.6, tailgate=None),
+)
+
+
 def car(rng: np.random.Generator) -> Model:
     """A hatchback, saloon, estate or van, in the colours that cars have."""
     length, half = rng.uniform(3.7, 4.7), rng.uniform(0.84, 0.92)
-    kind = int(rng.integers(4))
-    high = (1.46, 1.43, 1.5, 1.85)[kind] * rng.uniform(0.97, 1.05)
-    rear = (0.16, 0.95, 0.1, 0.03)[kind]  # metres of boot behind the rear window
+    cut = _CUTS[int(rng.integers(len(_CUTS)))]
+    high = cut.high * rng.uniform(0.97, 1.05)
     paint = _paint(rng)
-    body = Body(CAR, (2 * half, high, length))
-    a, z = -length / 2, length / 2
-    belt, top = (0.92, 1.02)[kind == 3], half * (0.78, 0.78, 0.8, 0.9)[kind]
-    bonnet, screen = z - rng.uniform(0.85, 1.1), z - (1.85, 1.9, 1.9, 1.35)[kind]
-    roof = a + rear + (0.42, 0.55, 0.3, 0.1)[kind]
-    low = 0.28
     dark = (paint[0] * 0.55, paint[1] * 0.55, paint[2] * 0.55)
+    body = Body(CAR, (2 * half, high, length))
+    a, z, low = -length / 2, length / 2, 0.28
+    bonnet, top = z - rng.uniform(0.85, 1.1), half * cut.narrow
+    window, roof, screen = a + cut.boot + 0.04, a + cut.boot + cut.rake, z - cut.screen - 0.35
     profile: list[tuple[float, float, float, Colour]] = [
         (a + 0.06, low, half * 0.93, dark),
         (a, 0.5, half * 0.97, paint),
-        (a + 0.04, belt, half * 0.95, paint),
-        (a + 0.04 + rear, belt + 0.01, half * 0.93, _GLASS if kind < 3 else paint),
+        (a + 0.04, cut.belt, half * 0.95, paint),
+        (window, cut.belt + 0.01, half * 0.93, cut.tailgate or paint),
         (roof, high, top, paint),
-        (screen - 0.35, high - 0.02, top, _GLASS),
-        (bonnet - 0.25, belt + 0.02, half * 0.93, paint),
+        (screen, high - 0.02, top, _GLASS),
+        (bonnet - 0.25, cut.belt + 0.02, half * 0.93, paint),
         (z - 0.12, 0.72, half * 0.93, paint),
         (z, 0.45, half * 0.93, dark),
         (z - 0.05, low, half * 0.9, dark),
     ]
     _hull(body, profile)
-    _side_faces(
-        body,
-        [(a + 0.04, low), (a + 0.04, belt), (bonnet - 0.3, belt), (bonnet - 0.3, low)],
-        (half, half * 0.96),
-        paint,
-        0,
-    )
-    _side_faces(
-        body,
-        [(bonnet - 0.3, low), (bonnet - 0.3, belt), (z - 0.12, 0.72), (z - 0.05, low)],
-        (half, half * 0.95),
-        paint,
-        0,
-    )
-    pillars = [(a + 0.04 + rear, belt), (roof, high), (screen - 0.35, high - 0.02), (bonnet - 0.3, belt)]
+    door = [(a + 0.04, low), (a + 0.04, cut.belt), (bonnet - 0.3, cut.belt), (bonnet - 0.3, low)]
+    _side_faces(body, door, (half, half * 0.96), paint, 0)
+    wing = [(bonnet - 0.3, low), (bonnet - 0.3, cut.belt), (z - 0.12, 0.72), (z - 0.05, low)]
+    _side_faces(body, wing, (half, half * 0.95), paint, 0)
+    pillars = [(window, cut.belt), (roof, high), (screen, high - 0.02), (bonnet - 0.3, cut.belt)]
     _side_faces(body, pillars, (half * 0.95, top), paint, 0)
-    glass = half * 0.95 + 0.004, top * 1.03
-    middle = (roof + screen) / 2 - 0.1
-    rear_foot = a + 0.04 + rear + (0.25, 0.3, 0.2, 1.6)[kind]
-    _side_faces(
-        body,
-        [
-            (rear_foot, belt + 0.03),
-            (max(roof + 0.08, rear_foot + 0.05), high - 0.09),
-            (middle, high - 0.07),
-            (middle, belt + 0.03),
-        ],
-        glass,
-        _GLASS,
-        1,
-    )
-    _side_faces(
-        body,
-        [
-            (middle + 0.09, belt + 0.03),
-            (middle + 0.09, high - 0.07),
-            (screen - 0.42, high - 0.09),
-            (bonnet - 0.5, belt + 0.03),
-        ],
-        glass,
-        _GLASS,
-        1,
-    )
+    # the window of the rear door, and that of the front door
+    foot, head, middle = cut.belt + 0.03, high - 0.09, (roof + screen + 0.35) / 2 - 0.1
+    back = window + cut.blind
+    rear = [(back, foot), (max(roof + 0.08, back + 0.05), head), (middle, head + 0.02), (middle, foot)]
+    front = [(middle + 0.09, foot), (middle + 0.09, head + 0.02), (screen - 0.07, head), (bonnet - 0.5, foot)]
+    for pane in (rear, front):
+        _side_faces(body, pane, (half * 0.95 + 0.004, top * 1.03), _GLASS, 1)
     for s in (a + 0.75, z - 0.8):
         body.wheel(s, 0.31)
-    _lamps(body, a - 0.005, z + 0.005, half, belt)
+    _lamps(body, a - 0.005, z + 0.005, half, cut.belt)
     return body.finish()
 
 
