@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+torch.set_num_threads(1)  # networks here are tiny: threads would only wait for each other
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 

@@ -24,22 +24,23 @@ Progress = Callable[[int, int], None]
 def run_frames(
     folder: Path,
     out: Path,
-    segmenter: Segmenter,
     options: FramesOptions,
     *,
+    segmenter: Segmenter | None = None,
     progress: Progress | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> FramesReport:
     """Segments every image under `folder`; its PNGs go to the same place and name under `out`.
 
-    Each folder is a sequence of its own: the memory starts empty. With `skip_existing`, frames before the first one
-    that lacks a picture are shown to the network again, so the pictures are those of one pass. `progress` is told how
-    many images of how many are done. Raises TmasegError.
+    `segmenter` replaces the one that the options name. Each folder is a sequence of its own: the memory starts empty.
+    With `skip_existing`, frames before the first one that lacks a picture are shown to the network again, so the
+    pictures are those of one pass. `progress` is told how many images of how many are done. Raises TmasegError.
     """
     sequences, problems = find_sequences(folder, folders_of(out, options.formats))
     if not (options.overwrite or options.skip_existing):
         for sequence in sequences:
             sequence.check_nothing_exists()
+    segmenter = segmenter or options.model.load()
     job = _Job(segmenter, stop)
     done = [sequence.existing() if options.skip_existing else [False] * len(sequence.paths) for sequence in sequences]
     total = sum(each.count(False) for each in done)

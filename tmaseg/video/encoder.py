@@ -1,5 +1,6 @@
 """Encoders: which to use, with which options, and whether it works on this machine."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -122,8 +123,9 @@ def _pixel_format(name: str) -> str:
 @cache
 def _works(name: str, time_base: Fraction) -> bool:
     """Whether one tiny frame comes out: that an encoder is listed does not mean that it can run."""
+    os.environ.setdefault("SVT_LOG", "1")  # errors only: SVT-AV1 has no option for it
     try:
-        _encode_one(Encoder(name, _pixel_format(name), {}), time_base)
+        _encode_one(Encoder(name, _pixel_format(name), _DEFAULTS.get(name, {})), time_base)
     except (av.FFmpegError, OSError, ValueError, AttributeError):
         return False
     return True
@@ -158,6 +160,11 @@ def _encode_one(encoder: Encoder, time_base: Fraction) -> set[str]:
     return set(context.options)
 
 
+def working_encoders(time_base: Fraction = Fraction(1, 25)) -> tuple[str, ...]:
+    """The usual encoders that were tried and work on this machine."""
+    return tuple(name for name in _KNOWN if _works(name, time_base))
+
+
 def _usable(time_base: Fraction) -> str:
-    working = [name for name in _KNOWN if _works(name, time_base)]
+    working = working_encoders(time_base)
     return f"usable here: {', '.join(working)}" if working else "no encoder works here; reinstall PyAV"

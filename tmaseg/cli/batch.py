@@ -1,0 +1,140 @@
+"""Batch: the jobs of one `tmaseg run`, one after the other, on one network."""
+
+import contextlib
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import typer
+
+from tmaseg.cli.guard import say_error
+from tmaseg.cli.jobs import Job, make_folders
+from tmaseg.cli.screen import Screen, duration
+from tmaseg.errors import ConfigError, TmasegError
+from tmaseg.pipeline import CtrlC, RunOptions, RunReport, Truth, run_video
+from tmaseg.stream import Segmenter
+from tmaseg.video.source import ReadOptions, Source, open_source
+from tmaseg.video.street import StreetSource
+
+_DEMO_SECONDS = 10.0
+
+
+class Batch:
+    """Runs jobs, says what became of each, and keeps their reports. Of several jobs, one that fails stops no other."""
+
+    def __init__(self, options: RunOptions, read: ReadOptions, screen: Screen, *, skip_existing: bool = False) -> None:
+        self._options, self._read, self._screen = options, read, screen
+        self._skip_existing = skip_existing
+        self.reports: list[RunReport] = []
+        self.skipped: list[Job] = []
+        self.failed: dict[str, str] = {}
+        """Error text by source."""
+        self.interrupted = False
+        self._alone = True
+
+    @property
+    def damaged(self) -> bool:
+        """Whether any input was."""
+        return any(report.damaged for report in self.reports)
+
+    def run(self, jobs: Sequence[Job], *, into_folder: bool = False) -> None:
+        """All of them, or until Ctrl-C. Raises TmasegError when a lone one fails.
+
+        The folder of several outputs is made; that of a lone one only where `into_folder` says that it is meant as one.
+        """
+        self._alone = len(jobs) == 1
+        made = make_folders(jobs) if into_folder or not self._alone else []
+        try:
+            with CtrlC(
+                lambda: self._screen.say("finishing what was begun; press Ctrl-C again to stop at once")
+            ) as stop:
+                for job in jobs:
+                    if not stop.asked:
+                        self._try(job, stop)
+                self.interrupted |= stop.asked
+        except KeyboardInterrupt:
+            self.interrupted = True
+        finally:
+            for folder in reversed(made):
+                with contextlib.suppress(OSError):  # it holds something
+                    folder.rmdir()
+        if self.interrupted:
+            self._screen.say("interrupted")
+
+    def print_json(self) -> None:
+        """One object: of a lone job its report, of several all of them."""
+        runs = [report.to_dict() for report in self.reports]
+        skipped = [{"input": job.source, "output": str(job.targets.video), "skipped": True} for job in self.skipped]
+        whole: dict[str, Any] = {
+            "runs": runs,
+            "skipped": skipped,
+            "failed": [{"input": source, "error": text} for source, text in self.failed.items()],
+            "frames": sum(report.frames for report in self.reports),
+            "interrupted": self.interrupted,
+        }
+        if self._alone:
+            whole = (runs or skipped or [{"interrupted": True}])[0]
+        typer.echo(json.dumps(whole, allow_nan=False))
+
+    def _try(self, job: Job, stop: CtrlC) -> None:
+        if self._skip_existing and job.targets.video and job.targets.video.exists():
+            self._screen.say(f"{job.targets.video} exists: skipped")
+            self.skipped.append(job)
+            return
+        try:
+            report = self._run(job, stop)
+        except TmasegError as error:
+            if self._alone:
+                raise
+            say_error(error)
+            self.failed[job.source] = str(error)
+            return
+        self.reports.append(report)
+        self._screen.warn(report.warnings)
+        self._screen.say(_summary(report))
+
+    def _run(self, job: Job, stop: CtrlC) -> RunReport:
+        with self._open(job) as source, self._screen.progress(job.source) as tell:
+            truth = None
+            if isinstance(source, StreetSource):
+                street = source
+                truth = Truth(street.label_set, lambda frame: street.labels(frame.index))
+            total = source.info.frames
+            return run_video(
+                source,
+                self._segmenter,
+                job.targets,
+                self._options,
+                truth=truth,
+                progress=lambda done: tell(done, total),
+                stop=stop,
+            )
+
+    @cached_property
+    def _segmenter(self) -> Segmenter:
+        return self._options.model.load()
+
+    def _open(self, job: Job) -> Source:
+        if not job.demo:
+            return open_source(job.source, self._read)
+        read = self._read
+        if read.start or read.every != 1:
+            raise ConfigError("--demo goes with --end and --rate alone: leave out --start and --every")
+        seconds = _DEMO_SECONDS if read.end is None else read.end
+        return StreetSource(rate=read.rate, frames=max(1, round(seconds * read.rate)))
+
+
+def _summary(report: RunReport) -> str:
+    outputs = ", ".join(name for name in (report.output, report.masks, report.stats) if name)
+    resets = f"memory emptied {report.memory_resets} times" if report.memory_resets != 1 else "memory emptied once"
+    line = (
+        f"{outputs}: {report.frames} frames of {report.width}x{report.height} in {duration(report.seconds)} "
+        f"({report.fps:.1f} frames/s, {report.precision} on {report.device}); {resets}"
+    )
+    if report.agreement:
+        line += (
+            f"; agreement with the drawn truth: {100 * report.agreement.pixel_accuracy:.1f} % of pixels, "
+            f"mIoU {100 * report.agreement.miou:.1f} %"
+        )
+    return line

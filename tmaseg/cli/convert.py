@@ -1,0 +1,51 @@
+"""`tmaseg convert`: a checkpoint of the authors' code becomes one of ours."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from tmaseg.cli import options as shared
+
+
+def convert(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A .pth file of the authors' code.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The .safetensors file to write.", metavar="OUT")],
+    preset: Annotated[
+        Literal["cityscapes", "camvid"] | None,
+        typer.Option(help="Whose geometry (windows, corners); guessed from the number of outputs if not given."),
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="Label set of the outputs, if not the preset's.", metavar="NAME|FILE")
+    ] = None,
+    half: Annotated[bool, typer.Option("--half", help="Store convolutions in 16 bits: half the size.")] = False,
+    overwrite: shared.Overwrite = False,
+    quiet: shared.Quiet = False,
+    debug: shared.Debug = False,  # noqa: ARG001  (the guard takes it)
+) -> None:
+    """Import a checkpoint of the authors' code.
+
+    Strictly: every parameter must be there and fit. Nothing that the file may hold is run.
+    """
+    from dataclasses import replace
+
+    from tmaseg.cli.describe import describe_checkpoint
+    from tmaseg.cli.screen import Screen
+    from tmaseg.errors import OutputError
+    from tmaseg.labels import get_labels
+    from tmaseg.model.checkpoint import save_checkpoint
+    from tmaseg.model.upstream import convert_upstream, guess_preset, read_upstream
+
+    screen = Screen(quiet=quiet)
+    if output.suffix != ".safetensors":
+        raise OutputError(f"the output {output} must end in .safetensors")
+    if output.exists() and not overwrite:
+        raise OutputError(f"{output} exists already; give --overwrite to replace it, or another name")
+    state = read_upstream(checkpoint)
+    converted = convert_upstream(state, preset=preset, labels=get_labels(labels) if labels else None)
+    converted = replace(converted, provenance={**converted.provenance, "file": checkpoint.name})
+    save_checkpoint(output, converted, half=half)
+    if preset is None:
+        classes = converted.config.classes
+        screen.say(f"preset {guess_preset(classes)}, guessed from the {classes} outputs (--preset says otherwise)")
+    screen.say(f"{output}: {describe_checkpoint(converted)['summary']}")

@@ -1,0 +1,112 @@
+"""Descriptions, as plain values: of weights, of a video, of this machine."""
+
+import platform
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import av
+import torch
+
+import tmaseg
+from tmaseg.errors import TmasegError
+from tmaseg.labels import label_set_names
+from tmaseg.model.checkpoint import Checkpoint, load_checkpoint, shipped_weights
+from tmaseg.model.device import choose_precision
+from tmaseg.video.encoder import working_encoders
+from tmaseg.video.source import open_source
+
+_PACKAGES = ("torch", "torchvision", "av", "numpy", "opencv-python-headless", "safetensors", "typer")
+
+
+def describe(spec: str) -> dict[str, Any]:
+    """What a file, a URL, a folder or a name of shipped weights is. Raises TmasegError."""
+    if spec in shipped_weights() or Path(spec).suffix.lower() == ".safetensors":
+        return {"kind": "weights", "name": spec, **describe_checkpoint(load_checkpoint(spec))}
+    if Path(spec).suffix.lower() in (".pth", ".pt", ".ckpt"):
+        raise TmasegError(f"{spec} is a PyTorch file, which may run code when read: try `tmaseg convert {spec} -o ...`")
+    return describe_video(spec)
+
+
+def describe_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
+    """A network's configuration, classes, geometry and origin, and a line that sums them up."""
+    config, view = checkpoint.config, checkpoint.view
+    parameters = sum(value.numel() for value in checkpoint.state.values())
+    looks = f"windows of {view.window}" if view.window else f"short side {view.size}" if view.size else "whole frames"
+    return {
+        "summary": (
+            f"TMANet, ResNet-{config.depth}, stride {config.output_stride}, {config.memory_frames} memory frames, "
+            f"{config.classes} classes ({checkpoint.labels.name}), {looks}, {parameters / 1e6:.1f} M parameters"
+        ),
+        "parameters": parameters,
+        "config": config.to_dict(),
+        "view": asdict(view),
+        "labels": checkpoint.labels.to_dict(),
+        "provenance": checkpoint.provenance,
+    }
+
+
+def describe_video(spec: str) -> dict[str, Any]:
+    """What a source announces. Raises VideoError."""
+    with open_source(spec) as source:
+        info = source.info
+        warnings = source.warnings
+    rate = info.rate.limit_denominator(100_000)
+    return {
+        "kind": "video",
+        "name": info.name,
+        "size": f"{info.width}x{info.height}",
+        "width": info.width,
+        "height": info.height,
+        "rate": str(rate),
+        "frames": info.frames,
+        "seconds": info.seconds,
+        "codec": info.codec,
+        "pixel_format": info.pixel_format,
+        "colour": info.colour,
+        "rotation": info.rotation,
+        "sample_aspect": str(info.sample_aspect),
+        "sound": list(info.sound),
+        "metadata": info.metadata,
+        "warnings": list(warnings),
+    }
+
+
+def describe_machine() -> dict[str, Any]:
+    """Versions, devices, encoders that were tried and work, and the weights that are there."""
+    weights = {}
+    for name, path in shipped_weights().items():
+        try:
+            weights[name] = str(describe_checkpoint(load_checkpoint(path))["summary"])
+        except TmasegError as error:
+            weights[name] = f"unusable: {error}"
+    return {
+        "kind": "machine",
+        "tmaseg": tmaseg.__version__,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "ffmpeg": {name: ".".join(map(str, numbers)) for name, numbers in sorted(av.library_versions.items())},
+        "devices": _devices(),
+        "encoders": list(working_encoders()),
+        "label_sets": list(label_set_names()),
+        "weights": weights,
+    }
+
+
+def _devices() -> dict[str, str]:
+    cpu = torch.device("cpu")
+    found = {"cpu": f"{platform.machine()}, {torch.get_num_threads()} threads, {choose_precision('auto', cpu)}"}
+    for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        facts = torch.cuda.get_device_properties(index)
+        precision = choose_precision("auto", torch.device("cuda", index))
+        found[f"cuda:{index}"] = f"{facts.name}, {facts.total_memory / 2**30:.0f} GiB, {precision}"
+    return found
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

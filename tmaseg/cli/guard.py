@@ -1,0 +1,64 @@
+"""Around every command: errors become one line and an exit code."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import typer
+
+from tmaseg.errors import TmasegError
+
+FAILED = 1
+DAMAGED = 3
+INTERRUPTED = 130
+
+
+def guarded(command: Callable[..., None]) -> Callable[..., None]:
+    """The command, with every error told in one line on standard error; with its `debug`, as a traceback, too."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **options: Any) -> None:
+        try:
+            command(*args, **options)
+        except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
+            raise
+        except KeyboardInterrupt:
+            typer.echo("interrupted", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+        except Exception as error:
+            if options.get("debug"):
+                raise
+            fail(error)
+
+    return run
+
+
+def fail(error: Exception) -> NoReturn:
+    """Tell the error and exit with 1."""
+    say_error(error)
+    raise typer.Exit(FAILED) from error
+
+
+def say_error(error: Exception) -> None:
+    """`error: ...`, on one line of standard error."""
+    typer.echo(f"error: {' '.join(_explain(error).split())}", err=True)
+
+
+def finish(*, damaged: bool, interrupted: bool, failed: bool = False, strict: bool = False) -> None:
+    """Exit with the code that says how it went; returns when all is well."""
+    if interrupted:
+        raise typer.Exit(INTERRUPTED)
+    if failed:
+        raise typer.Exit(FAILED)
+    if damaged and strict:
+        raise typer.Exit(DAMAGED)
+
+
+def _explain(error: Exception) -> str:
+    text = str(error)
+    if isinstance(error, TmasegError):
+        return text
+    if isinstance(error, MemoryError) or "out of memory" in text.lower() or "can't allocate memory" in text.lower():
+        return "out of memory; give a smaller --size, --precision bf16, or --device cpu"
+    first = text.splitlines()[0] if text else ""
+    return f"{type(error).__name__}: {first} (a fault of tmaseg itself; run it again with --debug and report that)"
