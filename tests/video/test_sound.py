@@ -26,9 +26,9 @@ INPUTS = {
 }
 
 
-def beeping(path, video, audio, count=75, tracks=1):
+def beeping(path, video, audio, count=75, tracks=1, **options):
     """Pictures of 3 seconds with a beep each whole second."""
-    return film(path, moving(count), codec=video, sound=[audio] * tracks, seconds_of_sound=count / 25)
+    return film(path, moving(count), codec=video, sound=[audio] * tracks, seconds_of_sound=count / 25, options=options)
 
 
 def copy(path, target, options=FAST, **reading):
@@ -103,7 +103,7 @@ def test_sound_is_cut_and_moved_with_the_pictures(tmp_path, name, suffix):
 
 @pytest.mark.parametrize("name", ["aac.mp4", "flac.mkv", "aac.ts"])
 def test_a_late_short_cut_reads_no_more_than_it_needs(tmp_path, name, monkeypatch):
-    path = beeping(tmp_path / name, *INPUTS[name], count=400)
+    path = beeping(tmp_path / name, *INPUTS[name], count=400, g="25")
     read, within = [], Companions._within
     monkeypatch.setattr(Companions, "_within", lambda self, packet: read.append(1) or within(self, packet))
     sink = copy(path, tmp_path / "out.mp4", start=12.5, end=13.5)

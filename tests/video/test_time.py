@@ -73,7 +73,7 @@ def test_matroska_keeps_time_to_the_millisecond(tmp_path, suffix):
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.integers(0, 10**6), min_size=1, max_size=6, unique=True), st.integers(1, 120_000))
+@given(st.lists(st.integers(0, 10**6), min_size=1, max_size=6, unique=True), st.integers(1000, 120_000))
 def test_any_times_are_kept(tmp_path, pts, rate):
     unit = Fraction(1, rate)
     pts = sorted(pts)
@@ -81,6 +81,32 @@ def test_any_times_are_kept(tmp_path, pts, rate):
         for index, stamp in enumerate(pts):
             sink.write(Frame(np.zeros((48, 64, 3), np.uint8), stamp, unit, index))
     assert stamps(tmp_path / "any.mp4") == [stamp * unit for stamp in pts]
+
+
+@pytest.mark.parametrize("hours", [30, 300])
+def test_a_gap_of_days_does_not_spoil_the_file(tmp_path, hours):
+    pts = [0, 1, 2, hours * 90_000, hours * 90_000 + 1]
+    info = StreamInfo("drawn", 64, 48, Fraction(25), Fraction(1, 25))
+    for suffix in (".mp4", ".mkv"):
+        with VideoSink(tmp_path / f"a{suffix}", info, FAST) as sink:
+            for index, stamp in enumerate(pts):
+                sink.write(Frame(moving(1)[0], stamp, info.time_base, index))
+        times = stamps(sink.path)
+        if suffix == ".mkv":
+            assert times == [stamp * info.time_base for stamp in pts]
+        else:
+            assert times[:3] == [0, Fraction(1, 25), Fraction(2, 25)]
+            assert times[3] > 3600
+            assert times[4] - times[3] == Fraction(1, 25)
+            assert f"a gap of {hours * 3600} s before frame 3" in sink.warnings[0]
+
+
+def test_nanoseconds_become_microseconds(tmp_path):
+    unit, pts = Fraction(1, 10**9), [0, 33_333_333, 5 * 10**9]
+    with VideoSink(tmp_path / "a.mp4", StreamInfo("drawn", 64, 48, Fraction(25), unit), FAST) as sink:
+        for index, stamp in enumerate(pts):
+            sink.write(Frame(moving(1)[0], stamp, unit, index))
+    assert stamps(sink.path) == [0, Fraction(33_333, 10**6), 5]
 
 
 def test_a_stream_without_stamps_gets_them_from_its_rate(tmp_path):

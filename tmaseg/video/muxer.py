@@ -8,7 +8,9 @@ from tmaseg.errors import OutputError
 SUFFIXES = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 """What a video file may end in, and FFmpeg's name of the format."""
 _MILLISECONDS = Fraction(1, 1000)
-_LARGEST_TIMESCALE = 2**31 - 1
+_MICROSECONDS = Fraction(1, 1_000_000)
+_LARGEST_TIMESCALE = 2_000_000  # finer than that, a pause of a few minutes is more than MP4 can say
+_LONGEST_GAP_TICKS = 2**28  # MP4 sums the gaps of frames that are coded out of order in 31 bits
 _OWN_KEYS = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder", "duration"})
 _PLAIN_KEYS = frozenset(
     {
@@ -30,10 +32,18 @@ def kind_of(path: Path, *, lossless: bool) -> str:
 
 
 def time_base_of(kind: str, time_base: Fraction) -> Fraction:
-    """The unit of time that holds stamps in `time_base` without rounding, where the container has one."""
+    """The unit of time that holds stamps in `time_base` without rounding, where the container has one.
+
+    Matroska has milliseconds only; in MP4 units finer than half a microsecond become microseconds.
+    """
     if kind in ("matroska", "webm"):
         return _MILLISECONDS
-    return time_base if _timescale(time_base) <= _LARGEST_TIMESCALE else Fraction(1, 1_000_000)
+    return time_base if _timescale(time_base) <= _LARGEST_TIMESCALE else _MICROSECONDS
+
+
+def longest_gap(kind: str, time_base: Fraction) -> Fraction | None:
+    """How many seconds may lie between two frames, where the container has a limit."""
+    return Fraction(_LONGEST_GAP_TICKS, _timescale(time_base)) if kind in ("mp4", "mov") else None
 
 
 def holds_aspect(kind: str, encoder: str) -> bool:

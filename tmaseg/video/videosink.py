@@ -22,7 +22,7 @@ from tmaseg.video.container import is_url
 from tmaseg.video.encoder import WriteOptions, choose_encoder
 from tmaseg.video.facts import StreamInfo
 from tmaseg.video.frame import RGB, Frame
-from tmaseg.video.muxer import holds_aspect, kind_of, muxer_options, own_metadata, time_base_of
+from tmaseg.video.muxer import holds_aspect, kind_of, longest_gap, muxer_options, own_metadata, time_base_of
 from tmaseg.video.pending import PendingFile
 
 _DEFAULTS = WriteOptions()
@@ -31,7 +31,8 @@ _DEFAULTS = WriteOptions()
 class VideoSink:
     """A video file (.mp4, .mov, .mkv, .webm) that appears under its name only when it is complete; see `Sink`.
 
-    Time stamps are those of the frames, exactly (whole milliseconds in .mkv and .webm, as these formats have it).
+    Time stamps are those of the frames, exactly (whole milliseconds in .mkv and .webm, as these formats have it; at
+    finest microseconds in .mp4 and .mov).
     When `info.start` is set the output begins at zero, sound with it. Sound, metadata, chapters and subtitles come
     from `info.location`, as far as the container takes them. All frames must have the size of the first, which need
     not be that of `info`; an odd width or height gets one more column or row, a copy of the last, where the encoder
@@ -200,12 +201,26 @@ class VideoSink:
             stored = self._reformatter.reformat(stored, format=self._encoder.pixel_format)
         else:
             stored = to_bt709(picture, self._encoder.pixel_format, self._reformatter)
-        ticks = round((frame.pts * frame.time_base + self._shift) / self._time_base)
+        ticks = round(self._seconds_out(frame) / self._time_base)
         if self._last_ticks is not None and ticks <= self._last_ticks:
             ticks = self._last_ticks + 1  # frames closer than the container's unit
         self._last_ticks = ticks
         stored.pts, stored.time_base = ticks, self._time_base
         return stored
+
+    def _seconds_out(self, frame: Frame) -> Fraction:
+        """A frame's time in the output; what follows a gap that the container cannot hold is moved to close it."""
+        seconds, longest = frame.pts * frame.time_base + self._shift, longest_gap(self._kind, self._time_base)
+        if self._last_ticks is not None and longest is not None:
+            excess = seconds - self._last_ticks * self._time_base - longest
+            if excess > 0:
+                self._shift -= excess
+                self._warn(
+                    f"a gap of {float(longest + excess):.0f} s before frame {frame.index} is too long for "
+                    f"{self.path.suffix} and became {float(longest):.0f} s; write .mkv to keep it"
+                )
+                return seconds - excess
+        return seconds
 
     def _mux(self, packets: "list[Packet[VideoStream]]") -> None:
         """Write packets of the video, and before each the sound up to its time."""
