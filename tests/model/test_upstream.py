@@ -104,6 +104,9 @@ def test_files_that_are_no_state_dict_are_refused(tmp_path, capsys):
     assert "this ran" not in capsys.readouterr().out
     with pytest.raises(CheckpointError, match=r"text\.pth"):
         read_upstream(text)
+    misnamed = text.rename(tmp_path / "text.safetensors")
+    with pytest.raises(CheckpointError, match=r"text\.safetensors: not a whole PyTorch file"):
+        read_upstream(misnamed)
     with pytest.raises(CheckpointError, match="holds no state dict"):
         read_upstream(empty)
     with pytest.raises(CheckpointError, match="no such file"):

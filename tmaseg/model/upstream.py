@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from tmaseg.errors import CheckpointError
@@ -68,7 +69,7 @@ def read_upstream(path: Path) -> dict[str, Tensor]:
             f"{path}: it is no plain state dict and is not loaded, since unpickling other objects can run code "
             f"({reason}): save its state_dict alone with torch.save"
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, SafetensorError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{path}: not a whole PyTorch file ({reason}): get it again") from error
     state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
