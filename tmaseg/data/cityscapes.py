@@ -38,9 +38,9 @@ def find_cityscapes(root: Path) -> Dataset:
     problems: list[str] = []
     sequences = root / "leftImg8bit_sequence"
     splits = {
-        split.name: tuple(_split(split, labels / split.name, ending, sequences / split.name, problems))
-        for split in sorted((root / "leftImg8bit").iterdir())
-        if split.is_dir()
+        split: tuple(_split(root / "leftImg8bit" / split, labels / split, ending, sequences / split, problems))
+        for split in ("train", "val", "test")
+        if (root / "leftImg8bit" / split).is_dir()
     }
     note = (
         "past frames from leftImg8bit_sequence/"
@@ -75,10 +75,9 @@ def _count(folder: Path, ending: str) -> int:
 
 
 def _split(images: Path, labels: Path, ending: str, sequences: Path, problems: list[str]) -> Iterator[Clip]:
-    kind = "_gtCoarse" if "Coarse" in labels.parts[-2] else "_gtFine"
     for city in sorted(path for path in images.iterdir() if path.is_dir()):
         shown = pictures(city, ending=_IMAGE)
-        masks = pictures(labels / city.name, ending=f"{kind}{ending}")
+        masks = pictures(labels / city.name, ending=f"_gtFine{ending}")
         test = images.name == "test"  # its label files are empty dummies, or not there: nothing to score against
         if not test:
             problems += pair_problems(shown, masks, where=f"leftImg8bit/{images.name}/{city.name}")

@@ -1,0 +1,134 @@
+"""What `tmaseg eval` and `tmaseg data` print on standard output: tables, or one JSON object."""
+
+import json
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from tmaseg.data import Check
+    from tmaseg.evaluate import Evaluation, VideoEvaluation
+
+
+_WIDEST = 250
+
+
+def show_json(values: dict[str, Any]) -> None:
+    """Exactly one object on standard output."""
+    typer.echo(json.dumps(values, indent=2, allow_nan=False))
+
+
+def show_data_set(evaluation: "Evaluation") -> None:
+    """The figures of a data set, passes side by side."""
+    passes = evaluation.passes
+    scores = [each.scores for each in passes]
+    head = [f"{evaluation.dataset} {evaluation.split}, {evaluation.images} frames", *(each.title for each in passes)]
+    rows: list[list[str]] = []
+    if evaluation.images:
+        accuracies = [each.accuracy for each in scores]
+        rows += [
+            [f"mIoU, {evaluation.scored_classes} classes", *(_percent(each.miou) for each in accuracies)],
+            ["pixel accuracy", *(_percent(each.pixel_accuracy) for each in accuracies)],
+            ["class accuracy", *(_percent(each.mean_accuracy) for each in accuracies)],
+            ["frequency-weighted IoU", *(_percent(each.frequency_weighted_iou) for each in accuracies)],
+            ["boundary mIoU", *(_percent(each.boundary_miou) for each in scores)],
+        ]
+    if any(each.flicker.pairs for each in scores):
+        for frames in (8, 16):
+            rows.append([f"VC{frames}, as published", *(_percent(each.vc[frames, "published"]) for each in scores)])
+            rows.append([f"VC{frames}, corrected", *(_percent(each.vc[frames, "corrected"]) for each in scores)])
+        rows.append(["TC (DIS flow, not RAFT)", *(_percent(each.tc) for each in scores)])
+        rows.append(["flicker (DIS flow)", *(_percent(each.flicker.flicker) for each in scores)])
+    rows += _speed([each.network_seconds for each in passes], [each.gmacs for each in passes])
+    rows.append(["whole, seconds a frame", f"{evaluation.seconds_per_frame:.3f}", *[""] * (len(passes) - 1)])
+    rows += [
+        [_memory_title(name), f"{value:,.0f}", *[""] * (len(passes) - 1)] for name, value in evaluation.peak_mb.items()
+    ]
+    _print(_table(head, rows))
+    if evaluation.images:
+        _print(_classes(evaluation))
+
+
+def show_video(evaluation: "VideoEvaluation") -> None:
+    """The figures of a plain video, passes side by side."""
+    passes = evaluation.passes
+    rows = [
+        ["flicker (DIS flow)", *(_percent(each.flicker.flicker) for each in passes)],
+        ["changed in place", *(_percent(each.flicker.changed) for each in passes)],
+        ["TC (DIS flow, not RAFT)", *(_percent(each.tc) for each in passes)],
+        ["memory resets", *(str(each.memory_resets) for each in passes)],
+        *_speed([each.network_seconds for each in passes], [each.gmacs for each in passes]),
+    ]
+    size = f"{evaluation.width}x{evaluation.height}"
+    _print(_table([f"{evaluation.frames} frames of {size}", *(each.title for each in passes)], rows))
+
+
+def show_check(check: "Check") -> None:
+    """What is in a data set."""
+    typer.echo(f"{check.dataset} in {check.root}: {check.layout}")
+    names = list(check.splits)
+    rows = [
+        ["frames", *(f"{split.frames:,}" for split in check.splits.values())],
+        ["labelled", *(f"{split.labelled:,}" for split in check.splits.values())],
+        ["past frames", *(f"{split.past:,}" for split in check.splits.values())],
+        ["sequences", *(f"{split.clips:,}" for split in check.splits.values())],
+        ["masks read", *(f"{split.read:,}" for split in check.splits.values())],
+        ["void", *(_percent(split.void) if split.read else "" for split in check.splits.values())],
+    ]
+    labels = list(next(iter(check.splits.values())).shares) if check.splits else []
+    for label in labels:
+        shares = (_percent(split.shares[label]) if split.read else "" for split in check.splits.values())
+        rows.append([f"  {label}", *shares])
+    _print(_table(["", *names], rows))
+
+
+def _speed(seconds: Sequence[Sequence[float]], gmacs: Sequence[float]) -> list[list[str]]:
+    from tmaseg.evaluate.evaluation import usual
+
+    return [
+        ["network, seconds a frame", *(f"{usual(tuple(each)):.3f}" for each in seconds)],
+        ["GMACs a frame, attention included", *(f"{value:.1f}" for value in gmacs)],
+    ]
+
+
+def _classes(evaluation: "Evaluation") -> "RenderableType":
+    labels = evaluation.labels
+    shown = [index for index in range(len(labels)) if index not in labels.void]
+    head = ["class"]
+    columns = []
+    for each in evaluation.passes:
+        title = f", {each.title}" if len(evaluation.passes) > 1 else ""
+        head += [f"IoU{title}", f"accuracy{title}"]
+        columns += [each.scores.accuracy.iou, each.scores.accuracy.class_accuracy]
+    return _table(head, [[labels.names[index], *(_percent(column[index]) for column in columns)] for index in shown])
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> "RenderableType":
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for place, title in enumerate(head):
+        table.add_column(Text(title), justify="right" if place else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def _print(what: "RenderableType") -> None:
+    from rich.console import Console
+
+    # Wider than a terminal is better than cut: lines can be scrolled or piped.
+    Console(width=max(Console().width, _WIDEST)).print(what)
+
+
+def _percent(value: float) -> str:
+    return "-" if math.isnan(value) else f"{100 * value:.2f} %"
+
+
+def _memory_title(name: str) -> str:
+    return "peak device memory, MB" if "device" in name else "peak process memory, MB"
