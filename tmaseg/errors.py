@@ -7,6 +7,7 @@ TmasegError                 one line for the user: what came, what was expected,
 ├── VideoError              a video or image source that cannot be opened or read
 ├── OutputError             a file or folder that cannot be written
 ├── DataError               a data set whose layout or labels are not as they must be
+├── TrainingError           a training run that cannot go on
 └── MemoryStateError        a memory ring used out of order or with tensors that do not fit it
 """
 
@@ -37,6 +38,10 @@ class OutputError(TmasegError):
 
 class DataError(TmasegError):
     """A data set's layout, lists or labels are not as they must be."""
+
+
+class TrainingError(TmasegError):
+    """A training run cannot go on, as when its loss is no number any more."""
 
 
 class MemoryStateError(TmasegError):

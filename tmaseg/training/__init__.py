@@ -1,1 +1,23 @@
-"""Training."""
+"""Training: one readable loop, and everything it needs to survive."""
+
+from tmaseg.training.job import Job, Source, resumed
+from tmaseg.training.listener import Listener, Outcome, Scores, StepReport
+from tmaseg.training.loop import train
+from tmaseg.training.presets import load_recipe, override, preset_names, to_toml
+from tmaseg.training.recipe import Recipe
+
+__all__ = [
+    "Job",
+    "Listener",
+    "Outcome",
+    "Recipe",
+    "Scores",
+    "Source",
+    "StepReport",
+    "load_recipe",
+    "override",
+    "preset_names",
+    "resumed",
+    "to_toml",
+    "train",
+]

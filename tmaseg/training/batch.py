@@ -1,0 +1,169 @@
+"""Batches: the crops of a step and who remembers whom; a function of the seed and the step alone.
+
+Notation: B labelled rows, N pictures (the B first, then memory frames that nobody labelled), T memory frames, H W crop,
+M rows that somebody remembers, s the loss's stride.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tmaseg.errors import ConfigError
+from tmaseg.model.config import TMANetConfig
+from tmaseg.training.order import Order
+from tmaseg.training.recipe import Recipe
+from tmaseg.training.scene import Scenes, View
+from tmaseg.training.sets import TrainSet
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Batch:
+    """What a process takes through the network at once."""
+
+    pictures: Tensor
+    """(N, H, W, 3) uint8."""
+    labels: Tensor
+    """(B, H/s, W/s) uint8: class ids of each row's own data set; 255 is void."""
+    remembered: Tensor
+    """(M,) int64: the pictures that serve as memory."""
+    memory: Tensor
+    """(B, T) int64: which of the remembered each row reads, oldest first. T is 0 for a network without memory."""
+    sets: tuple[int, ...]
+    """(B,) the data set of each row."""
+    set_rows: tuple[int, ...]
+    """Rows of each data set in the whole step, over all processes and parts."""
+    files: tuple[str, ...]
+    """The picture file of each row."""
+
+    def __repr__(self) -> str:
+        return f"Batch(pictures={tuple(self.pictures.shape)}, memory={tuple(self.memory.shape)}, sets={self.sets})"
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same on a device."""
+        if device.type == "cpu":
+            return self
+        tensors = {
+            name: getattr(self, name).pin_memory().to(device, non_blocking=True)
+            for name in ("pictures", "labels", "remembered", "memory")
+        }
+        return Batch(**tensors, sets=self.sets, set_rows=self.set_rows, files=self.files)
+
+
+@dataclass(frozen=True)
+class _Step:
+    """What all rows of a step share."""
+
+    frames: int
+    """Memory frames that each row reads."""
+    group: int
+    """Rows that are moments of one scene."""
+    phase: tuple[int, int]
+    """The first pixel that the loss looks at, down and across: random, so that labels are centred on average."""
+
+
+class BatchMaker:
+    """Makes the batch of any step; threads may ask for several at once."""
+
+    def __init__(self, sets: Sequence[TrainSet], recipe: Recipe, network: TMANetConfig) -> None:
+        """Raises ConfigError for ways of remembering that the network cannot be trained with."""
+        self._sets = tuple(sets)
+        self._recipe = recipe
+        self._frames = network.memory_frames
+        self._scenes = Scenes(recipe.augment, recipe.remember)
+        counts = [len(data.samples) for data in sets]
+        shares = [recipe.shares.get(data.name, 0.0) for data in sets]
+        self.order = Order(counts, shares if all(shares) else None, seed=recipe.running.seed)
+        if network.slots > 1 and (recipe.remember.form == "mutual" or recipe.remember.frames_to):
+            raise ConfigError(
+                "with an encoder for each memory slot every row needs its own T frames in order: set form=clip and "
+                "frames_from=0, frames_to=0, or memory_encoder=shared"
+            )
+
+    def make(self, step: int, part: int = 0, parts: int = 1) -> Batch:
+        """The `part`th of `parts` equal parts of a step's crops. Raises DataError when a file cannot be read."""
+        count = self._recipe.descent.batch
+        rows = range(part * count // parts, (part + 1) * count // parts)
+        common = self._common(step)
+        mutual = self._recipe.remember.form == "mutual"
+        views, memory = self._mutual(step, rows, common) if mutual else self._clips(step, rows, common)
+        crop_hw = self._recipe.augment.crop_hw
+        remembered, places = np.unique(np.array(memory, np.int64).reshape(len(rows), -1), return_inverse=True)
+        labels = np.stack([view.labels(crop_hw) for view in views[: len(rows)]])
+        (y, x), stride = common.phase, self._recipe.loss.stride
+        firsts = (row // common.group * common.group for row in range(count))
+        of_step = Counter(self._entry(step, first)[0] for first in firsts)
+        return Batch(
+            torch.from_numpy(np.stack([view.picture(crop_hw) for view in views])),
+            torch.from_numpy(np.ascontiguousarray(labels[:, y::stride, x::stride])),
+            torch.from_numpy(remembered),
+            torch.from_numpy(places.reshape(len(rows), -1).astype(np.int64)),
+            tuple(self._sets.index(view.data) for view in views[: len(rows)]),
+            tuple(of_step[number] for number in range(len(self._sets))),
+            tuple(str(view.frame.image) for view in views[: len(rows)]),
+        )
+
+    def _common(self, step: int) -> _Step:
+        rng = self._rng(step, 0)
+        remember, stride = self._recipe.remember, self._recipe.loss.stride
+        y, x = rng.integers(stride, size=2)
+        frames = self._frames
+        if frames and remember.frames_to:
+            frames = int(rng.integers(remember.frames_from, remember.frames_to + 1))
+        group = 1
+        if frames and remember.form == "mutual":
+            # Of a frame alone any number of memory frames is the frame itself: one will do.
+            group, frames = (1, 1) if self._scenes.kind(rng) == "own" else (frames + 1, frames)
+        return _Step(frames, group, (int(y), int(x)))
+
+    def _mutual(self, step: int, rows: range, common: _Step) -> tuple[list[View], list[list[int]]]:
+        """Rows in groups, one scene each, every row remembering the others of its group."""
+        views: list[View] = []
+        memory: list[list[int]] = []
+        size = common.group
+        for first in sorted({row // size * size for row in rows}):
+            drawn = self._scene(step, first, size - 1, alone=size == 1)
+            inside = [drawn[row - first] for row in range(first, first + size) if row in rows]
+            start, count = len(views), len(inside)
+            for place in range(count):
+                memory.append([start + (place + 1 + back) % count for back in range(common.frames)])
+            views += inside
+        return views, memory
+
+    def _clips(self, step: int, rows: range, common: _Step) -> tuple[list[View], list[list[int]]]:
+        """Each row with its own memory frames, which nobody labels."""
+        views: list[View] = []
+        extra: list[View] = []
+        memory: list[list[int]] = []
+        for place, row in enumerate(rows):
+            newest, *past = self._scene(step, row, common.frames)
+            views.append(newest)
+            if past:
+                first = len(rows) + len(extra)
+                memory.append([first + age for age in reversed(range(len(past)))])  # oldest first
+            else:
+                memory.append([place] * common.frames)
+            extra += past
+        return views + extra, memory
+
+    def _scene(self, step: int, row: int, past: int, *, alone: bool = False) -> list[View]:
+        """The views of the scene that begins at a row; the labelled one alone if its memory is to be itself."""
+        data, picture = self._entry(step, row)
+        rng = self._rng(step, 1 + row)
+        mutual = self._recipe.remember.form == "mutual"
+        kind = self._scenes.kind(rng)
+        if mutual and not alone:  # the step decided that it remembers others: the kind says which
+            while kind == "own":
+                kind = self._scenes.kind(rng)
+        elif kind == "own" or alone:
+            past = 0
+        return self._scenes.draw(self._sets[data], self._sets[data].samples[picture], past, kind=kind, rng=rng)
+
+    def _entry(self, step: int, row: int) -> tuple[int, int]:
+        return self.order[step * self._recipe.descent.batch + row]
+
+    def _rng(self, step: int, place: int) -> np.random.Generator:
+        return np.random.default_rng((self._recipe.running.seed, 3, step, place))

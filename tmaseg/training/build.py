@@ -1,0 +1,121 @@
+"""What a run is made of: its data sets opened and checked, its network with the weights it starts from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import tmaseg
+from tmaseg.data import Dataset, open_dataset
+from tmaseg.errors import DataError
+from tmaseg.evaluate import Share
+from tmaseg.labels import LabelSet, get_labels
+from tmaseg.model.checkpoint import load_checkpoint
+from tmaseg.model.config import TMANetConfig
+from tmaseg.model.tmanet import TMANet
+from tmaseg.training.classes import adopt
+from tmaseg.training.job import Job, Source
+from tmaseg.training.listener import Listener
+from tmaseg.training.presets import to_values
+from tmaseg.training.recipe import Recipe
+from tmaseg.training.sets import TrainSet, count_pixels, open_set
+from tmaseg.training.store import Store
+from tmaseg.training.validate import ValSet
+
+
+@dataclass(frozen=True)
+class Sets:
+    """The data of a run."""
+
+    train: tuple[TrainSet, ...]
+    val: tuple[ValSet, ...]
+    labels: LabelSet
+    """The network's classes."""
+
+
+def open_sets(job: Job, share: Share, listener: Listener) -> Sets:
+    """Opens every data set and reads every label file that the run will need.
+
+    Raises DataError that names the exact file whose ids are outside its label set, before the first step.
+    """
+    recipe = job.recipe
+    datasets = dict(
+        zip(_unique(job.sources), (open_dataset(each.name, each.root) for each in job.sources), strict=True)
+    )
+    network = get_labels(recipe.labels) if recipe.labels else next(iter(datasets.values())).labels
+    store = Store(int(recipe.running.cache_gb * 2**30 / share.count), short_side=_stored_side(recipe))
+    train, val = [], []
+    for name, dataset in datasets.items():
+        split = recipe.running.train_split
+
+        def tell(done: int, total: int, name: str = name) -> None:
+            listener.checked(name, done, total)
+
+        opened = open_set(dataset, split, name=name, network=network, store=store, progress=tell)
+        train.append(opened)
+        for text in _about(opened):
+            listener.note(text)
+        if dataset.splits.get(recipe.running.val_split):
+            val.append(ValSet(name, dataset, recipe.running.val_split))
+            _check_val(dataset, recipe.running.val_split)
+        else:
+            listener.note(f"{name} has no split {recipe.running.val_split!r}: it is not validated on")
+    return Sets(tuple(train), tuple(val), network)
+
+
+def build_net(recipe: Recipe, labels: LabelSet, listener: Listener) -> TMANet:
+    """The network with the weights it starts from. Raises ConfigError, CheckpointError and LabelError."""
+    if recipe.init in ("none", "imagenet"):
+        config = TMANetConfig.from_dict({"classes": len(labels), **recipe.network})
+        return TMANet(config, pretrained_backbone=recipe.init == "imagenet")
+    checkpoint = load_checkpoint(recipe.init)
+    config = replace(checkpoint.config, classes=len(labels), **recipe.network)
+    net = TMANet(config)
+    fresh = adopt(net, labels, checkpoint)
+    if fresh:
+        listener.note(f"classes without a counterpart in {recipe.init} start from nothing: {', '.join(fresh)}")
+    return net
+
+
+def provenance(job: Job, sets: Sets) -> dict[str, Any]:
+    """Where the weights of a run come from: data and recipe, without paths of this machine."""
+    recipe = job.recipe
+    init = Path(recipe.init).name if Path(recipe.init).exists() else recipe.init
+    return {
+        "program": f"tmaseg {tmaseg.__version__} train",
+        "data": {each.name: f"{each.dataset.layout}, {len(each.samples)} labelled frames" for each in sets.train},
+        "recipe": to_values(replace(recipe, init=init)),
+    }
+
+
+def _unique(sources: Sequence[Source]) -> list[str]:
+    """A name for each data set, numbered where one comes twice."""
+    names: list[str] = []
+    for each in sources:
+        name, number = Path(each.name).stem, 2
+        while name in names:
+            name, number = f"{Path(each.name).stem}-{number}", number + 1
+        names.append(name)
+    return names
+
+
+def _stored_side(recipe: Recipe) -> int:
+    """The short side beyond which pictures are stored no larger: what the largest crop shows of them."""
+    return round(recipe.augment.size * max(1.0, recipe.augment.scale_to))
+
+
+def _about(data: TrainSet) -> list[str]:
+    said = [*data.dataset.notes]
+    if data.unions.missing:
+        said.append(f"classes that the network has no counterpart for are void: {', '.join(data.unions.missing)}")
+    if not data.unions.same:
+        said.append(f"its {len(data.dataset.labels)} classes are learnt as unions of the network's, by name")
+    return [f"{data.name}: {text}" for text in said]
+
+
+def _check_val(dataset: Dataset, split: str) -> None:
+    """A bad label file must not end the run at its first validation, hours from now."""
+    samples = dataset.samples(split)
+    if not samples:
+        raise DataError(f"{dataset.name}: split {split!r} has no labels to validate on: choose another with val_split")
+    count_pixels(dataset, samples, Store(0))

@@ -1,0 +1,121 @@
+"""train: the loop. Batches come from threads; every so often the weights are scored and the run is written down."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+
+import torch
+
+from tmaseg.errors import CheckpointError, OutputError
+from tmaseg.model.checkpoint import load_checkpoint, save_checkpoint
+from tmaseg.training.job import Job
+from tmaseg.training.listener import Listener, Outcome, Scores, mean_of
+from tmaseg.training.loader import Loader
+from tmaseg.training.parallel import from_first, team
+from tmaseg.training.pictures import draw_curves, draw_samples
+from tmaseg.training.record import Record, read_record
+from tmaseg.training.run import Run
+from tmaseg.training.validate import validate
+
+
+def train(job: Job, listener: Listener | None = None, *, stop: Callable[[], bool] = lambda: False) -> Outcome:
+    """Trains as the job says, and writes weights, log and pictures into its folder.
+
+    `stop` is asked before every step: once true, the run is written down and ends; `resumed` goes on with it. Under
+    torchrun every process calls this; listeners of all but the first should be silent.
+    Raises ConfigError, DataError, CheckpointError, OutputError, and TrainingError when the loss is no number.
+    """
+    listener = listener or Listener()
+    with ExitStack() as stack:
+        share = stack.enter_context(team())
+        stack.enter_context(_deterministic(job.recipe.running.deterministic))
+        if share.first:
+            job.prepare()
+        share.wait()
+        run = Run(job, share, listener)
+        names = [each.name for each in run.sets.val]
+        record = stack.enter_context(Record(job.log, names, after=run.step)) if share.first else None
+        batches = stack.enter_context(Loader(run.parts, first=run.step, threads=job.recipe.running.threads))
+        loop(run, batches, record, listener, stop)
+        scores = None if run.agree(stop())[1] else _finish(run, listener, record, stop)
+        _save(run, listener)
+        return Outcome(job.output, run.step, run.seconds, stop(), scores, run.best)
+
+
+def loop(run: Run, batches: Loader, record: Record | None, listener: Listener, stop: Callable[[], bool]) -> None:
+    """Steps until the end or until it is stopped. `record` is None in all processes but the first."""
+    running = run.job.recipe.running
+    while True:
+        progress, stopped = run.agree(stop())
+        if progress >= 1 or stopped:
+            return
+        report = run.learn(batches.take(), progress)
+        if record:
+            record.step(report)
+        listener.stepped(report)
+        due = running.validate_every and run.step % running.validate_every == 0 and not run.last
+        if due:
+            _score(run, listener, record, stop, limit=running.validate_limit)
+        if due or run.step % running.save_every == 0:
+            _save(run, listener)
+
+
+def _score(
+    run: Run, listener: Listener, record: Record | None, stop: Callable[[], bool], *, limit: int
+) -> Scores | None:
+    """Scores the weights, keeps them if they are the best so far, and draws. None if it was stopped in between."""
+    found = validate(run.weights(), run.sets.val, run.share, limit=limit, stop=stop, progress=listener.validating)
+    if found is None:
+        return None
+    mean = mean_of(found.miou)
+    best = not found.miou or run.best is None or mean > run.best
+    run.best = mean if best and found.miou else run.best
+    scores = Scores(run.step, found.miou, best, found.frames)
+    if record:
+        record.scores(scores)
+        _tried(listener, lambda: run.export(scores, best=best))
+        _tried(listener, lambda: draw_curves(read_record(record.path), run.job.output / "curves.png"))
+        _tried(listener, lambda: draw_samples(found.seen, run.job.output / "predictions" / f"{run.step:06}.png"))
+        listener.validated(scores)
+    return scores
+
+
+def _finish(run: Run, listener: Listener, record: Record | None, stop: Callable[[], bool]) -> Scores | None:
+    """The last validation. Where each saw a few frames only, the best weights are scored on all of them at the end."""
+    limit = run.job.recipe.running.validate_limit
+    scores = _score(run, listener, record, stop, limit=limit)
+    if scores is None or not limit:
+        return scores
+    best = from_first(run.share, lambda: load_checkpoint(run.job.best))
+    found = validate(run.weights(best), run.sets.val, run.share, stop=stop, progress=listener.validating)
+    if found is None:
+        return None
+    scores = Scores(best.provenance["steps"], found.miou, True, found.frames)
+    card = {**best.provenance, **run.scores_card(scores)}
+    if record:
+        _tried(listener, lambda: save_checkpoint(run.job.best, replace(best, provenance=card), half=True))
+        listener.validated(scores)
+    return scores
+
+
+def _save(run: Run, listener: Listener) -> None:
+    if run.share.first:
+        _tried(listener, run.save)
+
+
+def _tried(listener: Listener, write: Callable[[], None]) -> None:
+    """A full disk loses only the newest: the run goes on, and what was written before is still there."""
+    try:
+        write()
+    except (OutputError, CheckpointError) as error:
+        listener.note(str(error))
+
+
+@contextmanager
+def _deterministic(wanted: bool) -> Iterator[None]:
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(wanted or before, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)

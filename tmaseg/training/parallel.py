@@ -1,0 +1,117 @@
+"""Several processes under `torchrun`: who is who, sums over all, batch statistics over all. One process needs none."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from tmaseg.evaluate import Share
+from tmaseg.training.learner import Learner
+
+T = TypeVar("T")
+
+
+@contextmanager
+def team() -> Iterator[Share]:
+    """This process's place among those that torchrun started: gradients over NCCL on CUDA, all else over gloo."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1 or not distributed.is_available():
+        yield Share()
+        return
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    cuda = torch.cuda.is_available()
+    if cuda:
+        torch.cuda.set_device(local % torch.cuda.device_count())
+    # The others wait while one of them validates a long sequence or checks slow files.
+    distributed.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=timedelta(hours=2))
+    try:
+        yield Share(distributed.get_rank(), count, local)
+    finally:
+        distributed.destroy_process_group()
+
+
+def summed(share: Share, values: Sequence[float]) -> list[float]:
+    """Each value summed over all processes."""
+    if share.count == 1:
+        return list(values)
+    total = torch.tensor(values, dtype=torch.float64)
+    distributed.all_reduce(total)
+    return [float(value) for value in total]
+
+
+def from_first(share: Share, make: Callable[[], T]) -> T:
+    """What the first process makes, for all: the others may be on machines that do not have its files."""
+    if share.count == 1:
+        return make()
+    made: list[T | None] = [make() if share.first else None]
+    distributed.broadcast_object_list(made)
+    found = made[0]
+    assert found is not None
+    return found
+
+
+def joined(learner: Learner, share: Share, device: torch.device) -> Learner | DistributedDataParallel:
+    """The learner, its gradients averaged over the processes where there are several."""
+    if share.count == 1:
+        return learner
+    return DistributedDataParallel(learner, device_ids=[device] if device.type == "cuda" else None)
+
+
+def share_statistics(net: nn.Module, device: torch.device) -> None:
+    """Makes every batch normalisation take its statistics from the batches of all processes; names stay."""
+    for name, module in net.named_children():
+        if isinstance(module, nn.BatchNorm2d):
+            kind: Any = nn.SyncBatchNorm if device.type == "cuda" else _GlobalBatchNorm
+            shared = kind(module.num_features, eps=module.eps, momentum=module.momentum)
+            shared.load_state_dict(module.state_dict())
+            setattr(net, name, shared.to(device))
+        else:
+            share_statistics(module, device)
+
+
+class _GlobalBatchNorm(nn.BatchNorm2d):
+    """What torch's SyncBatchNorm is on CUDA, for CPUs."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, C, h, w); the processes may have different B."""
+        if not self.training:
+            return super().forward(x)
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        assert self.momentum is not None
+        wide = x.float()
+        here = wide.new_tensor([x.numel() / x.shape[1]])
+        sums: Tensor = _SumOverAll.apply(torch.cat([wide.sum((0, 2, 3)), wide.square().sum((0, 2, 3)), here]))
+        first, second, count = sums.split([x.shape[1], x.shape[1], 1])
+        mean = first / count
+        variance = (second / count - mean.square()).clamp_min(0)
+        with torch.no_grad():
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * count / (count - 1), self.momentum)
+            self.num_batches_tracked.add_(1)
+        factor = self.weight * torch.rsqrt(variance + self.eps)
+        shift = self.bias - mean * factor
+        normal: Tensor = wide * factor.view(1, -1, 1, 1) + shift.view(1, -1, 1, 1)
+        return normal.to(x.dtype)
+
+
+class _SumOverAll(torch.autograd.Function):
+    """The sum of a tensor over all processes; what it is used for anywhere flows back to all of them."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ARG004
+        total = x.clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:  # noqa: ARG004
+        total = grads[0].clone()
+        distributed.all_reduce(total)
+        return total

@@ -1,0 +1,218 @@
+"""Run: a network, its data and its optimiser; one step of it, and what is written down of it.
+
+What happens in a step depends on the seed and the step's number alone, so a run that goes on repeats what an unbroken
+one would have done, bit for bit.
+"""
+
+import math
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+
+from tmaseg.errors import ConfigError, TrainingError
+from tmaseg.evaluate import Share, Weights
+from tmaseg.model.checkpoint import Checkpoint, View, save_checkpoint
+from tmaseg.model.device import choose_device, choose_precision, dtype_of
+from tmaseg.model.tmanet import TMANet
+from tmaseg.stream import prepare
+from tmaseg.training.average import moving_average
+from tmaseg.training.batch import Batch, BatchMaker
+from tmaseg.training.build import build_net, open_sets, provenance
+from tmaseg.training.job import Job
+from tmaseg.training.learner import Learner, freeze, make_optimiser, parameter_groups, set_dropout, train_mode
+from tmaseg.training.listener import Listener, Scores, StepReport
+from tmaseg.training.objective import Objective
+from tmaseg.training.parallel import from_first, joined, share_statistics, summed
+from tmaseg.training.schedule import Clock
+from tmaseg.training.state import load_state, save_state
+
+
+class Run:
+    """Built from a job; where the job says so, it goes on from the state on disk."""
+
+    def __init__(self, job: Job, share: Share, listener: Listener) -> None:
+        """Raises ConfigError, DataError, CheckpointError and LabelError for what cannot work."""
+        self.job, self.share = job, share
+        recipe, descent = job.recipe, job.recipe.descent
+        self.device = choose_device(share.device(job.device))
+        self._dtype = dtype_of(choose_precision(recipe.running.precision, self.device))
+        if descent.batch % (share.count * descent.accumulate):
+            raise ConfigError(
+                f"batch is {descent.batch}; it must be a multiple of {share.count} processes times "
+                f"{descent.accumulate} parts (accumulate)"
+            )
+        self.sets = open_sets(job, share, listener)
+        torch.manual_seed(recipe.running.seed)  # every process starts from the same weights
+        net = build_net(recipe, self.sets.labels, listener)
+        self.maker = BatchMaker(self.sets.train, recipe, net.config)
+        self._objective = Objective(self.sets.train, recipe.loss).to(self.device)
+        self.clock = Clock(descent)
+        self._build(net)
+        self.step = 0
+        self.seconds = 0.0
+        self.best: float | None = None
+        if job.resume:
+            self._restore()
+        self._begun = time.monotonic() - self.seconds
+        self._since = (self.step, self.seconds)
+
+    def _build(self, net: TMANet) -> None:
+        recipe, descent = self.job.recipe, self.job.recipe.descent
+        set_dropout(net, recipe.loss.dropout)
+        freeze(net, descent.freeze, norms=descent.freeze_norms, auxiliary=recipe.loss.auxiliary > 0)
+        self.net = net.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self.share.count > 1 and recipe.running.norms != "own":
+            share_statistics(self.net, self.device)
+        self.average = moving_average(self.net, descent.average) if descent.average else None
+        groups = parameter_groups(
+            self.net,
+            lr=descent.lr,
+            decay=descent.weight_decay,
+            decay_all=descent.decay_all,
+            backbone=descent.backbone_lr,
+        )
+        self._optimiser = make_optimiser(self.net, descent.optimiser, groups, momentum=descent.momentum)
+        self._scaler = torch.amp.GradScaler(self.device.type, enabled=self._dtype == torch.float16)
+        learner = Learner(self.net, stride=recipe.loss.stride, auxiliary=recipe.loss.auxiliary > 0).to(self.device)
+        self._learner = joined(learner, self.share, self.device)
+        if recipe.running.compile:
+            self._learner.compile()
+
+    def parts(self, step: int) -> list[Batch]:
+        """The batches of a step that this process goes through; called by the loader's threads."""
+        each = self.job.recipe.descent.accumulate
+        first = self.share.rank * each
+        return [self.maker.make(step, first + part, self.share.count * each) for part in range(each)]
+
+    @property
+    def last(self) -> bool:
+        """Whether the step just done was the last; of a run by time nobody knows."""
+        descent = self.job.recipe.descent
+        return not descent.minutes and self.step >= descent.steps
+
+    def agree(self, stop: bool) -> tuple[float, bool]:
+        """How far the run is by the first process's clock, and whether any process was asked to stop."""
+        self.seconds = time.monotonic() - self._begun
+        here = self.clock.progress(self.step, self.seconds) if self.share.first else 0.0
+        progress, stops = summed(self.share, [here, float(stop)])
+        return progress, stops > 0
+
+    def learn(self, parts: Sequence[Batch], progress: float) -> StepReport:
+        """One step. Raises TrainingError, naming the files, when the loss is no number; nothing has changed then."""
+        rate = self.clock.rate(self.step, progress)
+        for group in self._optimiser.param_groups:
+            group["lr"] = rate * group["scale"]
+        descent = self.job.recipe.descent
+        train_mode(self.net, descent.freeze, norms=descent.freeze_norms)
+        torch.manual_seed(self._seed())
+        self._optimiser.zero_grad(set_to_none=True)
+        loss = self._backward(parts)
+        self._scaler.unscale_(self._optimiser)
+        if descent.clip_norm:
+            torch.nn.utils.clip_grad_norm_(self.net.parameters(), descent.clip_norm)
+        self._scaler.step(self._optimiser)
+        self._scaler.update()
+        if self.average:
+            self.average.update_parameters(self.net)
+        self.step += 1
+        self.seconds = time.monotonic() - self._begun
+        left = self.clock.seconds_left(self.step, self.seconds, self._since)
+        return StepReport(self.step, loss, rate, progress, self.seconds, left)
+
+    def _backward(self, parts: Sequence[Batch]) -> float:
+        """Gradients of the whole step's loss, over all parts and processes; returns the loss."""
+        here = torch.stack([self._objective.totals(part) for part in parts]).sum(0)
+        totals = torch.tensor(summed(self.share, here.tolist()), dtype=torch.float64)
+        losses = []
+        for number, part in enumerate(parts):
+            last = number == len(parts) - 1
+            with (
+                nullcontext()
+                if last or not isinstance(self._learner, DistributedDataParallel)
+                else self._learner.no_sync()
+            ):
+                value = self._loss(part.to(self.device), totals)
+                # Gradients are averaged over the processes, but the parts of the loss add up.
+                self._scaler.scale(value * self.share.count).backward()  # type: ignore[no-untyped-call]
+            losses.append(float(value))
+        bad = [
+            name for value, part in zip(losses, parts, strict=True) if not math.isfinite(value) for name in part.files
+        ]
+        whole, trouble = summed(self.share, [sum(losses), float(bool(bad))])
+        if trouble:
+            where = f" on {', '.join(bad)}" if bad else ", in another process"
+            raise TrainingError(
+                f"the loss of step {self.step + 1} is no finite number{where}: look at these files, lower lr, or set "
+                "clip_norm=5 or precision=fp32"
+            )
+        return whole
+
+    def _loss(self, batch: Batch, totals: Tensor) -> Tensor:
+        with torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32):
+            logits, auxiliary = self._learner(batch.pictures, batch.remembered, batch.memory)
+        loss: Tensor = self._objective(logits.float(), batch, totals)
+        if auxiliary is not None:
+            loss = loss + self.job.recipe.loss.auxiliary * self._objective(auxiliary.float(), batch, totals)
+        return loss
+
+    def _seed(self) -> int:
+        """Of what the network draws (dropout) in this step in this process."""
+        words = np.random.SeedSequence((self.job.recipe.running.seed, 4, self.step, self.share.rank)).generate_state(2)
+        return int(words[0]) << 31 ^ int(words[1])
+
+    def checkpoint(self, scores: Scores | None = None) -> Checkpoint:
+        """The weights as they are scored and shipped: averaged where there is an average."""
+        net = self.average.module if self.average else self.net
+        about = {**provenance(self.job, self.sets), "steps": self.step, "minutes": round(self.seconds / 60, 1)}
+        about |= self.scores_card(scores) if scores else {}
+        state = {name: value.detach().to("cpu", copy=True) for name, value in net.state_dict().items()}
+        return Checkpoint(
+            self.net.config, self.sets.labels, state, View(size=self.job.recipe.augment.size or None), about
+        )
+
+    def scores_card(self, scores: Scores) -> dict[str, object]:
+        """Scores as a checkpoint's description has them."""
+        split = self.job.recipe.running.val_split
+        return {
+            "miou": {name: round(value, 4) for name, value in scores.miou.items()},
+            "scored": f"{scores.frames} frames of {split}",
+        }
+
+    def weights(self, checkpoint: Checkpoint | None = None) -> Weights:
+        """A copy of these weights, or of others of this run, ready to stream."""
+        checkpoint = checkpoint or self.checkpoint()
+        precision = choose_precision(self.job.recipe.running.precision, self.device)
+        net = prepare(checkpoint.build(), self.device, precision)
+        return Weights("these weights", net, checkpoint.labels, checkpoint.view, precision)
+
+    def export(self, scores: Scores | None, *, best: bool) -> None:
+        """Writes last.safetensors, and best.safetensors too. Raises CheckpointError when they cannot be written."""
+        for path in [self.job.last] + [self.job.best] * best:
+            save_checkpoint(path, self.checkpoint(scores), half=True)
+
+    def save(self) -> None:
+        """Writes down everything that going on needs. Raises OutputError; the state before stays then."""
+        state = {
+            "step": self.step,
+            "seconds": self.seconds,
+            "best": self.best,
+            "net": self.net.state_dict(),
+            "average": self.average.state_dict() if self.average else None,
+            "optimiser": self._optimiser.state_dict(),
+            "scaler": self._scaler.state_dict(),
+        }
+        save_state(self.job.state, state)
+
+    def _restore(self) -> None:
+        state = from_first(self.share, lambda: load_state(self.job.state))
+        self.net.load_state_dict(state["net"])
+        if self.average:
+            self.average.load_state_dict(state["average"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._scaler.load_state_dict(state["scaler"])
+        self.step, self.seconds, self.best = state["step"], state["seconds"], state["best"]

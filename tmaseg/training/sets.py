@@ -1,0 +1,108 @@
+"""TrainSet: one data set as training sees it: its labelled frames, checked and counted, and what its classes are."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from tmaseg.data import Dataset, Sample
+from tmaseg.errors import DataError
+from tmaseg.labels import LabelSet
+from tmaseg.training.classes import Unions, unite_by_name
+from tmaseg.training.store import Store
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class TrainSet:
+    """The labelled frames of one data set that a run trains on."""
+
+    name: str
+    """Its own among the sets of a run."""
+    dataset: Dataset
+    samples: tuple[Sample, ...] = field(repr=False)
+    unions: Unions
+    """What its classes are among the network's."""
+    store: Store = field(repr=False)
+    pixels: NDArray[np.int64] = field(repr=False)
+    """(D,) labelled pixels of each of its classes."""
+
+    @cached_property
+    def known(self) -> NDArray[np.uint8]:
+        """(256,) class id -> itself, or 255 where it is void or the network has no counterpart."""
+        table = np.full(256, 255, np.uint8)
+        for index, union in enumerate(self.unions.members):
+            if union and index != self.dataset.labels.ignore_index:
+                table[index] = index
+        return table
+
+    def shown_hw(self, stored_hw: tuple[int, int], short_side: int) -> tuple[float, float]:
+        """The size at which a picture's pixels are square, its short side `short_side` (0: its own)."""
+        height, width = stored_hw[0], stored_hw[1] * self.dataset.stretch
+        factor = short_side / min(height, width) if short_side else 1.0
+        return height * factor, width * factor
+
+
+def open_set(
+    dataset: Dataset,
+    split: str,
+    *,
+    name: str,
+    network: LabelSet,
+    store: Store,
+    threads: int = 4,
+    progress: Progress | None = None,
+) -> TrainSet:
+    """Reads every label file of a split ("train+val" joins two) before the first step.
+
+    Raises DataError that names the exact file whose ids are outside the label set, or which does not fit its picture.
+    """
+    samples = tuple(sample for part in split.split("+") for sample in dataset.samples(part))
+    if not samples:
+        raise DataError(f"{dataset.name} in {dataset.root} has no labelled frame in {split!r}: choose another split")
+    pixels = count_pixels(dataset, samples, store, threads=threads, progress=progress)
+    unions = unite_by_name(dataset.labels, network)
+    return TrainSet(name, dataset, samples, unions, store, pixels[: len(dataset.labels)])
+
+
+def count_pixels(
+    dataset: Dataset,
+    samples: Sequence[Sample],
+    store: Store,
+    *,
+    threads: int = 4,
+    progress: Progress | None = None,
+) -> NDArray[np.int64]:
+    """(256,) pixels of each class id over the samples. Raises DataError for the first file that will not do."""
+
+    def look(sample: Sample) -> NDArray[np.int64]:
+        labels = dataset.truth(sample.frame)
+        _check_size(sample, (labels.shape[0], labels.shape[1]))
+        return np.bincount(store.keep_labels(sample.frame, labels).ravel(), minlength=256)
+
+    total = np.zeros(256, np.int64)
+    with ThreadPoolExecutor(threads) as pool:
+        for done, counts in enumerate(pool.map(look, samples), start=1):
+            total += counts
+            if progress:
+                progress(done, len(samples))
+    return total
+
+
+def _check_size(sample: Sample, labels_hw: tuple[int, int]) -> None:
+    path = sample.frame.image
+    try:
+        with Image.open(path) as picture:  # reads the header alone
+            width, height = picture.size
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+        raise DataError(f"{path}: the picture cannot be read ({error}): get the file again") from error
+    if (height, width) != labels_hw:
+        raise DataError(
+            f"{sample.frame.mask}: its labels are {labels_hw[1]}x{labels_hw[0]} but the picture {path.name} is "
+            f"{width}x{height}: resize the labels with nearest neighbour"
+        )

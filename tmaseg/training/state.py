@@ -1,0 +1,50 @@
+"""A run on disk: its state, from which it goes on exactly, and its weights, ready for `tmaseg run --weights`."""
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tmaseg.errors import CheckpointError, OutputError
+
+_FORMAT = 1
+
+
+def save_state(path: Path, state: dict[str, Any]) -> None:
+    """Writes the state; what was there before stays until the new one is complete.
+
+    Raises OutputError when it cannot be written, as when the disk is full; the old one is still there then.
+    """
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with part.open("wb") as file:
+            torch.save({"format": _FORMAT, **state}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except (OSError, RuntimeError) as error:  # torch's writer reports a full disk as a RuntimeError
+        part.unlink(missing_ok=True)
+        reason = str(error).splitlines()[0]
+        raise OutputError(f"{path}: the run's state cannot be written ({reason}): make room there") from error
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """The state on the CPU; nothing in it is run. Raises CheckpointError when it is missing or damaged."""
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: no such state: the run was stopped before it was first written down") from error
+    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{path}: a damaged state ({reason}): begin again from the run's last weights") from error
+    if state.get("format") != _FORMAT:
+        raise CheckpointError(f"{path}: no state of this version of tmaseg: begin again from the run's last weights")
+    return state
+
+
+def to_cpu(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A copy of parameters that later steps do not change."""
+    return {name: value.detach().to("cpu", copy=True) for name, value in state.items()}
