@@ -2,7 +2,8 @@
 
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -14,7 +15,10 @@ from tmaseg.model.device import Precision
 from tmaseg.model.memory import MemoryRing
 from tmaseg.model.tmanet import TMANet
 from tmaseg.model.work import Work, clip_work, step_work
-from tmaseg.stream import prepare
+from tmaseg.overlay import Painter
+from tmaseg.stream import Segmenter, prepare
+from tmaseg.video.sink import Sink
+from tmaseg.video.source import Source
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,16 @@ class Row:
     """None where it means nothing, such as decoding."""
     peak_mb: float | None = None
     """Largest resident memory of the process while it ran; None where the system does not tell."""
+
+    def to_dict(self) -> dict[str, float | str | None]:
+        """Plain values: GMACs with attention, and in the paper's convention without."""
+        return {
+            "name": self.name,
+            "seconds_per_frame": round(self.seconds_per_frame, 5),
+            "gmacs": round(self.work.total, 2) if self.work else None,
+            "gmacs_paper": round(self.work.convolutions, 2) if self.work else None,
+            "peak_mb": round(self.peak_mb, 1) if self.peak_mb else None,
+        }
 
 
 @dataclass(frozen=True)
@@ -76,6 +90,29 @@ def measure(cases: Sequence[Case], *, repeats: int = 5) -> list[Row]:
     return [
         Row(case.name, median(taken), case.work, peak) for case, taken, peak in zip(cases, seconds, peaks, strict=True)
     ]
+
+
+def measure_stages(source: Source, segmenter: Segmenter, sink: Sink, *, frames: int = 60) -> list[Row]:
+    """Decode, model, render and encode of up to `frames` frames of a video, one stage after the other, and their sum.
+
+    `tmaseg run` overlaps them: where cores are free it takes the time of the slowest.
+    """
+    painter = Painter(segmenter.labels)
+    taken: dict[str, list[float]] = {"decode": [], "model": [], "render": [], "encode": []}
+    given = iter(source)
+    for _ in range(frames):
+        with _timed(taken["decode"]):
+            frame = next(given, None)
+        if frame is None:
+            break
+        with _timed(taken["model"]):
+            labels = segmenter.step(frame.rgb, seconds=frame.seconds, fresh=frame.fresh).labels
+        with _timed(taken["render"]):
+            painted = frame.with_rgb(painter.paint(frame.rgb, labels))
+        with _timed(taken["encode"]):
+            sink.write(painted)
+    rows = [Row(stage, median(seconds)) for stage, seconds in taken.items()]
+    return [*rows, Row("all stages, one after the other", sum(row.seconds_per_frame for row in rows))]
 
 
 def ratios(rows: Sequence[Row]) -> dict[str, float]:
@@ -160,6 +197,13 @@ def _synchronised(run: Callable[[], Tensor], device: torch.device) -> Callable[[
         return answer
 
     return timed
+
+
+@contextmanager
+def _timed(seconds: list[float]) -> Iterator[None]:
+    begun = time.perf_counter()
+    yield
+    seconds.append(time.perf_counter() - begun)
 
 
 def _forget_peak() -> bool:

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from tmaseg.cli import data
+from tmaseg.cli.bench import bench
 from tmaseg.cli.convert import convert
 from tmaseg.cli.eval import evaluate
 from tmaseg.cli.frames import frames
@@ -24,7 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for command in (run, frames, convert, info):
+for command in (run, frames, convert, info, bench):
     app.command()(guarded(command))
 app.command("eval")(guarded(evaluate))
 app.add_typer(data.app, name="data")

@@ -10,6 +10,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from tmaseg.benchmark import Row
     from tmaseg.data import Check
     from tmaseg.evaluate import Evaluation, VideoEvaluation
 
@@ -84,6 +85,22 @@ def show_check(check: "Check") -> None:
         shares = (_percent(split.shares[label]) if split.read else "" for split in check.splits.values())
         rows.append([f"  {label}", *shares])
     _print(_table(["", *names], rows))
+
+
+def show_bench(title: str, rows: "Sequence[Row]", ratios: dict[str, float]) -> None:
+    """What each way to do a frame costs, and how much faster one is than another."""
+    cells = [
+        [
+            row.name,
+            f"{row.seconds_per_frame:.4f}",
+            f"{row.work.total:.1f}" if row.work else "",
+            f"{row.work.convolutions:.1f}" if row.work else "",
+            f"{row.peak_mb:,.0f}" if row.peak_mb else "",
+        ]
+        for row in rows
+    ]
+    cells += [[f"{name}: {value:.2f} times faster", "", "", "", ""] for name, value in ratios.items()]
+    _print(_table([title, "seconds", "GMACs", "GMACs, paper's", "peak MB"], cells))
 
 
 def _speed(seconds: Sequence[Sequence[float]], gmacs: Sequence[float]) -> list[list[str]]:
