@@ -12,7 +12,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, jaccard_score
 from tmaseg.data import open_dataset, read_image
 from tmaseg.errors import ConfigError, DataError, OutputError
 from tmaseg.evaluate import EvalOptions, Share, check_submission, evaluate
-from tmaseg.evaluate.run import is_close, limited
+from tmaseg.evaluate.feed import is_close, limited
 from tmaseg.labels import CAMVID, CAMVID12, CITYSCAPES, LabelSet, map_by_name
 from tmaseg.metrics import Flicker, MotionEstimator, TemporalConsistency
 from tmaseg.model.checkpoint import View

@@ -46,6 +46,7 @@ class Pass:
             **{f"vc{frames}": plain(self.scores.vc[frames, "published"]) for frames in VC_FRAMES},
             **{f"vc{frames}_corrected": plain(self.scores.vc[frames, "corrected"]) for frames in VC_FRAMES},
             **{f"vc{frames}_windows": self.scores.vc_windows[frames, "corrected"] for frames in VC_FRAMES},
+            "vc_definition": "vc8, vc16: as VSPW published it; _corrected: equal to the truth, no void, all windows",
             "tc": plain(self.scores.tc),
             "tc_pairs": self.scores.flicker.pairs,
             "tc_flow": "OpenCV DIS; not comparable with figures made with RAFT",

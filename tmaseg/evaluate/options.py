@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tmaseg.errors import ConfigError
 from tmaseg.model.checkpoint import View
@@ -48,6 +49,10 @@ class EvalOptions:
             raise ConfigError(
                 f"--batch is {self.batch}, but --scales, --flip and --window see frames one by one: leave one out"
             )
+
+    def looks(self, view: View) -> dict[str, Any]:
+        """How frames are looked at, as plain values, when weights and options together look as `view` says."""
+        return {**vars(view), "scales": list(self.scales), "flip": self.flip, "batch": self.batch}
 
     @property
     def augmented(self) -> bool:

@@ -1,19 +1,17 @@
 """evaluate: a data set, streamed through the network as `tmaseg run` would, and scored."""
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import reduce
-from typing import TypeVar
 
-from tmaseg.data import Clip, ClipFrame, Dataset
+from tmaseg.data import Clip, Dataset
 from tmaseg.errors import ConfigError
 from tmaseg.evaluate.cost import frame_gmacs, peak_memory_mb
 from tmaseg.evaluate.evaluation import Evaluation, Pass
+from tmaseg.evaluate.feed import Shown, chunks, limited, show
 from tmaseg.evaluate.options import EvalOptions
-from tmaseg.evaluate.predict import RGB, Answers, Labels, Predictor, Weights, open_passes
+from tmaseg.evaluate.predict import Answers, Labels, Predictor, Weights, open_passes
 from tmaseg.evaluate.saving import PictureFolder, Submission
 from tmaseg.evaluate.scores import Scores
 from tmaseg.evaluate.share import Share
@@ -21,25 +19,8 @@ from tmaseg.evaluate.worst import WorstFrames
 from tmaseg.metrics import Motion, MotionEstimator
 
 Progress = Callable[[int, int], None]
-_Item = TypeVar("_Item")
-CLOSE_SECONDS = 0.25  # labelled frames this far apart at most are a run: consistency over a second says nothing
-_READ_AHEAD = 4
 _NO_TRUTH = "no ground truth in this split: nothing is scored"
 _NO_RUNS = "no labelled frames follow each other closely here: VC, TC and flicker cannot be measured"
-
-
-@dataclass(frozen=True)
-class _Shown:
-    """A frame as it is shown to every pass."""
-
-    clip: Clip
-    frame: ClipFrame
-    rgb: RGB
-    first: bool
-    """Whether it begins a sequence."""
-    follows: bool
-    """Whether it is wanted, and so was the frame shown just before, a moment earlier."""
-    place: int
 
 
 class _Pass:
@@ -57,7 +38,7 @@ class _Pass:
         self._pictures = PictureFolder(folder, dataset.labels) if folder else None
         self._submission = Submission(options.submit, dataset) if options.submit else None
 
-    def predict(self, shown: Sequence[_Shown]) -> list[Labels]:
+    def predict(self, shown: Sequence[Shown]) -> list[Labels]:
         """One frame in its stream, or several that remember nothing."""
         if len(shown) > 1 or self._options.batch > 1:
             return self.predictor.alone([each.rgb for each in shown])
@@ -66,7 +47,7 @@ class _Pass:
         return [self.predictor.step(shown[0].rgb)]
 
     def score(
-        self, shown: _Shown, prediction: Labels, truth: tuple[Labels, Labels] | None, motion: Motion | None
+        self, shown: Shown, prediction: Labels, truth: tuple[Labels, Labels] | None, motion: Motion | None
     ) -> None:
         """Counts a wanted frame; `truth` is the class ids and the values in the file."""
         frame = shown.frame
@@ -142,24 +123,12 @@ def evaluate(
     past = max(each.predictor.memory_frames for each in passes)
     clips = list(limited(data.streams(options.split, past=past), options.limit))
     _check_batch(options, passes, clips)
-    offsets = _offsets(clips)
-    mine = share.mine(clips, lambda clip: len(clip.frames))
-    parts = share.gather(_run(data, passes, [(clip, offsets[id(clip)]) for clip in mine], options, progress))
+    mine = share.mine(_placed(clips), lambda placed: len(placed[0].frames))
+    parts = share.gather(_run(data, passes, mine, options, progress))
     if not share.first:
         return None
     whole = reduce(_Part.merge, parts)
-    size_hw = (whole.size_hw[0], round(whole.size_hw[1] * data.stretch))
-    finished = tuple(
-        Pass(
-            memory_frames=each.predictor.memory_frames,
-            scores=scores.compute(),
-            network_seconds=tuple(seconds),
-            gmacs=frame_gmacs(weights, options, size_hw, each.predictor.memory_frames),
-            worst=worst.worst_first(),
-        )
-        for each, scores, seconds, worst in zip(passes, whole.scores, whole.seconds, whole.worst, strict=True)
-    )
-    view = weights.with_view(options.view).view
+    finished = tuple(_finish(passes, whole, weights, options, data.stretch))
     return Evaluation(
         dataset=data.name,
         layout=data.layout,
@@ -174,12 +143,27 @@ def evaluate(
         device=str(weights.device),
         precision=weights.precision,
         processes=share.count,
-        size={**vars(view), "scales": list(options.scales), "flip": options.flip, "batch": options.batch},
+        size=options.looks(weights.with_view(options.view).view),
         notes=(*answers.notes, *_notes(data, finished[0], options), *data.notes),
         passes=finished,
         seconds=time.perf_counter() - begun,
         peak_mb=whole.peak_mb,
     )
+
+
+def _finish(
+    passes: Sequence[_Pass], whole: _Part, weights: Weights, options: EvalOptions, stretch: float
+) -> Iterator[Pass]:
+    size_hw = (whole.size_hw[0], round(whole.size_hw[1] * stretch))
+    for each, scores, seconds, worst in zip(passes, whole.scores, whole.seconds, whole.worst, strict=True):
+        memory = each.predictor.memory_frames
+        yield Pass(
+            memory_frames=memory,
+            scores=scores.compute(),
+            network_seconds=tuple(seconds),
+            gmacs=frame_gmacs(weights, options, size_hw, memory),
+            worst=worst.worst_first(),
+        )
 
 
 def _notes(data: Dataset, first: Pass, options: EvalOptions) -> Iterator[str]:
@@ -192,27 +176,6 @@ def _notes(data: Dataset, first: Pass, options: EvalOptions) -> Iterator[str]:
         yield _NO_RUNS
 
 
-def limited(clips: Iterable[Clip], limit: int | None) -> Iterator[Clip]:
-    """The clips up to the `limit`th wanted frame."""
-    left = limit
-    for clip in clips:
-        if left is None:
-            yield clip
-            continue
-        wanted = [place for place, frame in enumerate(clip.frames) if frame.wanted][:left]
-        if wanted:
-            yield replace(clip, frames=clip.frames[: wanted[-1] + 1])
-        left -= len(wanted)
-
-
-def is_close(clip: Clip, before: ClipFrame, frame: ClipFrame) -> bool:
-    """Whether a frame comes a moment after another of its clip, so that consistency between them means something."""
-    earlier, later = clip.seconds(before), clip.seconds(frame)
-    if earlier is None or later is None:
-        return frame.number - before.number <= clip.step
-    return later - earlier <= CLOSE_SECONDS
-
-
 def _check_batch(options: EvalOptions, passes: Sequence[_Pass], clips: Sequence[Clip]) -> None:
     remembered = any(len(clip.frames) > 1 for clip in clips) and any(each.predictor.memory_frames for each in passes)
     if options.batch > 1 and remembered:
@@ -222,13 +185,13 @@ def _check_batch(options: EvalOptions, passes: Sequence[_Pass], clips: Sequence[
         )
 
 
-def _offsets(clips: Sequence[Clip]) -> dict[int, int]:
-    """How many wanted frames lie before each clip."""
-    offsets, total = {}, 0
+def _placed(clips: Sequence[Clip]) -> list[tuple[Clip, int]]:
+    """Each clip with how many wanted frames lie before it."""
+    placed, total = [], 0
     for clip in clips:
-        offsets[id(clip)] = total
+        placed.append((clip, total))
         total += sum(frame.wanted for frame in clip.frames)
-    return offsets
+    return placed
 
 
 def _run(
@@ -243,7 +206,7 @@ def _run(
     total = sum(frame.wanted for clip, _ in clips for frame in clip.frames)
     done = 0
     size_hw = (0, 0)
-    for chunk in _chunks(_show(data, clips, runs=options.temporal), options.batch):
+    for chunk in chunks(show(data, clips, runs=options.temporal), options.batch):
         predictions = [each.predict(chunk) for each in passes]
         for place, shown in enumerate(chunk):
             size_hw = (shown.rgb.shape[0], shown.rgb.shape[1])
@@ -268,49 +231,7 @@ def _run(
     )
 
 
-def _motion(estimator: MotionEstimator, shown: _Shown) -> Motion | None:
+def _motion(estimator: MotionEstimator, shown: Shown) -> Motion | None:
     if not shown.follows:
         estimator.reset()
     return estimator.update(shown.rgb)
-
-
-def _show(data: Dataset, clips: Sequence[tuple[Clip, int]], *, runs: bool) -> Iterator[_Shown]:
-    """Every frame in order, read ahead of the network. Without `runs` none follows another."""
-    frames = ((clip, place, frame) for clip, offset in clips for place, frame in _placed(clip, offset))
-    last: tuple[Clip, ClipFrame] | None = None
-    for (clip, place, frame), rgb in _read_ahead(frames, lambda item: data.image(item[2])):
-        first = last is None or last[0] is not clip
-        follows = runs and last is not None and not first and last[1].wanted and is_close(clip, last[1], frame)
-        yield _Shown(clip, frame, rgb, first, follows, place)
-        last = (clip, frame)
-
-
-def _placed(clip: Clip, offset: int) -> Iterator[tuple[int, ClipFrame]]:
-    for frame in clip.frames:
-        yield offset, frame
-        offset += frame.wanted
-
-
-def _read_ahead(items: Iterable[_Item], read: Callable[[_Item], RGB]) -> Iterator[tuple[_Item, RGB]]:
-    """Each item with what `read` makes of it, a few of them under way at a time."""
-    with ThreadPoolExecutor(2) as pool:
-        waiting: deque[tuple[_Item, Future[RGB]]] = deque()
-        for item in items:
-            waiting.append((item, pool.submit(read, item)))
-            if len(waiting) > _READ_AHEAD:
-                ready, future = waiting.popleft()
-                yield ready, future.result()
-        for ready, future in waiting:
-            yield ready, future.result()
-
-
-def _chunks(shown: Iterable[_Shown], batch: int) -> Iterator[list[_Shown]]:
-    """Groups of at most `batch` frames of one size."""
-    chunk: list[_Shown] = []
-    for each in shown:
-        if chunk and (len(chunk) == batch or each.rgb.shape != chunk[0].rgb.shape):
-            yield chunk
-            chunk = []
-        chunk.append(each)
-    if chunk:
-        yield chunk

@@ -9,7 +9,8 @@ from tmaseg.evaluate.cost import frame_gmacs, peak_memory_mb
 from tmaseg.evaluate.evaluation import plain, usual
 from tmaseg.evaluate.options import EvalOptions
 from tmaseg.evaluate.predict import Answers, Predictor, Weights, open_passes
-from tmaseg.metrics import Flicker, FlickerResult, MotionEstimator, TemporalConsistency
+from tmaseg.metrics import Flicker, FlickerResult, Motion, MotionEstimator, TemporalConsistency
+from tmaseg.video.frame import Frame
 from tmaseg.video.source import Source
 
 
@@ -97,6 +98,16 @@ class _Watcher:
         self.per_frame: list[tuple[float, float]] = []
         self.resets = 0
 
+    def see(self, frame: Frame, motion: Motion | None) -> None:
+        """The next frame of the video."""
+        prediction = self.predictor.step(frame.rgb, seconds=frame.seconds, fresh=frame.fresh)
+        if self.predictor.reset_before:  # another shot: nothing to be consistent with
+            self.resets += 1
+            self.tc.end_run()
+            self.flicker.end_run()
+        self.tc.update(prediction, motion)
+        self.per_frame.append((frame.seconds, self.flicker.update(prediction, motion)))
+
 
 def evaluate_video(
     source: Source,
@@ -123,15 +134,7 @@ def evaluate_video(
             estimator.reset()
         motion = estimator.update(frame.rgb)
         for watcher in watchers:
-            predictor = watcher.predictor
-            prediction = predictor.step(frame.rgb, seconds=frame.seconds, fresh=frame.fresh)
-            cut = predictor.reset_before
-            watcher.resets += cut
-            if cut:  # another shot: nothing to be consistent with
-                watcher.tc.end_run()
-                watcher.flicker.end_run()
-            watcher.tc.update(prediction, motion)
-            watcher.per_frame.append((frame.seconds, watcher.flicker.update(prediction, motion)))
+            watcher.see(frame, motion)
         frames += 1
         size_hw = (frame.rgb.shape[0], frame.rgb.shape[1])
         if progress:
