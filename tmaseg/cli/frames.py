@@ -40,8 +40,8 @@ def frames(
 ) -> None:
     """Segment a folder of images into PNG masks.
 
-    Masks have the names and sizes of the images, which are taken in natural order. Sub-folders are sequences of their own. With --skip-existing the result is that
-    of one pass: the memory is filled again from the images before.
+    Masks have the names and sizes of the images, which are taken in natural order. Sub-folders are sequences of their
+    own. With --skip-existing the result is that of one pass: the memory is filled again from the images before.
     """
     from tmaseg.cli.screen import Screen
     from tmaseg.pipeline import CtrlC, FramesOptions, ModelOptions, PaintOptions, run_frames

@@ -64,8 +64,8 @@ def run(
 ) -> None:
     """Segment videos: paint the classes over them.
 
-    The output has the input's size, time stamps and sound. It appears under its name when it is complete. Several sources
-    get an output each, in the folder OUT.
+    The output has the input's size, time stamps and sound. It appears under its name when it is complete. Several
+    sources get an output each, in the folder OUT.
     """
     if bool(sources) == demo:
         raise typer.BadParameter("give a SOURCE, or --demo for a drawn street", param_hint="SOURCE")

@@ -82,6 +82,8 @@ def segment(
                     progress(count)
             interrupted = not reader.ended
         except KeyboardInterrupt:
+            if stop():  # the second one
+                raise
             interrupted = True
     return Outcome(
         frames=writer.written,

@@ -1,0 +1,374 @@
+"""`tmaseg run`: whole commands on small videos; what they write is decoded again."""
+
+import csv
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from films import film, moving, stamps
+from PIL import Image
+
+from tmaseg import load
+from tmaseg.labels import CAMVID, CITYSCAPES
+from tmaseg.overlay import Painter
+from tmaseg.video.source import open_source
+
+REPORT = {
+    *("input", "output", "frames", "damaged_packets", "seconds", "fps", "device", "precision", "weights", "width"),
+    *("height", "memory_frames", "memory_resets", "stages", "peak_rss_mb"),
+}
+
+
+def expected_labels(video, weights, **options):
+    """(N, H, W): what streaming through the library gives."""
+    segmenter = load(weights, precision="fp32", device="cpu", **options)
+    with open_source(video) as source:
+        return np.stack([segmenter.step(frame.rgb, seconds=frame.seconds).labels for frame in source])
+
+
+def pictures_of(video):
+    with open_source(video) as source:
+        return np.stack([frame.rgb for frame in source])
+
+
+def files(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_an_exact_mask_video_shows_what_the_library_gives(tmaseg, clip, weights, tmp_path):
+    answer = tmaseg("run", clip, "-o", tmp_path / "out.mkv", "--mode", "mask", "--lossless")
+    assert (answer.code, answer.out) == (0, "")
+    labels = expected_labels(clip, weights)
+    assert len(np.unique(labels)) > 2, "a network that answers one class proves nothing"
+    np.testing.assert_array_equal(pictures_of(tmp_path / "out.mkv"), CITYSCAPES.palette()[labels])
+
+
+def test_every_output_at_once_and_one_json_object(tmaseg, clip, weights, tmp_path):
+    answer = tmaseg(
+        *(
+            "run",
+            clip,
+            "-o",
+            tmp_path / "out.mp4",
+            "--masks",
+            tmp_path / "masks",
+            "--stats",
+            tmp_path / "s.csv",
+            "--json",
+        ),
+    )
+    assert answer.code == 0
+    report = answer.json
+    assert set(report) >= REPORT
+    assert set(report["stages"]) == {"decode", "model", "render", "encode"}
+    assert (report["frames"], report["width"], report["height"], report["memory_frames"]) == (12, 64, 48, 3)
+    assert (report["input"], report["output"]) == (str(clip), str(tmp_path / "out.mp4"))
+    assert (report["damaged_packets"], report["interrupted"], report["precision"]) == (0, False, "fp32")
+    labels = expected_labels(clip, weights)
+    for index, mask in enumerate(sorted((tmp_path / "masks").iterdir())):
+        assert mask.name == f"{index:06d}.png"
+        np.testing.assert_array_equal(np.asarray(Image.open(mask)), labels[index])
+    rows = list(csv.DictReader((tmp_path / "s.csv").read_text(encoding="utf-8").splitlines()))
+    assert [float(row["seconds"]) for row in rows] == [pytest.approx(index / 25) for index in range(12)]
+    assert [int(row["frame"]) for row in rows] == list(range(12))
+    road = [float(row["road"]) for row in rows]
+    np.testing.assert_allclose(road, (labels == 0).mean((1, 2)), atol=1e-6)
+    assert all(sum(float(row[name]) for name in CITYSCAPES.names) == pytest.approx(1, abs=1e-4) for row in rows)
+    assert stamps(tmp_path / "out.mp4") == stamps(clip)
+
+
+def test_painting_follows_the_options(tmaseg, clip, weights, tmp_path):
+    answer = tmaseg(
+        *("run", clip, "-o", tmp_path / "out.mkv", "--lossless", "--mode", "side-by-side", "--opacity", "0.8"),
+        *("--palette", "camvid", "--classes", "road,car", "--classes", "sky"),
+    )
+    assert answer.code == 0
+    painter = Painter(CITYSCAPES, mode="side-by-side", opacity=0.8, palette=CAMVID, classes=("road", "car", "sky"))
+    wanted = [painter.paint(*pair) for pair in zip(pictures_of(clip), expected_labels(clip, weights), strict=True)]
+    np.testing.assert_array_equal(pictures_of(tmp_path / "out.mkv"), np.stack(wanted))
+    assert "warning: the palette camvid" in answer.err or not painter.missing
+
+
+def test_the_network_follows_the_options(tmaseg, clip, weights, tmp_path):
+    from tmaseg.model.checkpoint import View
+
+    masks = tmp_path / "masks"
+    code = tmaseg("run", clip, "--masks", masks, "--memory", 1, "--size", 40, "--window", 40, "--stride", 24).code
+    assert code == 0
+    labels = expected_labels(clip, weights, memory_frames=1, view=View(size=40, window=40, stride=24))
+    got = np.stack([np.asarray(Image.open(path)) for path in sorted(masks.iterdir())])
+    np.testing.assert_array_equal(got, labels)
+    assert (got != expected_labels(clip, weights)).any(), "the options make no difference"
+
+
+def test_start_end_every(tmaseg, clip, tmp_path):
+    masks, out = tmp_path / "masks", tmp_path / "out.mp4"
+    options = ("--start", "0.08", "--end", "0.4", "--every", "3")
+    assert tmaseg("run", clip, "-o", out, "--masks", masks, *options).code == 0
+    assert files(masks) == ["000000.png", "000003.png", "000006.png"]
+    assert stamps(out) == [0, Fraction(3, 25), Fraction(6, 25)]
+
+
+def test_several_formats_get_a_folder_each(tmaseg, clip, weights, tmp_path):
+    code = tmaseg("run", clip, "--end", "0.08", "--masks", tmp_path, "--mask-format", "ids,indexed,color").code
+    assert code == 0
+    assert files(tmp_path) == [f"{kind}/{index:06d}.png" for kind in ("color", "ids", "indexed") for index in (0, 1)]
+    ids, indexed, colour = (Image.open(tmp_path / kind / "000001.png") for kind in ("ids", "indexed", "color"))
+    assert (ids.mode, indexed.mode, colour.mode) == ("L", "P", "RGB")
+    np.testing.assert_array_equal(np.asarray(ids), np.asarray(indexed))
+    np.testing.assert_array_equal(np.asarray(indexed.convert("RGB")), np.asarray(colour))
+    np.testing.assert_array_equal(np.asarray(colour), CITYSCAPES.palette()[np.asarray(ids)])
+
+
+def test_several_sources_go_into_a_folder_and_a_bad_one_stops_no_other(tmaseg, tmp_path):
+    sources = [film(tmp_path / name, moving(3)) for name in ("b.mkv", "a.mp4")]
+    (tmp_path / "bad.mp4").write_text("no video")
+    out = tmp_path / "out"
+    answer = tmaseg("run", sources[0], tmp_path / "bad.mp4", sources[1], "-o", out, "--stats", out, "--json")
+    assert answer.code == 1
+    assert files(out) == ["a.csv", "a.mp4", "b.csv", "b.mkv"]
+    assert [run["output"] for run in answer.json["runs"]] == [str(out / "b.mkv"), str(out / "a.mp4")]
+    assert [each["input"] for each in answer.json["failed"]] == [str(tmp_path / "bad.mp4")]
+    assert answer.err.count("error: ") == 1
+    written = (out / "a.mp4").read_bytes()
+    again = tmaseg("run", sources[0], sources[1], "-o", out, "--skip-existing", "--json")
+    assert again.code == 0
+    assert again.json["runs"] == []
+    assert len(again.json["skipped"]) == 2
+    assert (out / "a.mp4").read_bytes() == written
+
+
+def test_sources_that_would_share_an_output_are_refused(tmaseg, tmp_path):
+    answer = tmaseg("run", "one/a.avi", "two/a.mp4", "-o", tmp_path / "out")
+    assert (answer.code, answer.out) == (1, "")
+    assert "one/a.avi and two/a.mp4 would both become" in answer.err
+    assert files(tmp_path) == []
+
+
+def test_one_source_into_a_folder(tmaseg, clip, tmp_path):
+    assert tmaseg("run", clip, "-o", f"{tmp_path}/new/", "--end", "0.1").code == 0
+    assert tmaseg("run", clip, "-o", tmp_path, "--end", "0.1").code == 0
+    assert files(tmp_path) == ["clip.mp4", "new/clip.mp4"]
+
+
+def test_the_demo_needs_no_file_and_says_how_well_the_masks_agree(tmaseg, tmp_path):
+    answer = tmaseg("run", "--demo", "--end", "0.2", "-o", tmp_path / "demo.mp4", "--json", "--size", 96)
+    assert answer.code == 0
+    agreement = answer.json["agreement"]
+    assert 0 <= agreement["pixel_accuracy"] <= 1
+    assert 0 <= agreement["miou"] <= 1
+    assert set(agreement["classes"]) == set(CITYSCAPES.names)
+    assert "agreement with the drawn truth" in answer.err
+    assert answer.json["frames"] == len(stamps(tmp_path / "demo.mp4")) == 5
+
+
+def test_agreement_is_full_when_the_masks_are_the_truth():
+    from tmaseg.pipeline.agreement import Agreement, Truth
+    from tmaseg.video.frame import Frame
+
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 19, (8, 8), np.uint8)
+    frame = Frame(np.zeros((8, 8, 3), np.uint8), 0, Fraction(1, 25), 0)
+    same = Agreement(Truth(CITYSCAPES, lambda frame: truth), CITYSCAPES)
+    same.update(frame, truth)
+    assert same.compute().pixel_accuracy == same.compute().miou == 1
+    merged = Agreement(Truth(CITYSCAPES, lambda frame: np.full((8, 8), 14, np.uint8)), CAMVID)  # trucks
+    merged.update(frame, np.full((8, 8), CAMVID.index("car"), np.uint8))
+    assert merged.compute().pixel_accuracy == 1
+
+
+def test_quiet_says_nothing(tmaseg, clip, tmp_path):
+    answer = tmaseg("run", clip, "-o", tmp_path / "out.mp4", "--quiet")
+    assert (answer.code, answer.out, answer.err) == (0, "", "")
+
+
+def test_damage_is_reported_and_strict_makes_it_an_exit_code(tmaseg, clip, tmp_path):
+    whole = clip.read_bytes()
+    with av.open(str(clip)) as source:
+        packet = [each for each in source.demux(video=0) if each.size][5]
+        place, size = packet.pos, packet.size
+    damaged = tmp_path / "damaged.mp4"
+    damaged.write_bytes(whole[:place] + b"\0" * size + whole[place + size :])
+    plain = tmaseg("run", damaged, "-o", tmp_path / "1.mp4", "--json")
+    assert plain.code == 0
+    assert plain.json["damaged_packets"] >= 1
+    assert plain.json["damaged"]
+    assert "warning: " in plain.err
+    strict = tmaseg("run", damaged, "-o", tmp_path / "2.mp4", "--strict")
+    assert strict.code == 3
+    assert (tmp_path / "2.mp4").exists(), "the output is kept"
+
+
+def test_existing_outputs_are_only_replaced_when_asked(tmaseg, clip, tmp_path):
+    out = tmp_path / "out.mp4"
+    out.write_bytes(b"mine")
+    answer = tmaseg("run", clip, "-o", out)
+    assert answer.code == 1
+    assert "--overwrite" in answer.err
+    assert out.read_bytes() == b"mine"
+    assert files(tmp_path) == ["out.mp4"]
+    assert tmaseg("run", clip, "-o", out, "--overwrite").code == 0
+    assert len(stamps(out)) == 12
+
+
+def _videos_without_pictures(folder: Path):
+    (folder / "empty.mp4").write_bytes(b"")
+    (folder / "text.mp4").write_text("hello\n" * 50)
+    (folder / "folder").mkdir()
+    with av.open(str(folder / "sound.m4a"), "w", format="mp4") as output:
+        stream = output.add_stream("aac", rate=48000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.sample_rate, frame.pts = 48000, 0
+        output.mux([*stream.encode(frame), *stream.encode(None)])
+
+
+@pytest.mark.parametrize("name", ["missing.mp4", "empty.mp4", "text.mp4", "sound.m4a", "folder"])
+def test_bad_input_is_one_line(tmaseg, tmp_path, name):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out").mkdir()
+    _videos_without_pictures(tmp_path / "in")
+    answer = tmaseg("run", tmp_path / "in" / name, "-o", tmp_path / "out" / "out.mp4", "--json")
+    _is_one_clear_line(answer, name)
+    assert files(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (("-o", "{}/out.xyz"), ".mp4"),
+        (("-o", "{}/no/such/out.mp4"), "does not exist"),
+        (("-o", "/proc/out.mp4"), "/proc"),
+        (("-o", "{}/out.mp4", "--lossless"), ".mkv"),
+        (("-o", "{}/out.mp4", "--palette", "nope"), "cityscapes"),
+        (("-o", "{}/out.mp4", "--palette", "{}/nope.yaml"), "nope.yaml"),
+        (("-o", "{}/out.mp4", "--classes", "road,unicorn"), "unicorn"),
+        (("-o", "{}/out.mp4", "--opacity", "2"), "--opacity"),
+        (("-o", "{}/out.mp4", "--device", "cuda:99"), "cuda:99"),
+        (("-o", "{}/out.mp4", "--encoder", "nope"), "nope"),
+        (("-o", "{}/out.mp4", "--start", "100"), "start"),
+        (("-o", "{}/out.mp4", "--memory", "-1"), "--memory"),
+        (("-o", "{}/out.mp4", "--stride", "8"), "--window"),
+        (("-o", "{}/out.mp4", "--size", "2"), "--size"),
+        ((), "-o"),
+    ],
+)
+def test_bad_options_are_one_line(tmaseg, clip, tmp_path, options, word):
+    answer = tmaseg("run", clip, *(option.format(tmp_path) for option in options))
+    _is_one_clear_line(answer, word)
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("kind", ["missing", "truncated", "pickle", "stranger", "text", "folder"])
+def test_bad_weights_are_one_line(tmaseg, clip, weights, tmp_path, kind):
+    import torch
+    from safetensors.torch import save_file
+
+    path = tmp_path / "w.safetensors"
+    if kind == "truncated":
+        path.write_bytes(weights.read_bytes()[:-1000])
+    elif kind == "pickle":
+        torch.save({"state_dict": {"a": torch.zeros(1)}}, path)
+    elif kind == "stranger":
+        save_file({"a": torch.zeros(1)}, path)
+    elif kind == "text":
+        path.write_text("weights")
+    elif kind == "folder":
+        path.mkdir()
+    answer = tmaseg("run", clip, "-o", tmp_path / "out.mp4", "--weights", path)
+    _is_one_clear_line(answer, "w.safetensors")
+    assert not (tmp_path / "out.mp4").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run",),
+        ("run", "a.mp4", "--demo"),
+        ("run", "a.mp4", "-o", "o.mp4", "--mode", "nope"),
+        ("run", "a.mp4", "-o", "o.mp4", "--masks", "m", "--mask-format", "ids,nope"),
+        ("run", "a.mp4", "-o", "o.mp4", "--rate", "fast"),
+        ("run", "a.mp4", "-o", "o.mp4", "--no-such-flag"),
+        ("frames", "folder"),
+        ("nope",),
+    ],
+)
+def test_wrong_usage_is_2(tmaseg, arguments):
+    answer = tmaseg(*arguments, plain=True)
+    assert (answer.code, answer.out) == (2, "")
+    assert "Traceback" not in answer.err
+
+
+def test_debug_shows_where_an_error_came_from(weights, tmp_path):
+    from typer.testing import CliRunner
+
+    from tmaseg.cli import app
+    from tmaseg.errors import VideoError
+
+    result = CliRunner().invoke(app, ["run", str(tmp_path / "no.mp4"), "-o", "o.mp4", "--debug"])
+    assert isinstance(result.exception, VideoError)
+
+
+def test_a_fault_of_the_program_is_one_line_too(tmaseg, clip, tmp_path, monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("first\nsecond")
+
+    monkeypatch.setattr("tmaseg.stream.Segmenter.step", broken)
+    answer = tmaseg("run", clip, "-o", tmp_path / "out.mp4")
+    _is_one_clear_line(answer, "RuntimeError: first")
+    assert files(tmp_path) == []
+
+
+def test_ctrl_c_finishes_the_file_and_exits_with_130(tmaseg, clip, tmp_path, monkeypatch):
+    import _thread
+
+    from tmaseg.stream import Segmenter
+
+    step, seen = Segmenter.step, []
+
+    def interrupted(self, *arguments, **options):
+        seen.append(1)
+        if len(seen) == 5:
+            _thread.interrupt_main()
+        return step(self, *arguments, **options)
+
+    monkeypatch.setattr(Segmenter, "step", interrupted)
+    out = tmp_path / "out.mp4"
+    answer = tmaseg("run", clip, "-o", out, "--stats", tmp_path / "s.csv", "--json")
+    assert answer.code == 130
+    assert answer.json["interrupted"]
+    assert answer.json["frames"] == len(stamps(out)) == len((tmp_path / "s.csv").read_text().splitlines()) - 1 == 5
+
+
+def test_a_second_ctrl_c_leaves_nothing_behind(tmaseg, clip, tmp_path, monkeypatch):
+    import _thread
+
+    from tmaseg.stream import Segmenter
+
+    step, seen = Segmenter.step, []
+
+    def interrupted(self, *arguments, **options):
+        seen.append(1)
+        if len(seen) >= 5:
+            for _ in range(2):
+                _thread.interrupt_main()
+                time.sleep(0)  # the signal is handled here
+        return step(self, *arguments, **options)
+
+    monkeypatch.setattr(Segmenter, "step", interrupted)
+    answer = tmaseg("run", clip, "-o", tmp_path / "out.mp4", "--stats", tmp_path / "s.csv")
+    assert answer.code == 130
+    assert files(tmp_path) == []
+
+
+def _is_one_clear_line(answer, word):
+    lines = [line for line in answer.err.splitlines() if not line.startswith("warning: ")]
+    assert answer.code == 1
+    assert answer.out == ""
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    assert word in lines[0]
+    assert len(lines[0]) > len("error: ") + 20
+    assert "Traceback" not in answer.err
