@@ -18,7 +18,7 @@ _SEQUENCES = 60
 _VC_IS = (
     "VC: of the pixels whose truth stands still for 8 or 16 frames, the share predicted so. As published (VSPW's "
     "script): the prediction stands still, right or wrong; void counts; the last window is left out. Corrected: every "
-    "prediction equals the truth, void never counts, all windows."
+    "prediction equals the truth, void never counts, all windows. Count: windows for VC, pairs of frames for the rest."
 )
 _FLICKER_IS = (
     "Flicker: share of pixels whose class is not the one they had in the frame before, followed along the motion of "
@@ -142,15 +142,15 @@ def _temporal(passes: Sequence[Pass]) -> str:
         [
             f"VC{frames}, {'as published' if definition == 'published' else definition}",
             *(percent(each.vc[frames, definition], 2) for each in scores),
-            f"{scores[0].vc_windows[frames, definition]} windows",
+            str(scores[0].vc_windows[frames, definition]),
         ]
         for frames in VC_FRAMES
         for definition in DEFINITIONS
     ]
-    pairs = f"{scores[0].flicker.pairs} pairs"
+    pairs = str(scores[0].flicker.pairs)
     rows.append(["TC", *(percent(each.tc, 2) for each in scores), pairs])
     rows.append(["flicker (less is better)", *(percent(each.flicker.flicker, 2) for each in scores), pairs])
-    return table([*_head(passes), "on"], rows) + f'<p class="soft">{_VC_IS}</p><p class="soft">{_FLICKER_IS}</p>'
+    return table([*_head(passes), "count"], rows) + f'<p class="soft">{_VC_IS}</p><p class="soft">{_FLICKER_IS}</p>'
 
 
 def _head(passes: Sequence[Pass | VideoPass]) -> list[str]:
