@@ -12,6 +12,7 @@ from tmaseg.cli.frames import frames
 from tmaseg.cli.guard import guarded
 from tmaseg.cli.info import info
 from tmaseg.cli.run import run
+from tmaseg.cli.train import train
 
 # Plain help: the coloured one costs a fifth of a second at every start.
 app = typer.Typer(
@@ -25,7 +26,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for command in (run, frames, convert, info, bench):
+for command in (run, frames, train, convert, info, bench):
     app.command()(guarded(command))
 app.command("eval")(guarded(evaluate))
 app.add_typer(data.app, name="data")

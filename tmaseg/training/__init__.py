@@ -1,5 +1,6 @@
 """Training: one readable loop, and everything it needs to survive."""
 
+from tmaseg.training.interrupt import Interrupt
 from tmaseg.training.job import Job, Source, resumed
 from tmaseg.training.listener import Listener, Outcome, Scores, StepReport
 from tmaseg.training.loop import train
@@ -7,6 +8,7 @@ from tmaseg.training.presets import load_recipe, override, preset_names, to_toml
 from tmaseg.training.recipe import Recipe
 
 __all__ = [
+    "Interrupt",
     "Job",
     "Listener",
     "Outcome",

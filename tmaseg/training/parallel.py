@@ -88,7 +88,7 @@ class _GlobalBatchNorm(nn.BatchNorm2d):
         wide = x.float()
         here = wide.new_tensor([x.numel() / x.shape[1]])
         sums: Tensor = _SumOverAll.apply(torch.cat([wide.sum((0, 2, 3)), wide.square().sum((0, 2, 3)), here]))
-        first, second, count = sums.split([x.shape[1], x.shape[1], 1])
+        first, second, count = torch.split(sums, [x.shape[1], x.shape[1], 1])
         mean = first / count
         variance = (second / count - mean.square()).clamp_min(0)
         with torch.no_grad():

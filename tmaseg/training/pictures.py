@@ -36,16 +36,17 @@ class Seen:
 def draw_curves(rows: Sequence[dict[str, str]], path: Path) -> None:
     """Loss, learning rate and the mIoU of each data set over steps, as a PNG. Raises OutputError."""
     loss = _series(rows, "loss")
+    if not loss:
+        return
+    span = (loss[0][0], max(loss[-1][0], loss[0][0] + 1))
     panels = [
-        _panel(
-            "loss (thin: each step, thick: smoothed)", {"each step": loss, "loss": _smooth(loss)}, faint=("each step",)
-        ),
-        _panel("learning rate", {"lr": _series(rows, "lr")}),
+        _panel("loss", {"each step": loss, "loss": _smooth(loss)}, span, faint=("each step",)),
+        _panel("learning rate", {"lr": _series(rows, "lr")}, span),
     ]
     names = [name for name in (rows[0] if rows else {}) if name.startswith("miou_")]
     scores = {name.removeprefix("miou_"): _series(rows, name, factor=100) for name in names}
     if any(scores.values()):
-        panels.append(_panel("mIoU on validation data, %", scores, dots=True))
+        panels.append(_panel("mIoU on validation data, %", scores, span, dots=True))
     write_png(np.concatenate(panels), path)
 
 
@@ -92,7 +93,9 @@ def _smooth(series: _Series) -> _Series:
     return [(part[len(part) // 2][0], float(np.mean([value for _, value in part]))) for part in parts]
 
 
-def _panel(title: str, lines: dict[str, _Series], *, faint: Sequence[str] = (), dots: bool = False) -> RGB:
+def _panel(
+    title: str, lines: dict[str, _Series], span: tuple[float, float], *, faint: Sequence[str] = (), dots: bool = False
+) -> RGB:
     sheet = np.full((_HEIGHT, _WIDTH, 3), _PAPER, np.uint8)
     _write(sheet, title, _LEFT, 22, _INK)
     points = [point for line in lines.values() for point in line]
@@ -102,7 +105,7 @@ def _panel(title: str, lines: dict[str, _Series], *, faint: Sequence[str] = (), 
     values = np.array([value for name, line in lines.items() if name not in faint for _, value in line])
     low, high = float(values.min()), float(np.percentile(values, 99) if len(values) > 20 else values.max())
     low, high = (low, high) if high > low else (low - 0.5 * (abs(low) or 1), low + 0.5 * (abs(low) or 1))
-    first, last = points[0][0], max(points[-1][0], points[0][0] + 1)
+    first, last = span
     for share in np.linspace(0, 1, 5):
         y = round(_HEIGHT - _BOTTOM - share * (_HEIGHT - _TOP - _BOTTOM))
         cv2.line(sheet, (_LEFT, y), (_WIDTH - _RIGHT, y), _GRID, 1)

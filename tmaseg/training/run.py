@@ -139,7 +139,7 @@ class Run:
                 value = self._loss(part.to(self.device), totals)
                 # Gradients are averaged over the processes, but the parts of the loss add up.
                 self._scaler.scale(value * self.share.count).backward()  # type: ignore[no-untyped-call]
-            losses.append(float(value))
+            losses.append(float(value.detach()))
         bad = [
             name for value, part in zip(losses, parts, strict=True) if not math.isfinite(value) for name in part.files
         ]

@@ -1,0 +1,180 @@
+"""`tmaseg train`: weights from data sets, by a recipe."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tmaseg.cli import options as shared
+from tmaseg.cli.guard import INTERRUPTED
+
+if TYPE_CHECKING:
+    from tmaseg.training import Job, Outcome, Recipe
+
+_DATASET = "Data set: camvid, cityscapes, cityscapes256, kitti, kitti-step, vspw, folder, or a YAML file; repeatable."
+_PRESET = (
+    "Recipe: paper-camvid, paper-cityscapes, finetune, scratch, street, camvid, or a .toml file. "
+    "Without one: finetune, or scratch with --init none."
+)
+
+
+def train(
+    dataset: Annotated[
+        list[str] | None, typer.Option(help=_DATASET, metavar="NAME|FILE.yaml", show_default=False)
+    ] = None,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Folder of each data set, in the same order; else $CAMVID_DATASET and the like, else ./data/NAME.",
+            metavar="DIR",
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder of the run.", metavar="DIR", show_default=False)
+    ] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(help="Begin from weights, from imagenet, or from none.", metavar="WEIGHTS|imagenet|none"),
+    ] = None,
+    preset: Annotated[str | None, typer.Option(help=_PRESET, metavar="NAME|FILE.toml")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Any value of the recipe, such as lr=0.01; repeatable.",
+            metavar="NAME=VALUE",
+            show_default=False,
+        ),
+    ] = None,
+    show_preset: Annotated[
+        bool, typer.Option("--show-preset", help="Print the recipe, all values as they would be used, and exit.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder, exactly.")] = False,
+    steps: Annotated[int | None, typer.Option(help="Length of the run.", metavar="N")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Length of the run by time instead.", metavar="MINUTES")] = None,
+    batch: Annotated[int | None, typer.Option(help="Crops a step, over all processes.", metavar="N")] = None,
+    lr: Annotated[float | None, typer.Option(help="Highest learning rate.", metavar="RATE")] = None,
+    crop: Annotated[str | None, typer.Option(help="Size of crops.", metavar="WIDTHxHEIGHT")] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Short side at which pictures are shown; 0: their own.", metavar="PIXELS")
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="Classes of the network; those of the first data set.", metavar="NAME|FILE")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of everything random.", metavar="N")] = None,
+    threads: Annotated[int | None, typer.Option(help="That make batches ahead.", metavar="N")] = None,
+    device: shared.Device = "auto",
+    precision: Annotated[
+        str | None, typer.Option(help="auto, fp32, bf16 or fp16, of the convolutions.", metavar="NAME")
+    ] = None,
+    compile_: Annotated[bool, typer.Option("--compile", help="Compile the network first.")] = False,
+    json: shared.Json = False,
+    quiet: shared.Quiet = False,
+    debug: shared.Debug = False,  # noqa: ARG001  (the guard takes it)
+) -> None:
+    """Train a network on one or several data sets; weights, log and pictures go to the run's folder.
+
+    Ctrl-C writes the run down; --resume goes on. Under torchrun the processes share each step's crops.
+    """
+    from tmaseg.training import to_toml
+
+    flags: dict[str, object] = {
+        "steps": steps,
+        "minutes": minutes,
+        "batch": batch,
+        "lr": lr,
+        "crop": crop,
+        "size": size,
+        "labels": labels,
+    }
+    flags |= {"seed": seed, "threads": threads, "precision": precision, "compile": compile_ or None, "init": init}
+    if steps is not None and minutes is None:
+        flags["minutes"] = 0
+    given = (*_settings(flags), *(settings or []))
+    if show_preset:
+        typer.echo(to_toml(_recipe(preset, init, given)), nl=False)
+        return
+    if output is None:
+        raise typer.BadParameter("say where the run is to be kept: -o DIR")
+    job = _job(output, dataset or [], data or [], device, given, (preset, init, resume))
+    outcome = _run(job, quiet=quiet)
+    first = os.environ.get("RANK", "0") == "0"
+    if json and first:
+        typer.echo(_json(outcome))
+    if outcome.interrupted:
+        raise typer.Exit(INTERRUPTED)
+
+
+def _run(job: "Job", *, quiet: bool) -> "Outcome":
+    from tmaseg.cli.screen import duration
+    from tmaseg.cli.watch import Watch
+    from tmaseg.training import Interrupt, train
+
+    first = os.environ.get("RANK", "0") == "0"
+    with Watch(quiet=quiet or not first) as watch, Interrupt() as stop:
+        outcome = train(job, watch, stop=stop)
+    done = f"{outcome.steps} steps in {duration(outcome.seconds)}"
+    if outcome.interrupted:
+        watch.say(f"stopped after {done}; go on with: tmaseg train --resume -o {job.output}")
+    else:
+        watch.say(f"{done}: try it with: tmaseg run VIDEO -o OUT.mp4 --weights {job.best}")
+    return outcome
+
+
+def _job(
+    output: Path,
+    names: list[str],
+    folders: list[Path],
+    device: str,
+    settings: tuple[str, ...],
+    start: tuple[str | None, str | None, bool],
+) -> "Job":
+    """`start`: preset, init and whether to go on."""
+    from tmaseg.training import Job, Source, resumed
+
+    preset, init, resume = start
+    if folders and len(folders) != len(names):
+        raise typer.BadParameter(f"{len(names)} --dataset but {len(folders)} --data: give one folder for each, or none")
+    sources = tuple(Source(name, folders[place] if folders else None) for place, name in enumerate(names))
+    if resume:
+        if preset:
+            raise typer.BadParameter("--resume goes on with the run's own recipe: leave out --preset")
+        return resumed(output, settings, sources=sources, device=device)
+    if not sources:
+        raise typer.BadParameter("say what to train on: --dataset NAME --data DIR")
+    return Job(_recipe(preset, init, settings), sources, output, device)
+
+
+def _recipe(preset: str | None, init: str | None, settings: tuple[str, ...]) -> "Recipe":
+    from tmaseg.training import load_recipe, override
+
+    if preset is None and init == "imagenet":
+        settings = ("stem=plain", *settings)  # the stem that ImageNet weights exist for
+    return override(load_recipe(preset or ("scratch" if init in ("none", "imagenet") else "finetune")), settings)
+
+
+def _settings(flags: dict[str, object]) -> list[str]:
+    """Flags that were given, as settings."""
+    return [
+        f"{name}={str(value).lower() if isinstance(value, bool) else value}"
+        for name, value in flags.items()
+        if value is not None
+    ]
+
+
+def _json(outcome: "Outcome") -> str:
+    import json
+
+    scores = outcome.scores
+    return json.dumps(
+        {
+            "output": str(outcome.output),
+            "steps": outcome.steps,
+            "seconds": round(outcome.seconds, 1),
+            "interrupted": outcome.interrupted,
+            "best_step": scores.step if scores else None,
+            "miou": scores.miou if scores else None,
+        }
+    )
