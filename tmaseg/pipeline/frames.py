@@ -37,12 +37,9 @@ def run_frames(
     pictures are those of one pass. `progress` is told how many images of how many are done. Raises TmasegError.
     """
     sequences, problems = find_sequences(folder, folders_of(out, options.formats))
-    if not (options.overwrite or options.skip_existing):
-        for sequence in sequences:
-            sequence.check_nothing_exists()
+    done = _done_already(sequences, options)
     segmenter = segmenter or options.model.load()
     job = _Job(segmenter, stop)
-    done = [sequence.existing() if options.skip_existing else [False] * len(sequence.paths) for sequence in sequences]
     total = sum(each.count(False) for each in done)
     if progress:
         job.progress = lambda frames: progress(frames, total)
@@ -50,6 +47,7 @@ def run_frames(
         job.run(sequence, there, _writer(sequence, segmenter, options))
     unreadable = tuple(str(path.relative_to(folder)) for path in job.unreadable)
     missing = sum(sequence.missing for sequence in sequences)
+    damage = Damage(missing=missing, unreadable=unreadable)
     return FramesReport(
         input=str(folder),
         output=str(out),
@@ -64,14 +62,24 @@ def run_frames(
         memory_resets=job.resets,
         peak_rss_mb=peak_memory_mb(segmenter.device)["peak_rss_mb"],
         classes=segmenter.labels.names,
-        warnings=(*problems, *_warnings(missing, unreadable), *options.paint.warnings(segmenter.labels)),
-        damaged=bool(problems or missing or unreadable),
+        warnings=(*problems, *damage.lines(), *options.paint.warnings(segmenter.labels)),
+        damaged=bool(problems or damage),
         interrupted=job.interrupted,
         sequences=len(sequences),
         skipped=sum(sum(each) for each in done),
         missing=missing,
         unreadable=unreadable,
     )
+
+
+def _done_already(sequences: list[ImageSequence], options: FramesOptions) -> list[list[bool]]:
+    """For every image whether it need not be done. Raises OutputError where a picture is in the way."""
+    if options.skip_existing:
+        return [sequence.existing() for sequence in sequences]
+    if not options.overwrite:
+        for sequence in sequences:
+            sequence.check_nothing_exists()
+    return [[False] * len(sequence.paths) for sequence in sequences]
 
 
 def _writer(sequence: ImageSequence, segmenter: Segmenter, options: FramesOptions) -> PictureWriter:
@@ -83,10 +91,6 @@ def _writer(sequence: ImageSequence, segmenter: Segmenter, options: FramesOption
         name=sequence.name_of,
         existing="replace" if options.overwrite else "keep" if options.skip_existing else "refuse",
     )
-
-
-def _warnings(missing: int, unreadable: tuple[str, ...]) -> tuple[str, ...]:
-    return Damage(missing=missing, unreadable=unreadable).lines()
 
 
 class _Job:

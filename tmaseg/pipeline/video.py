@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 
 from tmaseg.evaluate.cost import peak_memory_mb
 from tmaseg.pipeline.agreement import Agreement, Truth
 from tmaseg.pipeline.options import RunOptions, Targets
 from tmaseg.pipeline.pictures import PictureWriter, folders_of
 from tmaseg.pipeline.report import RunReport
-from tmaseg.pipeline.stages import Output, segment
+from tmaseg.pipeline.stages import Outcome, Output, segment
 from tmaseg.pipeline.stats import StatsFile
 from tmaseg.stream import Segmenter
 from tmaseg.video.sink import VideoSink
@@ -42,6 +43,18 @@ def run_video(
             raise KeyboardInterrupt  # nothing to finish
         if outcome.interrupted and sink:
             sink.cut_sound()
+    report = _report(source, segmenter, targets, options, outcome, sink)
+    return replace(report, agreement=agreement.compute()) if agreement else report
+
+
+def _report(
+    source: Source,
+    segmenter: Segmenter,
+    targets: Targets,
+    options: RunOptions,
+    outcome: Outcome,
+    sink: VideoSink | None,
+) -> RunReport:
     damage = source.damage
     return RunReport(
         input=source.info.name,
@@ -70,7 +83,6 @@ def run_video(
         height=source.info.height,
         encoder=sink.encoder if sink else None,
         damaged_packets=damage.packets,
-        agreement=agreement.compute() if agreement else None,
     )
 
 
