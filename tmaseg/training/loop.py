@@ -84,7 +84,7 @@ def _finish(run: Run, listener: Listener, record: Record | None, stop: Callable[
     """The last validation. Where each saw a few frames only, the best weights are scored on all of them at the end."""
     limit = run.job.recipe.running.validate_limit
     scores = _score(run, listener, record, stop, limit=limit)
-    if scores is None or not limit:
+    if scores is None or not limit or all(each.count <= limit for each in run.sets.val):
         return scores
     best = from_first(run.share, lambda: load_checkpoint(run.job.best))
     found = validate(run.weights(best), run.sets.val, run.share, stop=stop, progress=listener.validating)

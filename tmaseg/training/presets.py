@@ -5,7 +5,6 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from tmaseg.errors import ConfigError
@@ -144,7 +143,8 @@ def _typed(name: str, value: Any, kind: Any) -> Any:
     if get_origin(kind) is tuple:
         values = value if isinstance(value, list | tuple) else [part for part in str(value).split(",") if part]
         return tuple(_typed(name, each, str) for each in values)
-    assert not isinstance(kind, UnionType)
+    if kind is str and isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)  # a text that looks like a number
     right = isinstance(value, kind) or (kind is float and isinstance(value, int))
     if not right or (isinstance(value, bool) and kind is not bool):
         words = {float: "a number", int: "a whole number", bool: "true or false", str: "a text"}

@@ -25,10 +25,15 @@ class ValSet:
     dataset: Dataset
     split: str
 
+    @property
+    def count(self) -> int:
+        """Frames with labels."""
+        return len(self.dataset.samples(self.split))
+
     def clips(self, past: int, limit: int) -> list[Clip]:
         """Cut down to what a memory of `past` frames needs; at most `limit` scored frames, evenly spread (0: all)."""
         clips = self.dataset.split(self.split)
-        total = sum(bool(frame.mask) for clip in clips for frame in clip.frames)
+        total = self.count
         kept = (
             set(range(total)) if not limit else {int(place) for place in np.linspace(0, total - 1, min(limit, total))}
         )

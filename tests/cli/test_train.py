@@ -1,0 +1,108 @@
+"""`tmaseg train` from outside: recipes shown, wrong usage, Ctrl-C and going on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import cv2
+import pytest
+import yaml
+from drawn import CLASSES, draw_scene, tiny_recipe
+from typer.testing import CliRunner
+
+from tmaseg.cli import app
+from tmaseg.training import to_toml
+from tmaseg.training.state import load_state
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    root = tmp_path / "data"
+    for split, count in (("train", 4), ("val", 2)):
+        for index in range(count):
+            rgb, labels = draw_scene(index)
+            for kind, picture in (("images", rgb[..., ::-1]), ("masks", labels)):
+                path = root / kind / split / f"{index}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                assert cv2.imwrite(str(path), picture)
+    (root / "labels.yaml").write_text(yaml.safe_dump({"name": "drawn", "names": list(CLASSES)}))
+    return root
+
+
+def call(*arguments: object):
+    return CliRunner().invoke(app, ["train", *map(str, arguments)])
+
+
+def test_the_recipe_is_shown_as_it_would_be_used_and_read_again(tmp_path):
+    shown = call("--show-preset", "--preset", "paper-camvid", "--lr", 0.02, "--set", "depth=18", "--steps", 5)
+    assert shown.exit_code == 0
+    values = tomllib.loads(shown.stdout)
+    assert (values["descent"]["lr"], values["descent"]["steps"], values["network"]["depth"]) == (0.02, 5, 18)
+    path = tmp_path / "mine.toml"
+    path.write_text(shown.stdout)
+    assert call("--show-preset", "--preset", path).stdout == shown.stdout
+    assert tomllib.loads(call("--show-preset").stdout)["init"] == "street"
+    assert tomllib.loads(call("--show-preset", "--init", "none").stdout)["network"]["depth"] == 18
+    assert tomllib.loads(call("--show-preset", "--init", "imagenet").stdout)["network"]["stem"] == "plain"
+
+
+def test_wrong_usage_and_bad_input_are_told_in_one_line(tmp_path, data):
+    for arguments, said, code in (
+        ((), "-o DIR", 2),
+        (("-o", tmp_path / "run"), "--dataset NAME", 2),
+        (("-o", tmp_path / "run", "--dataset", "camvid", "--data", data, "--data", data), "one folder for each", 2),
+        (("-o", tmp_path / "run", "--dataset", "camvid", "--data", data, "--init", "none"), "no CamVid in", 1),
+        (("-o", tmp_path / "run", "--dataset", "folder", "--data", data, "--preset", "fast"), "unknown preset", 1),
+        (("-o", tmp_path / "run", "--dataset", "folder", "--data", data, "--set", "lr=fast"), "must be a number", 1),
+        (("-o", tmp_path / "none", "--resume"), "holds no run", 1),
+        (
+            ("-o", tmp_path / "run", "--dataset", "folder", "--data", data, "--init", tmp_path / "no.safetensors"),
+            "no such weights file",
+            1,
+        ),
+    ):
+        result = call(*arguments)
+        assert result.exit_code == code, result.output
+        assert said in " ".join(result.stderr.split()).replace("│ ", ""), result.stderr
+        assert "Traceback" not in result.output
+
+
+def test_ctrl_c_writes_the_run_down_and_resume_finishes_it(tmp_path, data):
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(to_toml(tiny_recipe(descent={"steps": 100_000}, running={"save_every": 2, "validate_every": 0})))
+    output = tmp_path / "run"
+    common = [sys.executable, "-m", "tmaseg", "train", "-o", str(output), "--device", "cpu"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    running = subprocess.Popen(
+        [*common, "--dataset", "folder", "--data", str(data), "--preset", str(recipe)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not (output / "state.pt").exists() and time.monotonic() < deadline and running.poll() is None:
+        time.sleep(0.1)
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=120)
+    assert running.returncode == 130, said
+    assert "Traceback" not in said
+    step = load_state(output / "state.pt")["step"]
+    assert f"stopped after {step} steps" in said
+    assert "--resume" in said
+    again = subprocess.run(
+        [*common, "--resume", "--steps", str(step + 3), "--json"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert again.returncode == 0, again.stderr
+    result = json.loads(again.stdout)
+    assert (result["steps"], result["interrupted"]) == (step + 3, False)
+    assert (output / "best.safetensors").exists()

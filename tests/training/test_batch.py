@@ -1,0 +1,158 @@
+"""Batches: a function of the step alone; memory is what the recipe says; one geometry for a frame and its memory."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from drawn import CLASSES, draw_scene, tiny_recipe
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny import tiny_config
+
+from tmaseg.data import Clip, ClipFrame, Sample
+from tmaseg.errors import ConfigError
+from tmaseg.labels import LabelSet
+from tmaseg.training.batch import BatchMaker
+from tmaseg.training.classes import unite_by_name
+from tmaseg.training.sets import TrainSet
+
+LABELS = LabelSet("drawn", CLASSES, ((1, 1, 1),) * 4)
+
+
+class FakeData:
+    """A data set whose frames are drawn by number, as one clip of labelled frames."""
+
+    labels = LABELS
+    stretch = 1.0
+
+
+class FakeStore:
+    def picture(self, frame):
+        return draw_scene(frame.number)[0]
+
+    def labels(self, _dataset, frame):
+        return draw_scene(frame.number)[1]
+
+
+def train_set(count=6, *, alone=False):
+    frames = tuple(ClipFrame(f"f{number}", f"f{number}.png", number, f"m{number}.png", True) for number in range(count))
+    clips = [Clip(frame.name, (frame,)) for frame in frames] if alone else [Clip("film", frames)] * count
+    samples = tuple(Sample(frame, clip) for frame, clip in zip(frames, clips, strict=True))
+    return TrainSet("drawn", FakeData(), samples, unite_by_name(LABELS, LABELS), FakeStore(), np.ones(4, np.int64))
+
+
+def maker(recipe=None, data=None, **network):
+    config = tiny_config(**{"classes": 4, "memory_frames": 3, **network})
+    return BatchMaker([data or train_set()], recipe or tiny_recipe(), config)
+
+
+RANDOM = {"flip": 0.5, "scale_from": 0.7, "scale_to": 1.5, "light_share": 1.0, "noise_share": 0.5}
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 50), st.sampled_from(["clip", "mutual"]), st.integers(0, 3))
+def test_a_step_is_the_same_whenever_it_is_made_and_however_it_is_parted(step, form, seed):
+    remember = {"form": form, "own_share": 0.3, "moved_share": 0.3, "past_share": 0.4, "frames_from": 1, "frames_to": 1}
+    recipe = tiny_recipe(augment=RANDOM, remember=remember, loss={"stride": 2}, running={"seed": seed})
+    make = maker(recipe)
+    whole, again = make.make(step), maker(recipe).make(step)
+    parts = [make.make(step, part, 2) for part in range(2)]
+    assert torch.equal(whole.pictures, again.pictures)
+    assert torch.equal(whole.labels, again.labels)
+    assert torch.equal(torch.cat([part.labels for part in parts]), whole.labels)
+    assert sum((part.files for part in parts), ()) == whole.files
+    assert torch.equal(torch.cat([part.pictures[:2] for part in parts]), whole.pictures[:4])
+    assert parts[0].set_rows == whole.set_rows == (4,)
+    first = whole.pictures[whole.remembered[whole.memory[0]]]
+    assert torch.equal(parts[0].pictures[parts[0].remembered[parts[0].memory[0]]], first)
+
+
+def test_own_memory_is_the_frame_itself():
+    for form in ("clip", "mutual"):
+        made = maker(tiny_recipe(remember={"form": form, "own_share": 1.0, "moved_share": 0.0})).make(0)
+        assert len(made.pictures) == 4
+        assert made.remembered[made.memory].tolist() == [[row] * made.memory.shape[1] for row in range(4)]
+
+
+def test_past_frames_come_oldest_first_in_the_query_s_geometry():
+    recipe = tiny_recipe(augment={"flip": 1.0}, remember={"own_share": 0.0, "moved_share": 0.0, "past_share": 1.0})
+    make = maker(recipe)
+    for step in range(4):
+        made = make.make(step)
+        for row, file in enumerate(made.files):
+            number = int(file[1:-4])
+            assert np.array_equal(made.pictures[row].numpy(), draw_scene(number)[0][:, ::-1])
+            memory = made.pictures[made.remembered[made.memory[row]]].numpy()
+            for place, back in enumerate((3, 2, 1)):
+                if number - back >= 0:  # earlier ones do not exist: a moved copy of the oldest
+                    assert np.array_equal(memory[place], draw_scene(number - back)[0][:, ::-1])
+            assert number >= 3 or not np.array_equal(memory[0], made.pictures[row].numpy())
+
+
+def test_random_sampling_takes_different_frames_within_reach():
+    remember = {"own_share": 0.0, "moved_share": 0.0, "past_share": 1.0, "sampling": "random", "reach": 5}
+    make = maker(tiny_recipe(remember=remember), train_set(30))
+    backs = set()
+    for step in range(8):
+        made = make.make(step)
+        for row, file in enumerate(made.files):
+            number = int(file[1:-4])
+            if number < 5:
+                continue
+            memory = made.pictures[made.remembered[made.memory[row]]].numpy()
+            found = [
+                next(back for back in range(1, 6) if np.array_equal(each, draw_scene(number - back)[0]))
+                for each in memory
+            ]
+            assert found == sorted(set(found), reverse=True)
+            backs.add(tuple(found))
+    assert len(backs) > 3
+
+
+def test_moved_copies_grow_away_from_the_frame_and_single_pictures_are_moved_too():
+    for shares in ({"moved_share": 1.0, "past_share": 0.0}, {"moved_share": 0.0, "past_share": 1.0}):
+        recipe = tiny_recipe(remember={"own_share": 0.0, "motion_shift": 0.05, "motion_brightness": 0.0, **shares})
+        made = maker(recipe, train_set(alone=True)).make(1)
+        memory = made.pictures[made.remembered[made.memory]].float()
+        difference = (memory - made.pictures[:4, None].float()).abs().mean((2, 3, 4))  # (B, T), oldest first
+        assert (difference[:, -1] > 0.1).all()
+        assert difference[:, 0].mean() > difference[:, -1].mean()
+
+
+def test_moments_of_one_scene_remember_each_other_and_are_all_labelled():
+    remember = {"form": "mutual", "own_share": 0.0, "moved_share": 0.5, "past_share": 0.5}
+    recipe = tiny_recipe(remember={**remember, "frames_from": 1, "frames_to": 1})
+    made = maker(recipe).make(0)
+    assert len(made.pictures) == len(made.labels) == 4
+    assert made.remembered[made.memory].tolist() == [[1], [0], [3], [2]]
+    assert (made.labels != 255).float().mean() > 0.8
+    odd = maker(tiny_recipe(remember={**remember, "frames_from": 2, "frames_to": 2})).make(0)
+    assert odd.remembered[odd.memory].tolist() == [[1, 2], [2, 0], [0, 1], [3, 3]]  # the last group is cut short
+
+
+def test_the_loss_s_stride_takes_every_other_label_at_a_random_phase():
+    fine, coarse = (maker(tiny_recipe(loss={"stride": stride})) for stride in (1, 2))
+    phases = set()
+    for step in range(12):
+        whole, halved = fine.make(step).labels, coarse.make(step).labels
+        phase = [(y, x) for y in range(2) for x in range(2) if torch.equal(whole[:, y::2, x::2], halved)]
+        assert len(phase) == 1
+        phases |= set(phase)
+    assert len(phases) > 2
+
+
+def test_void_and_classes_without_counterpart_become_255():
+    data = train_set()
+    unions = replace(data.unions, members=((0,), (1,), (), (3,)))
+    made = maker(data=replace(data, unions=unions)).make(0)
+    assert 2 not in made.labels
+    assert (made.labels == 255).any()
+
+
+def test_a_network_without_memory_gets_none_and_slots_want_clips():
+    made = maker(memory_frames=0).make(0)
+    assert made.memory.shape == (4, 0)
+    assert len(made.pictures) == 4
+    with pytest.raises(ConfigError, match="form=clip"):
+        maker(tiny_recipe(remember={"form": "mutual"}), memory_encoder="per-slot")

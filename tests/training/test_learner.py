@@ -1,0 +1,83 @@
+"""The training forward is the network's own; frozen parts stay; the average follows; statistics are shared exactly."""
+
+import pytest
+import torch
+from tiny import tiny_net
+from torch.nn import functional
+
+from tmaseg.model.preprocess import Preprocess
+from tmaseg.training.average import moving_average
+from tmaseg.training.learner import Learner, freeze, make_optimiser, parameter_groups, set_dropout, train_mode
+
+NORMS = torch.nn.BatchNorm2d
+
+
+@pytest.mark.parametrize("kind", ["shared", "per-slot"])
+@pytest.mark.parametrize("aggregation", ["concat", "decoder"])
+def test_reading_by_index_is_the_clip_form(kind, aggregation):
+    net = tiny_net(memory_frames=2, memory_encoder=kind, aggregation=aggregation)
+    learner = Learner(net, stride=1, auxiliary=True)
+    pictures = torch.randint(0, 256, (4, 64, 64, 3), dtype=torch.uint8)
+    # Row 0 remembers pictures 2 and 3, row 1 itself and row 0.
+    remembered, memory = torch.tensor([0, 1, 2, 3]), torch.tensor([[2, 3], [1, 0]])
+    logits, auxiliary = learner(pictures, remembered, memory)
+    frames = Preprocess()(pictures, (64, 64))
+    expected = net(frames[:2], frames[memory])
+    assert torch.allclose(logits, expected, atol=1e-4)
+    assert torch.allclose(auxiliary, net.resize(net.auxiliary(net.features(frames[:2]).stage3), (64, 64)), atol=1e-4)
+    halved, none = Learner(net, stride=2, auxiliary=False)(pictures, remembered, memory)
+    assert halved.shape[-2:] == (32, 32)
+    assert none is None
+
+
+def test_without_memory_it_is_the_baseline():
+    net = tiny_net(memory_frames=0)
+    pictures = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
+    empty = torch.zeros(0, dtype=torch.int64)
+    logits, _ = Learner(net, stride=1, auxiliary=False)(pictures, empty, empty.reshape(2, 0))
+    assert torch.allclose(logits, net(Preprocess()(pictures, (64, 64))), atol=1e-4)
+
+
+def test_frozen_stages_and_statistics_stay_and_all_else_moves():
+    net = tiny_net()
+    set_dropout(net, 0.0)
+    freeze(net, ("stem", "layer1"), norms=False, auxiliary=False)
+    groups = parameter_groups(net, lr=0.1, decay=0.01, decay_all=False, backbone=0.5)
+    optimiser = make_optimiser(net, "sgd", groups, momentum=0.9)
+    assert {(group["scale"], group["weight_decay"]) for group in optimiser.param_groups} == {
+        (0.5, 0.01),
+        (0.5, 0.0),
+        (1.0, 0.01),
+        (1.0, 0.0),
+    }
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    train_mode(net, ("stem", "layer1"), norms=False)
+    pictures = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
+    rows = torch.arange(2)
+    logits, _ = Learner(net, stride=1, auxiliary=False)(pictures, rows, rows[:, None])
+    functional.cross_entropy(logits, torch.randint(0, 5, (2, 64, 64))).backward()
+    optimiser.step()
+    moved = {name for name, value in net.state_dict().items() if not torch.equal(value, before[name])}
+    assert not any(name.startswith(("backbone.stem", "backbone.layer1", "auxiliary")) for name in moved)
+    for part in ("backbone.layer2", "backbone.layer4", "query_encoder", "memory_encoder", "head.classifier"):
+        assert any(name.startswith(part) and name.endswith("weight") for name in moved)
+    assert any(name.startswith("backbone.layer2") and name.endswith("running_mean") for name in moved)
+    train_mode(net, (), norms=True)
+    assert not any(module.training for module in net.modules() if isinstance(module, NORMS))
+
+
+def test_the_average_forgets_its_beginning_and_then_moves_slowly():
+    net = tiny_net()
+    average = moving_average(net, 0.9)
+    weight, mean = net.head.classifier.weight, average.module.head.classifier.weight
+    values = []
+    for step in range(104):
+        with torch.no_grad():
+            weight.fill_(float(5 <= step < 100))
+        average.update_parameters(net)
+        values.append(float(mean.detach().mean()))
+    assert values[4] == 0
+    assert values[5] > 0.5  # early on the newest counts most
+    assert 1 - values[9] == pytest.approx((1 - values[8]) * 10 / 19, rel=1e-4)
+    assert values[99] > 0.999
+    assert values[103] == pytest.approx(values[99] * 0.9**4, rel=1e-4)

@@ -1,0 +1,247 @@
+"""Whole runs: they learn, go on exactly where they stopped, and survive what runs meet."""
+
+import math
+import resource
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from drawn import tiny_recipe
+
+from tmaseg.errors import ConfigError, DataError, OutputError, TrainingError
+from tmaseg.model.checkpoint import load_checkpoint
+from tmaseg.stream import load
+from tmaseg.training import Listener, Source, resumed, train
+from tmaseg.training.job import Job
+from tmaseg.training.record import read_record
+from tmaseg.training.state import load_state, save_state
+
+
+def stop_after(steps):
+    """A `stop` for `train` and the listener that makes it true."""
+    listener = Heard()
+    return listener, lambda: len(listener.losses) >= steps
+
+
+class Heard(Listener):
+    def __init__(self):
+        self.losses, self.notes, self.scores = [], [], []
+
+    def note(self, text):
+        self.notes.append(text)
+
+    def stepped(self, report):
+        self.losses.append(report.loss)
+
+    def validated(self, scores):
+        self.scores.append(scores)
+
+
+def same(one, other):
+    """Whether two states hold the same bits."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one == other
+
+
+def comparable(job):
+    state = load_state(job.state)
+    del state["seconds"]
+    return state
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [
+        {},
+        {
+            "remember": {"form": "mutual", "frames_from": 1, "frames_to": 3},
+            "augment": {"flip": 0.5, "scale_from": 0.7, "scale_to": 1.5, "noise_share": 0.5, "light_share": 1.0},
+            "descent": {"optimiser": "sgd", "lr": 0.02, "warmup": 3, "accumulate": 2, "clip_norm": 1.0},
+            "running": {"threads": 3, "precision": "bf16"},
+        },
+    ],
+    ids=["clip, adamw", "mutual, sgd, bf16"],
+)
+def test_a_run_that_goes_on_repeats_an_unbroken_one_bit_for_bit(job, groups):
+    whole, broken = job(tiny_recipe(**groups), "whole"), job(tiny_recipe(**groups), "broken")
+    train(whole)
+    listener, stop = stop_after(3)
+    assert train(broken, listener, stop=stop).interrupted
+    assert train(resumed(broken.output, device="cpu")).steps == 8
+    assert same(comparable(whole), comparable(broken))
+    assert same(load_checkpoint(whole.best).state, load_checkpoint(broken.best).state)
+    rows = [[{**row, "seconds": ""} for row in read_record(each.log)] for each in (whole, broken)]
+    assert rows[0] == rows[1]
+    assert len(rows[0]) == 8
+    # A crash loses what came after the last save: the log forgets it and the run does it again.
+    listener, stop = stop_after(6)
+    crashed = job(tiny_recipe(**groups), "crashed")
+    with pytest.raises(RuntimeError, match="power"):
+        train(crashed, listener, stop=lambda: stop() and _fail())
+    assert len(read_record(crashed.log)) == 6
+    train(resumed(crashed.output, device="cpu"))
+    assert same(comparable(whole), comparable(crashed))
+    assert [{**row, "seconds": ""} for row in read_record(crashed.log)] == rows[0]
+
+
+def _fail():
+    raise RuntimeError("the power went")
+
+
+def test_it_learns_eight_pictures_by_heart_and_the_weights_stream(job):
+    recipe = tiny_recipe(
+        remember={"form": "mutual"}, descent={"steps": 150, "lr": 4e-3, "batch": 8}, running={"validate_every": 0}
+    )
+    mine = job(recipe)
+    outcome = train(mine)
+    segmenter = load(mine.last, device="cpu", precision="fp32")
+    right = []
+    for path in sorted((mine.sources[0].root / "images" / "train").iterdir()):
+        segmenter.reset()
+        labels = segmenter.step(np.ascontiguousarray(cv2.imread(str(path))[..., ::-1])).labels
+        truth = cv2.imread(str(mine.sources[0].root / "masks" / "train" / path.name), cv2.IMREAD_UNCHANGED)
+        right.append((labels == truth).mean())
+    assert np.mean(right) > 0.95
+    assert len(right) == 8
+    card = load_checkpoint(mine.best)
+    assert card.labels.names == ("ground", "sky", "box", "ball")
+    assert card.provenance["steps"] == 150
+    assert math.isclose(card.provenance["miou"]["folder"], outcome.scores.miou["folder"], abs_tol=1e-3)
+    assert str(mine.output.parent) not in str(card.provenance)
+    assert {"curves.png", "predictions", "log.csv", "recipe.toml"} <= {path.name for path in mine.output.iterdir()}
+
+
+def test_the_best_weights_are_kept_and_scored_on_every_frame(job):
+    heard = Heard()
+    recipe = tiny_recipe(descent={"steps": 12}, running={"validate_every": 2, "validate_limit": 2})
+    mine = job(recipe)
+    outcome = train(mine, heard)
+    few, last = heard.scores[:-1], heard.scores[-1]
+    assert [scores.step for scores in few] == [2, 4, 6, 8, 10, 12]
+    assert {scores.frames for scores in few} == {2}
+    best = max(few, key=lambda scores: scores.miou["folder"])
+    assert (last.step, last.frames) == (best.step, 3)
+    assert load_checkpoint(mine.best).provenance["steps"] == best.step == outcome.scores.step
+
+
+def test_a_label_outside_the_set_stops_it_before_the_first_step_with_the_file(job):
+    mine = job(tiny_recipe())
+    bad = mine.sources[0].root / "masks" / "train" / "train_005.png"
+    labels = cv2.imread(str(bad), cv2.IMREAD_UNCHANGED)
+    labels[3, 4] = 77
+    cv2.imwrite(str(bad), labels)
+    heard = Heard()
+    with pytest.raises(DataError, match=r"train_005\.png.*77"):
+        train(mine, heard)
+    assert not heard.losses
+    assert not mine.state.exists()
+
+
+def test_labels_of_another_size_than_their_picture_are_refused_with_the_file(job):
+    mine = job(tiny_recipe())
+    bad = mine.sources[0].root / "masks" / "val" / "val_001.png"
+    cv2.imwrite(str(bad), cv2.imread(str(bad), cv2.IMREAD_UNCHANGED)[:20])
+    with pytest.raises(DataError, match=r"val_001\.png.*64x20.*64x48"):
+        train(mine)
+
+
+def test_a_loss_that_is_no_number_stops_with_the_files_and_leaves_the_weights(job, monkeypatch):
+    mine = job(tiny_recipe(running={"save_every": 1}))
+    from tmaseg.training.objective import Objective
+
+    right = Objective.forward
+    calls = []
+
+    def forward(self, logits, batch, totals):
+        calls.append(1)
+        return right(self, logits, batch, totals) * (float("nan") if len(calls) > 6 else 1.0)
+
+    monkeypatch.setattr(Objective, "forward", forward)
+    heard = Heard()
+    with pytest.raises(TrainingError, match=r"step 4 .*train_00\d\.png.*lower lr"):
+        train(mine, heard)
+    assert len(heard.losses) == 3
+    state = load_state(mine.state)
+    assert state["step"] == 3
+    assert all(value.isfinite().all() for value in state["net"].values())
+
+
+def test_a_full_disk_loses_only_the_newest(tmp_path):
+    path = tmp_path / "state.pt"
+    save_state(path, {"net": torch.ones(1000)})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+    try:
+        with pytest.raises(OutputError, match=r"state\.pt.*make room"):
+            save_state(path, {"net": torch.ones(100_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert torch.equal(load_state(path)["net"], torch.ones(1000))
+    assert [each.name for each in tmp_path.iterdir()] == ["state.pt"]
+
+
+def test_a_run_whose_disk_is_full_goes_on_and_says_so(job, monkeypatch):
+    mine = job(tiny_recipe())
+    heard = Heard()
+    monkeypatch.setattr("tmaseg.training.run.save_state", _refuse)
+    assert train(mine, heard).steps == 8
+    assert any("make room" in note for note in heard.notes)
+
+
+def _refuse(path, state):
+    raise OutputError(f"{path}: the run's state cannot be written (no space): make room there")
+
+
+def test_a_folder_with_a_run_is_not_overwritten_and_a_recipe_not_changed_on_the_way(job):
+    mine = job(tiny_recipe(descent={"steps": 2}))
+    train(mine)
+    with pytest.raises(ConfigError, match="--resume"):
+        train(mine)
+    with pytest.raises(ConfigError, match="only steps, minutes"):
+        resumed(mine.output, ("lr=1",))
+    with pytest.raises(ConfigError, match="holds no run"):
+        resumed(mine.output / "elsewhere")
+    longer = resumed(mine.output, ("steps=4", "validate_every=0"), device="cpu")
+    assert train(longer).steps == 4
+
+
+def test_two_data_sets_with_their_own_classes_train_one_head(drawn, tmp_path):
+    coarse = drawn("coarse", names=("road", "sky", "car", "person"), train=4, val=2)
+    fine = drawn("fine", names=("road", "sky", "truck", "bus"), train=4, val=2)
+    recipe = tiny_recipe(descent={"steps": 6}, running={"validate_every": 0})
+    heard = Heard()
+    job = Job(recipe, (Source("folder", coarse), Source("folder", fine)), tmp_path / "run", device="cpu")
+    outcome = train(job, heard)
+    assert set(outcome.scores.miou) == {"folder", "folder-2"}
+    assert any("unions" in note for note in heard.notes)
+    assert load_checkpoint(job.best).labels.names == ("road", "sky", "car", "person")
+
+
+def test_a_run_by_time_ends_by_time(job):
+    mine = job(tiny_recipe(descent={"minutes": 0.03}, running={"validate_every": 0}))
+    heard = Heard()
+    outcome = train(mine, heard)
+    assert outcome.seconds >= 1.8
+    assert not outcome.interrupted
+    rates = [float(row["lr"]) for row in read_record(mine.log)]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] < rates[0]
+
+
+def test_parts_of_a_step_come_to_the_whole(job):
+    # Frozen statistics: otherwise each part is normalised by its own.
+    losses = []
+    for accumulate in (1, 2, 4):
+        values = {"accumulate": accumulate, "freeze_norms": True, "steps": 3}
+        mine = job(tiny_recipe(descent=values, loss={"dropout": 0.0}), f"run{accumulate}")
+        heard = Heard()
+        train(mine, heard)
+        losses.append(heard.losses)
+    assert np.allclose(losses[0], losses[1], rtol=1e-4)
+    assert np.allclose(losses[0], losses[2], rtol=1e-4)

@@ -1,0 +1,150 @@
+"""The loss: unions are sums of probabilities, weights average to one, parts add up to the whole."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from tiny import tiny_net
+from torch.nn import functional
+
+from tmaseg.errors import LabelError
+from tmaseg.labels import CAMVID, CAMVID12, CITYSCAPES, LabelSet
+from tmaseg.model.checkpoint import Checkpoint
+from tmaseg.training.batch import Batch
+from tmaseg.training.classes import Unions, adopt, unite_by_name
+from tmaseg.training.objective import Objective, class_weights, log_chances
+from tmaseg.training.recipe import Loss
+
+
+def data_set(unions, pixels):
+    return SimpleNamespace(unions=unions, pixels=np.array(pixels))
+
+
+def batch(labels, sets, set_rows=None):
+    rows = len(labels)
+    none = torch.zeros(0, dtype=torch.int64)
+    set_rows = set_rows or tuple(sets.count(number) for number in range(max(sets) + 1))
+    return Batch(torch.zeros(rows, 8, 8, 3), labels, none, none.reshape(rows, 0), sets, set_rows, ("",) * rows)
+
+
+def test_camvids_classes_are_unions_of_cityscapes_and_back():
+    there = unite_by_name(CAMVID, CITYSCAPES)
+    named = {
+        CAMVID.names[index]: [CITYSCAPES.names[other] for other in union] for index, union in enumerate(there.members)
+    }
+    assert named == {
+        "sky": ["sky"],
+        "building": ["building", "wall"],
+        "pole": ["pole"],
+        "road": ["road"],
+        "pavement": ["sidewalk"],
+        "tree": ["vegetation", "terrain"],
+        "sign/symbol": ["traffic light", "traffic sign"],
+        "fence": ["fence"],
+        "car": ["car", "truck", "bus", "train"],
+        "pedestrian": ["person"],
+        "bicyclist": ["rider", "motorcycle", "bicycle"],
+    }
+    back = unite_by_name(CITYSCAPES, CAMVID)
+    assert all(len(union) == 1 for union in back.members)
+    assert CAMVID.names[back.members[CITYSCAPES.index("truck")][0]] == "car"
+    assert unite_by_name(CITYSCAPES, CITYSCAPES).same
+    assert unite_by_name(CAMVID12, CAMVID).members[0] == ()  # void is learnt as nothing
+    colours = ((1, 1, 1),)
+    with pytest.raises(LabelError, match="no class of 'fish'"):
+        unite_by_name(LabelSet("fish", ("carp",), colours), CAMVID)
+    partly = unite_by_name(LabelSet("fish", ("carp", "car"), colours * 2), CAMVID)
+    assert partly.missing == ("carp",)
+    assert "sky" in partly.unheard
+
+
+def test_a_unions_probability_is_the_sum_of_its_members():
+    unions = unite_by_name(CAMVID, CITYSCAPES)
+    logits = torch.randn(2, 19, 3, 4) * 5
+    chances = log_chances(logits, unions).exp()
+    single = logits.softmax(1)
+    for index, union in enumerate(unions.members):
+        assert torch.allclose(chances[:, index], single[:, list(union)].sum(1), atol=1e-6)
+    assert torch.allclose(chances.sum(1), torch.ones(2, 3, 4), atol=1e-5)
+
+
+def test_one_set_without_weights_is_plain_cross_entropy():
+    unions = Unions(tuple((index,) for index in range(5)))
+    labels = torch.randint(0, 5, (4, 6, 6), dtype=torch.uint8)
+    labels[0, :3] = 255
+    logits = torch.randn(4, 5, 6, 6)
+    objective = Objective([data_set(unions, [1] * 5)], Loss())
+    mine = batch(labels, (0, 0, 0, 0))
+    expected = functional.cross_entropy(logits, labels.long(), ignore_index=255)
+    assert torch.allclose(objective(logits, mine, objective.totals(mine)), expected, atol=1e-6)
+
+
+def test_parts_of_two_sets_with_weights_add_up_to_the_whole_step_with_its_gradient():
+    sets = [
+        data_set(Unions(tuple((index,) for index in range(4))), [100, 10, 1, 5]),
+        data_set(Unions(((0, 1), (2,), ())), [50, 20, 9]),
+    ]
+    objective = Objective(sets, Loss(class_weights="log"))
+    labels = torch.randint(0, 2, (4, 6, 6), dtype=torch.uint8)
+    labels[1, :5] = 255
+    logits = torch.randn(4, 4, 6, 6, requires_grad=True)
+    whole = batch(labels, (0, 1, 1, 0))
+    loss = objective(logits, whole, objective.totals(whole))
+    gradient = torch.autograd.grad(loss, logits)[0]
+    parts = [batch(labels[:2], (0, 1), (2, 2)), batch(labels[2:], (1, 0), (2, 2))]
+    totals = objective.totals(parts[0]) + objective.totals(parts[1])
+    pieces = [objective(logits[:2], parts[0], totals), objective(logits[2:], parts[1], totals)]
+    assert torch.allclose(sum(pieces), loss)
+    assert torch.allclose(torch.autograd.grad(sum(pieces), logits)[0], gradient, atol=1e-7)
+
+
+def test_a_batch_without_labels_costs_nothing():
+    for loss in (Loss(), Loss(ohem=0.7)):
+        objective = Objective([data_set(Unions(((0,), (1,))), [1, 1])], loss)
+        logits = torch.randn(1, 2, 4, 4, requires_grad=True)
+        nothing = batch(torch.full((1, 4, 4), 255, dtype=torch.uint8), (0,))
+        value = objective(logits, nothing, objective.totals(nothing))
+        assert float(value.detach()) == 0
+
+
+@pytest.mark.parametrize("kind", ["none", "log", "inverse", "median"])
+def test_class_weights_average_to_one_over_pixels_and_favour_the_rare(kind):
+    pixels = np.array([1_000_000, 10_000, 500, 0, 300])
+    unions = Unions(((0,), (1,), (2,), (3,), ()))
+    weights = class_weights(pixels, unions, kind)
+    assert weights[4] == 0
+    share = pixels[:4] / pixels[:4].sum()
+    assert abs((weights[:4] * share).sum() - 1) < 1e-9
+    if kind != "none":
+        assert weights[0] < weights[1] <= weights[2]
+
+
+def test_hard_pixels_alone_count_and_never_too_few():
+    unions = Unions(((0,), (1,)))
+    objective = Objective([data_set(unions, [1, 1])], Loss(ohem=0.7, ohem_least=0.25))
+    labels = torch.zeros(1, 2, 4, dtype=torch.uint8)
+    easy, hard = torch.tensor([8.0, 0.0]), torch.tensor([0.0, 0.5])
+    logits = torch.stack([easy] * 6 + [hard] * 2, 1).reshape(1, 2, 2, 4)
+    mine = batch(labels, (0,))
+    expected = functional.cross_entropy(hard[None], torch.tensor([0]))
+    assert torch.allclose(objective(logits, mine, objective.totals(mine)), expected)
+    every = torch.stack([easy] * 8, 1).reshape(1, 2, 2, 4)
+    assert objective(every, mine, objective.totals(mine)) > 0
+
+
+def test_other_classes_take_the_rows_of_their_counterparts():
+    old = LabelSet("old", ("road", "sky", "person", "car", "dog"), ((1, 1, 1),) * 5)
+    new = LabelSet("new", ("vehicle", "pedestrian", "road"), ((1, 1, 1),) * 3)
+    source, net = tiny_net(1, classes=5), tiny_net(2, classes=3)
+    before = net.head.classifier.weight.clone()
+    fresh = adopt(net, new, Checkpoint(source.config, old, source.state_dict()))
+    assert fresh == ("vehicle",)
+    weight = net.head.classifier.weight
+    assert torch.equal(weight[0], before[0])
+    assert torch.equal(weight[1], source.head.classifier.weight[2])
+    assert torch.equal(weight[2], source.head.classifier.weight[0])
+    assert torch.equal(net.auxiliary.classifier.bias[2], source.auxiliary.classifier.bias[0])
+    assert torch.equal(net.backbone.layer1[0].conv1.weight, source.backbone.layer1[0].conv1.weight)
+    with pytest.raises(LabelError, match="do not fit"):
+        adopt(tiny_net(2, classes=3, width=8), new, Checkpoint(source.config, old, source.state_dict()))

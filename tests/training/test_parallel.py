@@ -1,0 +1,86 @@
+"""Two processes over gloo train as one with the whole batch does, and stop and go on together."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+from drawn import tiny_recipe
+
+from tmaseg.training import to_toml, train
+from tmaseg.training.record import read_record
+from tmaseg.training.state import load_state
+
+# Float sums in another order; measured 2e-6.
+TOLERANCE = 1e-4
+
+
+def launch(processes, arguments, **options):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}", f"--master-port={port}"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    return subprocess.Popen(
+        [*command, "-m", "tmaseg", "train", *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        **options,
+    )
+
+
+def losses(job):
+    return [float(row["loss"]) for row in read_record(job.log)]
+
+
+def test_two_processes_have_the_loss_curve_of_one(job, tmp_path):
+    remember = {"own_share": 0.2, "moved_share": 0.8, "past_share": 0.0, "frames_from": 1, "frames_to": 1}
+    recipe = tiny_recipe(
+        remember=remember,
+        augment={"flip": 0.5},
+        loss={"dropout": 0.0, "class_weights": "log"},
+        descent={"lr": 1e-3, "steps": 6, "clip_norm": 5.0},
+    )
+    alone = job(recipe, "alone")
+    outcome = train(alone)
+    (tmp_path / "recipe.toml").write_text(to_toml(recipe))
+    together = job(recipe, "together")
+    arguments = ["--dataset", "folder", "--data", str(together.sources[0].root), "-o", str(together.output)]
+    done = launch(2, [*arguments, "--preset", str(tmp_path / "recipe.toml"), "--device", "cpu", "--json"])
+    said, _ = done.communicate(timeout=300)
+    assert done.returncode == 0, said
+    assert said.count('"best_step"') == 1  # the first process alone speaks
+    assert np.allclose(losses(alone), losses(together), rtol=TOLERANCE)
+    assert abs(outcome.scores.miou["folder"] - float(read_record(together.log)[-1]["miou_folder"])) < 0.02
+    one, two = (load_state(each.state)["net"] for each in (alone, together))
+    assert one.keys() == two.keys()
+    name = "backbone.layer3.0.bn1.running_var"
+    assert np.allclose(one[name], two[name], rtol=0.02)
+
+
+def test_a_cluster_s_polite_end_writes_both_down_and_the_run_goes_on(job, tmp_path):
+    recipe = tiny_recipe(descent={"steps": 100_000}, running={"validate_every": 0})
+    (tmp_path / "recipe.toml").write_text(to_toml(recipe))
+    mine = job(recipe)
+    arguments = ["--dataset", "folder", "--data", str(mine.sources[0].root), "-o", str(mine.output)]
+    running = launch(
+        2, [*arguments, "--preset", str(tmp_path / "recipe.toml"), "--device", "cpu"], start_new_session=True
+    )
+    deadline = time.monotonic() + 200
+    while not mine.state.exists() and time.monotonic() < deadline and running.poll() is None:
+        time.sleep(0.2)
+    running.send_signal(signal.SIGTERM)
+    said, _ = running.communicate(timeout=200)
+    assert mine.state.exists(), said
+    step = load_state(mine.state)["step"]
+    assert "go on with" in said
+    assert f"stopped after {step} steps" in said
+    done = launch(2, ["-o", str(mine.output), "--resume", "--steps", str(step + 2), "--device", "cpu"])
+    said, _ = done.communicate(timeout=300)
+    assert done.returncode == 0, said
+    assert len(losses(mine)) == step + 2
