@@ -153,6 +153,18 @@ def test_an_output_inside_the_input_is_no_input(tmaseg, tmp_path):
         assert (answer.code, answer.json["frames"], answer.json["sequences"]) == (0, expected, 1)
 
 
+@pytest.mark.parametrize("option", ["--overwrite", "--skip-existing", "--quiet"])
+def test_masks_never_go_among_the_images(tmaseg, tmp_path, option):
+    write(tmp_path / "a", ["1.png", "2.png"], moving(2))
+    write(tmp_path / "b", ["1.jpg"], moving(1))
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
+    for folder in (tmp_path, tmp_path / "a"):
+        answer = tmaseg("frames", folder, "-o", folder, option)
+        assert answer.code == 1
+        assert "write the masks to another folder" in answer.err
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == before
+
+
 @pytest.mark.parametrize("kind", ["missing", "file", "empty", "no images", "unreadable"])
 def test_bad_input_is_one_line(tmaseg, tmp_path, kind):
     folder = tmp_path / "in"

@@ -252,7 +252,6 @@ def test_bad_input_is_one_line(tmaseg, tmp_path, name):
         (("-o", "{}/out.mp4", "--memory", "-1"), "--memory"),
         (("-o", "{}/out.mp4", "--stride", "8"), "--window"),
         (("-o", "{}/out.mp4", "--size", "2"), "--size"),
-        ((), "-o"),
     ],
 )
 def test_bad_options_are_one_line(tmaseg, clip, tmp_path, options, word):
@@ -287,6 +286,7 @@ def test_bad_weights_are_one_line(tmaseg, clip, weights, tmp_path, kind):
     [
         ("run",),
         ("run", "a.mp4", "--demo"),
+        ("run", "a.mp4"),
         ("run", "a.mp4", "-o", "o.mp4", "--mode", "nope"),
         ("run", "a.mp4", "-o", "o.mp4", "--masks", "m", "--mask-format", "ids,nope"),
         ("run", "a.mp4", "-o", "o.mp4", "--rate", "fast"),
@@ -299,6 +299,24 @@ def test_wrong_usage_is_2(tmaseg, arguments):
     answer = tmaseg(*arguments, plain=True)
     assert (answer.code, answer.out) == (2, "")
     assert "Traceback" not in answer.err
+
+
+@pytest.mark.parametrize("flag", ["-o", "--stats", "--masks"])
+def test_an_output_never_replaces_an_input(tmaseg, clip, weights, tmp_path, flag):
+    video, network, folder = tmp_path / "a.mp4", tmp_path / "w.safetensors", tmp_path / "images"
+    video.write_bytes(clip.read_bytes())
+    network.write_bytes(weights.read_bytes())
+    folder.mkdir()
+    Image.fromarray(moving(1)[0]).save(folder / "000000.png")
+    before = {path: path.read_bytes() for path in (video, network, folder / "000000.png")}
+    for source, target in ((video, video), (folder, folder), (video, network)):
+        if target is folder and flag != "--masks":
+            continue
+        answer = tmaseg("run", source, flag, target, "--overwrite", "--weights", network)
+        assert answer.code == 1, (source, target)
+        assert len(answer.err.splitlines()) == 1
+    assert {path: path.read_bytes() for path in before} == before
+    assert files(tmp_path) == ["a.mp4", "images/000000.png", "w.safetensors"]
 
 
 def test_debug_shows_where_an_error_came_from(weights, tmp_path):

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -132,7 +133,9 @@ def _summary(report: RunReport) -> str:
         f"{outputs}: {report.frames} frames of {report.width}x{report.height} in {duration(report.seconds)} "
         f"({report.fps:.1f} frames/s, {report.precision} on {report.device}); {resets}"
     )
-    if report.agreement:
+    if report.agreement and math.isnan(report.agreement.miou):
+        line += "; the drawn truth has no class that these weights know"
+    elif report.agreement:
         line += (
             f"; agreement with the drawn truth: {100 * report.agreement.pixel_accuracy:.1f} % of pixels, "
             f"mIoU {100 * report.agreement.miou:.1f} %"

@@ -69,6 +69,8 @@ def run(
     """
     if bool(sources) == demo:
         raise typer.BadParameter("give a SOURCE, or --demo for a drawn street", param_hint="SOURCE")
+    if not (output or masks or stats):
+        raise typer.BadParameter("nothing to write: give -o OUT, --masks DIR or --stats FILE", param_hint="--output")
     from tmaseg.cli.batch import Batch
     from tmaseg.cli.jobs import plan_jobs
     from tmaseg.cli.screen import Screen

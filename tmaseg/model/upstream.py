@@ -5,6 +5,7 @@ Facts about their networks are in the paper and in the shapes; what no shape sho
 
 import pickle
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -60,7 +61,9 @@ def read_upstream(path: Path) -> dict[str, Tensor]:
     Raises CheckpointError when the file is missing, damaged, holds code to run, or holds no state dict.
     """
     try:
-        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch advises about files it does not like; our error says what they are
+            loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: no such file") from error
     except pickle.UnpicklingError as error:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from tmaseg.errors import VideoError
+from tmaseg.errors import OutputError, VideoError
 from tmaseg.evaluate.cost import peak_memory_mb
 from tmaseg.pipeline.options import FramesOptions
 from tmaseg.pipeline.pictures import PictureWriter, folders_of
@@ -37,6 +37,7 @@ def run_frames(
     pictures are those of one pass. `progress` is told how many images of how many are done. Raises TmasegError.
     """
     sequences, problems = find_sequences(folder, folders_of(out, options.formats))
+    _check_not_inputs(sequences)
     done = _done_already(sequences, options)
     segmenter = segmenter or options.model.load()
     job = _Job(segmenter, stop)
@@ -70,6 +71,15 @@ def run_frames(
         missing=missing,
         unreadable=unreadable,
     )
+
+
+def _check_not_inputs(sequences: list[ImageSequence]) -> None:
+    """Raises OutputError when a picture would lie among the images: names follow names, so it might replace one."""
+    inputs = {sequence.folder.resolve() for sequence in sequences}
+    for sequence in sequences:
+        for folder in sequence.outputs:
+            if folder.resolve() in inputs:
+                raise OutputError(f"{folder} holds images that are read; write the masks to another folder")
 
 
 def _done_already(sequences: list[ImageSequence], options: FramesOptions) -> list[list[bool]]:

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
+from tmaseg.errors import OutputError
 from tmaseg.evaluate.cost import peak_memory_mb
 from tmaseg.pipeline.agreement import Agreement, Truth
 from tmaseg.pipeline.options import RunOptions, Targets
@@ -90,6 +92,7 @@ def _open(
     stack: ExitStack, source: Source, segmenter: Segmenter, targets: Targets, options: RunOptions
 ) -> tuple[list[Output], VideoSink | None]:
     """Every output, entered on the stack so that the video is the first to be finished."""
+    _check_not_inputs(source, targets, options)
     outputs: list[Output] = []
     sink: VideoSink | None = None
     if targets.stats:
@@ -114,6 +117,14 @@ def _open(
             )
         )
     return outputs, sink
+
+
+def _check_not_inputs(source: Source, targets: Targets, options: RunOptions) -> None:
+    """Raises OutputError when an output would replace what is read, or lie in a folder of images that is read."""
+    inputs = {Path(name).resolve(): name for name in (source.info.name, options.model.weights) if Path(name).exists()}
+    for target in (targets.video, targets.masks, targets.stats):
+        if target and target.resolve() in inputs:
+            raise OutputError(f"the output {target} is the input itself; give another name")
 
 
 def _name(path: object) -> str | None:
