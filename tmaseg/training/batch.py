@@ -5,8 +5,8 @@ M rows that somebody remembers, s the loss's stride.
 """
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -42,15 +42,18 @@ class Batch:
     def __repr__(self) -> str:
         return f"Batch(pictures={tuple(self.pictures.shape)}, memory={tuple(self.memory.shape)}, sets={self.sets})"
 
+    def pinned(self) -> "Batch":
+        """The same in memory that a CUDA device can copy from while it computes."""
+        return self._with(lambda tensor: tensor.pin_memory())
+
     def to(self, device: torch.device) -> "Batch":
         """The same on a device."""
-        if device.type == "cpu":
-            return self
-        tensors = {
-            name: getattr(self, name).pin_memory().to(device, non_blocking=True)
-            for name in ("pictures", "labels", "remembered", "memory")
-        }
-        return Batch(**tensors, sets=self.sets, set_rows=self.set_rows, files=self.files)
+        return self if device.type == "cpu" else self._with(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def _with(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        pictures, labels = change(self.pictures), change(self.labels)
+        remembered, memory = change(self.remembered), change(self.memory)
+        return replace(self, pictures=pictures, labels=labels, remembered=remembered, memory=memory)
 
 
 @dataclass(frozen=True)

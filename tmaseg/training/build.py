@@ -58,7 +58,7 @@ def open_sets(job: Job, share: Share, listener: Listener) -> Sets:
         if dataset.splits.get(recipe.running.val_split):
             val.append(ValSet(name, dataset, recipe.running.val_split))
             _check_val(dataset, recipe.running.val_split)
-        else:
+        elif recipe.running.val_split:
             listener.note(f"{name} has no split {recipe.running.val_split!r}: it is not validated on")
     return Sets(tuple(train), tuple(val), network)
 

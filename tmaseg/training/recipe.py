@@ -211,6 +211,7 @@ class Running:
     train_split: str = "train"
     """Of each data set; "train+val" joins two."""
     val_split: str = "val"
+    """Of each data set that has it; "": the weights are not scored."""
     validate_every: int = 1000
     """Steps between validations; 0: only at the end."""
     validate_limit: int = 0

@@ -87,7 +87,8 @@ class Run:
         """The batches of a step that this process goes through; called by the loader's threads."""
         each = self.job.recipe.descent.accumulate
         first = self.share.rank * each
-        return [self.maker.make(step, first + part, self.share.count * each) for part in range(each)]
+        made = [self.maker.make(step, first + part, self.share.count * each) for part in range(each)]
+        return [part.pinned() for part in made] if self.device.type == "cuda" else made
 
     @property
     def last(self) -> bool:
