@@ -200,6 +200,13 @@ def test_size_is_the_networks_and_labels_keep_the_frames():
     assert seen == [(1, 3, 48, 64)]
 
 
+def test_a_read_only_view_of_a_picture_is_a_frame():
+    """As Pillow gives it; torch would warn."""
+    frame = np.flip(noise_frames(1, (40, 56))[0], axis=1)
+    frame.setflags(write=False)
+    assert segmenter_of(tiny_net()).step(frame).labels.shape == (40, 56)
+
+
 @pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
 def test_half_precision_sees_the_same_picture(precision):
     net, frames = tiny_net(aggregation="decoder"), noise_frames(4, (64, 80))
