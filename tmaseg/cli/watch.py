@@ -67,8 +67,9 @@ class Watch(Listener):
     def validated(self, scores: Scores) -> None:
         """What came out, as a line that stays."""
         found = ", ".join(f"{name} {100 * value:.2f} %" for name, value in scores.miou.items()) or "nothing to score"
-        best = ", the best so far" if scores.best else ""
-        self.say(f"step {scores.step}: mIoU {found} ({scores.frames} frames){best}")
+        best = ", the best so far" if scores.best and not scores.final else ""
+        which = f"the best, of step {scores.step}" if scores.final else f"step {scores.step}"
+        self.say(f"{which}: mIoU {found} ({scores.frames} frames){best}")
 
     def _show(self, text: str, share: float) -> None:
         if self._bar and self._task is not None:

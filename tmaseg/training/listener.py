@@ -1,6 +1,7 @@
 """Listener: what a run tells whoever watches it. The command line draws a bar; a script may ignore it all."""
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass
 from pathlib import Path
 
 
@@ -31,11 +32,14 @@ class Scores:
     """Whether it is the best so far."""
     frames: int
     """That were scored."""
+    final: bool = False
+    """Whether these are the best weights, scored on every frame at the end."""
 
 
 def mean_of(miou: dict[str, float]) -> float:
-    """What the best is chosen by: the mean over the data sets; NaN without any."""
-    return sum(miou.values()) / len(miou) if miou else float("nan")
+    """What the best is chosen by: the mean over the data sets; 0 without any."""
+    known = [value for value in miou.values() if not math.isnan(value)]
+    return sum(known) / len(known) if known else 0.0
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,6 @@ class Outcome:
     """Of the last validation."""
     best: float | None
     """Highest mean mIoU of all validations."""
-    notes: tuple[str, ...] = field(default=(), repr=False)
 
 
 class Listener:

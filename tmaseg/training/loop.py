@@ -17,6 +17,9 @@ from tmaseg.training.record import Record, read_record
 from tmaseg.training.run import Run
 from tmaseg.training.validate import validate
 
+_SETTLED = 100  # steps, after which the share of waiting means something
+_STARVED = 0.2
+
 
 def train(job: Job, listener: Listener | None = None, *, stop: Callable[[], bool] = lambda: False) -> Outcome:
     """Trains as the job says, and writes weights, log and pictures into its folder.
@@ -39,12 +42,12 @@ def train(job: Job, listener: Listener | None = None, *, stop: Callable[[], bool
         loop(run, batches, record, listener, stop)
         scores = None if run.agree(stop())[1] else _finish(run, listener, record, stop)
         _save(run, listener)
-        return Outcome(job.output, run.step, run.seconds, stop(), scores, run.best)
+        return Outcome(job.output, run.step, run.seconds, scores is None and stop(), scores, run.best)
 
 
 def loop(run: Run, batches: Loader, record: Record | None, listener: Listener, stop: Callable[[], bool]) -> None:
     """Steps until the end or until it is stopped. `record` is None in all processes but the first."""
-    running = run.job.recipe.running
+    running, first = run.job.recipe.running, run.step
     while True:
         progress, stopped = run.agree(stop())
         if progress >= 1 or stopped:
@@ -53,6 +56,8 @@ def loop(run: Run, batches: Loader, record: Record | None, listener: Listener, s
         if record:
             record.step(report)
         listener.stepped(report)
+        if run.step == first + _SETTLED and batches.starved > _STARVED:
+            listener.note(f"{batches.starved:.0%} of the time goes into waiting for pictures: set threads higher")
         due = running.validate_every and run.step % running.validate_every == 0 and not run.last
         if due:
             _score(run, listener, record, stop, limit=running.validate_limit)
@@ -90,7 +95,7 @@ def _finish(run: Run, listener: Listener, record: Record | None, stop: Callable[
     found = validate(run.weights(best), run.sets.val, run.share, stop=stop, progress=listener.validating)
     if found is None:
         return None
-    scores = Scores(best.provenance["steps"], found.miou, True, found.frames)
+    scores = Scores(best.provenance["steps"], found.miou, True, found.frames, final=True)
     card = {**best.provenance, **run.scores_card(scores)}
     if record:
         _tried(listener, lambda: save_checkpoint(run.job.best, replace(best, provenance=card), half=True))

@@ -13,7 +13,7 @@ Decline = Literal["poly", "cosine", "constant"]
 Form = Literal["clip", "mutual"]
 Sampling = Literal["continuous", "random"]
 ClassWeights = Literal["none", "log", "inverse", "median"]
-Norms = Literal["auto", "sync", "own"]
+Norms = Literal["auto", "own"]
 STAGES = ("stem", "layer1", "layer2", "layer3", "layer4")
 
 
@@ -200,7 +200,7 @@ class Running:
     precision: str = "auto"
     """auto, fp32, bf16 or fp16: of the convolutions (autocast)."""
     norms: Norms = "auto"
-    """auto: batch statistics are those of all processes. own: of each process alone."""
+    """auto: batch statistics are those of all processes (SyncBN). own: of each process alone."""
     compile: bool = False
     deterministic: bool = False
     """Slower on CUDA, where equal runs otherwise differ in the last bits."""
