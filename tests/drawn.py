@@ -1,7 +1,10 @@
 """Small drawn pictures, and recipes that train a tiny network on them in seconds."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
+import yaml
 
 from tmaseg.training import Recipe
 from tmaseg.training.presets import from_values
@@ -31,6 +34,19 @@ def draw_scene(seed: int, size_hw: tuple[int, int] = (48, 64)) -> tuple[np.ndarr
     cv2.circle(labels, centre, height // 6, 3, -1)
     rgb = SHADES[labels] + rng.normal(0, 12, (*size_hw, 3)) + rng.integers(-15, 16)
     return np.clip(rgb, 0, 255).astype(np.uint8), labels
+
+
+def write_drawn(root: Path, *, names: tuple[str, ...] = CLASSES, **splits: int) -> Path:
+    """Such a set as a folder that `--dataset folder` reads: eight pictures to train on and three to validate."""
+    for split, count in (splits or {"train": 8, "val": 3}).items():
+        for index in range(count):
+            rgb, labels = draw_scene(1000 * (split != "train") + index)
+            for kind, picture in (("images", rgb[..., ::-1]), ("masks", labels)):
+                path = root / kind / split / f"{split}_{index:03}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                assert cv2.imwrite(str(path), picture)
+    (root / "labels.yaml").write_text(yaml.safe_dump({"name": "drawn", "names": list(names)}))
+    return root
 
 
 def tiny_recipe(**groups: dict[str, object]) -> Recipe:

@@ -3,11 +3,9 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import cv2
 import pytest
 import torch
-import yaml
-from drawn import CLASSES, draw_scene
+from drawn import CLASSES, write_drawn
 
 from tmaseg.training import Job, Recipe, Source
 
@@ -19,16 +17,7 @@ def drawn(tmp_path: Path) -> WriteSet:
     """`drawn("data", train=8, val=4)`: writes such a set as a folder that `--dataset folder` reads; returns it."""
 
     def write(name: str = "data", *, names: tuple[str, ...] = CLASSES, **splits: int) -> Path:
-        root = tmp_path / name
-        for split, count in (splits or {"train": 8, "val": 3}).items():
-            for index in range(count):
-                rgb, labels = draw_scene(1000 * (split != "train") + index)
-                for kind, picture in (("images", rgb[..., ::-1]), ("masks", labels)):
-                    path = root / kind / split / f"{split}_{index:03}.png"
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    assert cv2.imwrite(str(path), picture)
-        (root / "labels.yaml").write_text(yaml.safe_dump({"name": "drawn", "names": list(names)}))
-        return root
+        return write_drawn(tmp_path / name, names=names, **splits)
 
     return write
 

@@ -41,7 +41,7 @@ def train(job: Job, listener: Listener | None = None, *, stop: Callable[[], bool
         batches = stack.enter_context(Loader(run.parts, first=run.step, threads=job.recipe.running.threads))
         loop(run, batches, record, listener, stop)
         scores = None if run.agree(stop())[1] else _finish(run, listener, record, stop)
-        _save(run, listener)
+        _save(run, listener, record)
         return Outcome(job.output, run.step, run.seconds, scores is None and stop(), scores, run.best)
 
 
@@ -62,7 +62,7 @@ def loop(run: Run, batches: Loader, record: Record | None, listener: Listener, s
         if due:
             _score(run, listener, record, stop, limit=running.validate_limit)
         if due or run.step % running.save_every == 0:
-            _save(run, listener)
+            _save(run, listener, record)
 
 
 def _score(
@@ -103,8 +103,9 @@ def _finish(run: Run, listener: Listener, record: Record | None, stop: Callable[
     return scores
 
 
-def _save(run: Run, listener: Listener) -> None:
-    if run.share.first:
+def _save(run: Run, listener: Listener, record: Record | None) -> None:
+    if record:
+        record.flush()
         _tried(listener, run.save)
 
 

@@ -29,7 +29,7 @@ class Record:
                 writer.writeheader()
                 writer.writerows(kept)
             part.replace(path)
-            self._file = path.open("a", newline="", encoding="utf-8")
+            self._file = path.open("a", buffering=1, newline="", encoding="utf-8")  # a crash loses a line at most
         except OSError as error:
             raise OutputError(f"{path}: the log cannot be written ({error.strerror}): choose another place") from error
         self._writer = self._writer_to(self._file)
@@ -52,12 +52,12 @@ class Record:
         self._last = report
 
     def scores(self, scores: Scores) -> None:
-        """The validation after the last step; the file is brought up to date."""
+        """The validation after the last step."""
         self._write(scores)
-        try:
-            self._file.flush()
-        except OSError:
-            return
+
+    def flush(self) -> None:
+        """Writes the last step's row: the run is about to be written down, and goes on after it."""
+        self._write(None)
 
     def _writer_to(self, file: TextIO) -> "csv.DictWriter[str]":
         return csv.DictWriter(file, self._fields, extrasaction="ignore", restval="")

@@ -9,10 +9,8 @@ import time
 import tomllib
 from pathlib import Path
 
-import cv2
 import pytest
-import yaml
-from drawn import CLASSES, draw_scene, tiny_recipe
+from drawn import tiny_recipe, write_drawn
 from typer.testing import CliRunner
 
 from tmaseg.cli import app
@@ -22,16 +20,7 @@ from tmaseg.training.state import load_state
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    root = tmp_path / "data"
-    for split, count in (("train", 4), ("val", 2)):
-        for index in range(count):
-            rgb, labels = draw_scene(index)
-            for kind, picture in (("images", rgb[..., ::-1]), ("masks", labels)):
-                path = root / kind / split / f"{index}.png"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                assert cv2.imwrite(str(path), picture)
-    (root / "labels.yaml").write_text(yaml.safe_dump({"name": "drawn", "names": list(CLASSES)}))
-    return root
+    return write_drawn(tmp_path / "data")
 
 
 def call(*arguments: object):
