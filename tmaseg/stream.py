@@ -112,7 +112,7 @@ class Segmenter:
         if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
             raise ConfigError(f"a frame of shape {rgb.shape} and type {rgb.dtype} came; it must be (H, W, 3) uint8")
         reset = self._forget_if_new(rgb, seconds, fresh)
-        pixels = torch.from_numpy(np.require(rgb, requirements="CW")).to(self.device)[None]  # (1, H, W, 3)
+        pixels = torch.from_numpy(np.require(rgb, requirements=["C", "W"])).to(self.device)[None]  # (1, H, W, 3)
         size_hw = (rgb.shape[0], rgb.shape[1])
         x = self._preprocess(pixels, network_size(size_hw, self._view.size)).to(self._dtype)  # (1, 3, h, w)
         seen = self._look(x).float()

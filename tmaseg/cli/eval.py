@@ -1,5 +1,6 @@
 """`tmaseg eval`: accuracy and temporal consistency on a data set, or flicker on any video."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,7 +37,7 @@ def evaluate(
     size: shared.Size = None,
     memory: shared.Memory = None,
     compare_memory: Annotated[
-        bool, typer.Option("--compare-memory", help="With memory and without, side by side.")
+        bool, typer.Option("--compare-memory", help="With memory and without, side by side; always so for --video.")
     ] = False,
     window: shared.Window = None,
     stride: shared.Stride = None,
@@ -71,7 +72,7 @@ def evaluate(
         raise typer.BadParameter("give either --dataset NAME or --video SOURCE")
     options = EvalOptions(
         split=split,
-        memories=(memory, 0) if compare_memory else (memory,),
+        memories=(memory, 0) if compare_memory or (video and memory != 0) else (memory,),
         view=View(size=size, window=window, stride=stride),
         scales=_scales(scales),
         flip=flip,
@@ -87,6 +88,8 @@ def evaluate(
         screen = Screen(quiet=quiet or not share.first)
         ready = Weights.load(weights, device=share.device(device), precision=precision)
         result: Evaluation | VideoEvaluation | None
+        if not ready.net.config.memory_frames:
+            options = _without_memory(options, compare_memory)
         if video is not None:
             result = _video(video, ready, options, screen) if share.first else None
         else:
@@ -131,6 +134,13 @@ def _video(source: str, weights: "Weights", options: "EvalOptions", screen: "Scr
 
     with open_source(source) as frames, screen.progress(Path(source).name) as tell:
         return evaluate_video(frames, weights, options, progress=tell)
+
+
+def _without_memory(options: "EvalOptions", compare_memory: bool) -> "EvalOptions":
+    """For weights that have none: one pass, since two would be the same."""
+    if compare_memory:
+        raise ConfigError("--compare-memory has nothing to compare: these weights have no memory; leave it out")
+    return replace(options, memories=options.memories[:1])
 
 
 def _scales(text: str) -> tuple[float, ...]:
