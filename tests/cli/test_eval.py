@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from scenes import noise, write_frame
-from tiny import tiny_net
+from tiny import tiny_checkpoint, tiny_net
 from typer.testing import CliRunner
 
 from tmaseg.cli import app
@@ -88,12 +88,23 @@ def test_wrong_usage_and_one_line_errors(data, weights, tmp_path):
 def test_a_video_needs_no_ground_truth(weights, tmp_path):
     for index in range(4):
         Image.fromarray(noise(0)).save(tmp_path / f"{index}.png")
-    result = call("eval", "--video", tmp_path, "--weights", weights, "--compare-memory", "--json", "--device", "cpu")
+    result = call("eval", "--video", tmp_path, "--weights", weights, "--json", "--device", "cpu")
     report = json.loads(result.stdout)
+    assert [each["memory_frames"] for each in report["passes"]] == [3, 0], "memory on and off, unasked"
     assert (report["images"], report["flicker"], report["tc"]) == (4, 0, 1)
     shown = call("eval", "--video", tmp_path, "--weights", weights, "--device", "cpu", "--quiet")
     assert "flicker (DIS flow)" in shown.stdout
     assert not shown.stderr
+
+
+def test_weights_without_memory_have_nothing_to_compare(tmp_path):
+    Image.fromarray(noise(0)).save(tmp_path / "0.png")
+    plain = tmp_path / "plain.safetensors"
+    save_checkpoint(plain, tiny_checkpoint(memory_frames=0))
+    options = ["--video", tmp_path, "--weights", plain, "--json", "--device", "cpu"]
+    report = json.loads(call("eval", *options).stdout)
+    assert [each["memory_frames"] for each in report["passes"]] == [0]
+    assert "--compare-memory has nothing to compare" in call("eval", *options, "--compare-memory", code=1).stderr
 
 
 def test_two_processes_are_one(data, weights, tmp_path):
