@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from tmaseg.model.device import Precision
+from tmaseg.model.engine import prepare
 from tmaseg.model.memory import MemoryRing
 from tmaseg.model.tmanet import TMANet
 from tmaseg.model.work import Work, clip_work, step_work
 from tmaseg.overlay import Painter
-from tmaseg.stream import Segmenter, prepare
+from tmaseg.stream import Segmenter
 from tmaseg.video.sink import Sink
 from tmaseg.video.source import Source
 

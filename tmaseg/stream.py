@@ -2,6 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from statistics import median
 
@@ -15,27 +16,32 @@ from tmaseg.errors import ConfigError
 from tmaseg.labels import LabelSet
 from tmaseg.model.checkpoint import View, load_checkpoint
 from tmaseg.model.classify import classify
-from tmaseg.model.device import Precision, choose_device, choose_precision, dtype_of
-from tmaseg.model.fold import fold_batch_norm
+from tmaseg.model.device import Precision, choose_device, choose_precision
+from tmaseg.model.engine import Engine, prepare
 from tmaseg.model.memory import MemoryRing
 from tmaseg.model.preprocess import Preprocess, network_size
 from tmaseg.model.tmanet import TMANet
+from tmaseg.model.transfer import Arrival, Transfer
 
 _GAP_INTERVALS = 8  # a frame this many usual intervals late is another moment ...
 _GAP_SECONDS = 0.5  # ... if it is this late at least: variable-rate video holds still frames for long
 _INTERVALS = 16
 
 
-@dataclass(frozen=True, repr=False)
 class Segmentation:
     """What one frame became."""
 
-    labels: NDArray[np.uint8]
-    """(H, W) uint8 class ids at the frame's own size."""
-    logits: Tensor | None
-    """(K, H, W) float32 on the network's device, if asked for."""
-    reset: bool
-    """Whether the memory was emptied before this frame: new size, scene cut, gap in time, or told so."""
+    def __init__(self, labels: Arrival, logits: Tensor | None, reset: bool) -> None:
+        self._labels = labels
+        self.logits = logits
+        """(K, H, W) float32 on the network's device, if asked for."""
+        self.reset = reset
+        """Whether the memory was emptied before this frame: new size, scene cut, gap in time, or told so."""
+
+    @cached_property
+    def labels(self) -> NDArray[np.uint8]:
+        """(H, W) uint8 class ids at the frame's own size. On a GPU the first look waits for them to be computed."""
+        return self._labels.wait()
 
     def __repr__(self) -> str:
         return f"Segmentation(shape={self.labels.shape}, reset={self.reset})"
@@ -55,30 +61,31 @@ class Segmenter:
 
     def __init__(
         self,
-        net: TMANet,
+        net: TMANet | Engine,
         labels: LabelSet,
         *,
         view: View | None = None,
         memory_frames: int | None = None,
         detect_cuts: bool = True,
     ) -> None:
-        """`net` decides device and dtype and must be in evaluation mode.
+        """`net` decides device and dtype and must be in evaluation mode; give an `Engine` to share its preparation.
 
         `memory_frames` is T; None: as trained. 0: each frame alone, reading only its own key and value, as a
         first frame does. `detect_cuts` empties the memory at scene cuts. Raises ConfigError for values that do not go
         together.
         """
-        if len(labels) != net.config.classes:
+        self.engine = net if isinstance(net, Engine) else Engine(net)
+        self.net = self.engine.net
+        if len(labels) != self.net.config.classes:
             raise ConfigError(
-                f"the network has {net.config.classes} outputs but {labels.name!r} has {len(labels)} classes"
+                f"the network has {self.net.config.classes} outputs but {labels.name!r} has {len(labels)} classes"
             )
-        self.net = net
         self.labels = labels
-        self.memory_frames = _check_memory_frames(net, memory_frames)
+        self.memory_frames = _check_memory_frames(self.net, memory_frames)
         self._view = _check_view(view or View())
-        weight = next(net.parameters())
-        self.device, self._dtype = weight.device, weight.dtype
+        self.device, self._dtype = self.engine.device, self.engine.dtype
         self._preprocess = Preprocess().to(self.device)
+        self._transfer = Transfer(self.device)
         self._cuts = SceneCuts() if detect_cuts else None
         self.reset()
 
@@ -112,12 +119,13 @@ class Segmenter:
         if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
             raise ConfigError(f"a frame of shape {rgb.shape} and type {rgb.dtype} came; it must be (H, W, 3) uint8")
         reset = self._forget_if_new(rgb, seconds, fresh)
-        pixels = torch.from_numpy(np.require(rgb, requirements=["C", "W"])).to(self.device)[None]  # (1, H, W, 3)
+        pixels = self._transfer.up(rgb)[None]  # (1, H, W, 3)
         size_hw = (rgb.shape[0], rgb.shape[1])
         x = self._preprocess(pixels, network_size(size_hw, self._view.size)).to(self._dtype)  # (1, 3, h, w)
         seen = self._look(x).float()
         labels = classify(seen[0], size_hw, align_corners=self.net.config.align_corners)
-        return Segmentation(labels.cpu().numpy(), self.net.resize(seen, size_hw)[0] if logits else None, reset)
+        whole = self.net.resize(seen, size_hw)[0] if logits else None  # (K, H, W)
+        return Segmentation(self._transfer.down(labels), whole, reset)
 
     def _look(self, x: Tensor) -> Tensor:
         """Network input (1, 3, h, w) -> logits at the head's resolution, or at the input's when windows overlap."""
@@ -139,20 +147,19 @@ class Segmenter:
         return total / count
 
     def _look_at(self, window: _Window, x: Tensor) -> Tensor:
-        features = self.net.features(x)
-        if not self.net.config.memory_frames:
-            return self.net.answer(features, None, None)
-        keys, values = self.net.encode_memory(features.stage4)  # (1, S, P, Ck), (1, S, P, Cv)
+        look = self.engine.look(x)
+        if look.keys is None or look.values is None:
+            return self.engine.answer(look, None, None)
         if window.ring is None:
-            window.ring = MemoryRing(keys, values, frames=self.memory_frames or self.net.config.slots)
+            window.ring = MemoryRing(look.keys, look.values, frames=self.memory_frames or self.net.config.slots)
         elif self.memory_frames == 0:
             window.ring.reset()
         first = len(window.ring) == 0
         if first:  # the first frame reads itself
-            window.ring.push(keys, values)
-        logits = self.net.answer(features, *window.ring.read())
+            window.ring.push(look.keys, look.values)
+        logits = self.engine.answer(look, *window.ring.read())
         if not first:
-            window.ring.push(keys, values)
+            window.ring.push(look.keys, look.values)
         return logits
 
     def _forget_if_new(self, rgb: NDArray[np.uint8], seconds: float | None, fresh: bool) -> bool:
@@ -204,12 +211,6 @@ def load(
     wanted = {name: value for name, value in vars(view or View()).items() if value is not None}
     merged = {**vars(checkpoint.view), **wanted}
     return Segmenter(net, checkpoint.labels, view=View(**merged), memory_frames=memory_frames, detect_cuts=detect_cuts)
-
-
-def prepare(net: TMANet, device: torch.device, precision: Precision) -> TMANet:
-    """The network made ready to stream, in place: batch norm folded, on its device, channels last, in its precision."""
-    fold_batch_norm(net.eval())
-    return net.to(device=device, dtype=dtype_of(precision), memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def window_grid(size_hw: tuple[int, int], view: View) -> list[tuple[int, int]]:

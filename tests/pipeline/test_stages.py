@@ -6,7 +6,9 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import torch
 
+from tmaseg.model.transfer import Arrival
 from tmaseg.pipeline import Output, segment
 from tmaseg.stream import Segmentation
 from tmaseg.video.frame import Frame
@@ -33,7 +35,7 @@ class Stepper:
             raise self.error or BoomError("model")
         self.seen.append(index)
         self.memory_resets += fresh
-        return Segmentation(rgb[..., 0] + 1, None, fresh)
+        return Segmentation(Arrival(torch.from_numpy(rgb[..., 0] + 1)), None, fresh)
 
 
 class Recorder:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import cv2
@@ -17,10 +18,11 @@ from tmaseg.labels import LabelSet, map_by_name
 from tmaseg.model.checkpoint import View, load_checkpoint
 from tmaseg.model.classify import classify
 from tmaseg.model.device import Precision, choose_device, choose_precision
+from tmaseg.model.engine import Engine, prepare
 from tmaseg.model.memory import MemoryRing
 from tmaseg.model.preprocess import Preprocess, network_size
 from tmaseg.model.tmanet import TMANet
-from tmaseg.stream import Segmenter, prepare
+from tmaseg.stream import Segmenter
 
 RGB = NDArray[np.uint8]  # (H, W, 3)
 Labels = NDArray[np.uint8]  # (H, W)
@@ -50,6 +52,11 @@ class Weights:
     def with_view(self, view: View) -> "Weights":
         """The same, looking at frames as `view` says where it says anything."""
         return replace(self, view=replace(self.view, **{key: value for key, value in vars(view).items() if value}))
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The network as all passes over it share it."""
+        return Engine(self.net)
 
     @property
     def device(self) -> torch.device:
@@ -148,22 +155,19 @@ class Predictor:
                 "time: leave out --batch"
             )
         begun = time.perf_counter()
-        net = self._weights.net
+        engine, config = self._weights.engine, self._weights.net.config
         shown = [self._widen(rgb) for rgb in rgbs]
         size_hw = (shown[0].shape[0], shown[0].shape[1])
         pixels = torch.from_numpy(np.stack(shown)).to(self.device)  # (B, H, W, 3)
         x = self._preprocess(pixels, network_size(size_hw, self._weights.view.size))
-        features = net.features(x.to(next(net.parameters()).dtype))
-        if net.config.memory_frames:
-            keys, values = net.encode_memory(features.stage4)
-            ring = MemoryRing(keys, values, frames=self.memory_frames or net.config.slots)
-            ring.push(keys, values)
-            logits = net.answer(features, *ring.read())
+        look = engine.look(x.to(engine.dtype))
+        if look.keys is not None and look.values is not None:
+            ring = MemoryRing(look.keys, look.values, frames=self.memory_frames or config.slots)
+            ring.push(look.keys, look.values)
+            logits = engine.answer(look, *ring.read())
         else:
-            logits = net.answer(features, None, None)
-        labels = [
-            classify(each.float(), size_hw, align_corners=net.config.align_corners).cpu().numpy() for each in logits
-        ]
+            logits = engine.answer(look, None, None)
+        labels = [classify(each.float(), size_hw, align_corners=config.align_corners).cpu().numpy() for each in logits]
         done = [self._done(each, rgb, begun) for each, rgb in zip(labels, rgbs, strict=True)]
         self.seconds[-len(done) :] = [(time.perf_counter() - begun) / len(done)] * len(done)
         return done
@@ -210,7 +214,7 @@ class Predictor:
     def _segmenter(self, view: View) -> Segmenter:
         try:
             return Segmenter(
-                self._weights.net,
+                self._weights.engine,
                 self._weights.labels,
                 view=view,
                 memory_frames=self._memory_frames,

@@ -77,7 +77,7 @@ def segment(
             for count, frame in enumerate(reader, 1):
                 with clock.busy("model"):
                     segmentation = stepper.step(frame.rgb, seconds=frame.seconds, fresh=frame.fresh)
-                writer.put(frame, segmentation.labels)
+                writer.put(frame, segmentation)
                 if progress:
                     progress(count)
             interrupted = not reader.ended
@@ -95,10 +95,11 @@ def segment(
 
 
 class _Clock:
-    """Busy seconds by stage. Each stage is timed by one thread."""
+    """Busy seconds by stage."""
 
     def __init__(self) -> None:
         self.seconds = {"decode": 0.0, "model": 0.0, "render": 0.0, "encode": 0.0}
+        self._lock = threading.Lock()
 
     @contextmanager
     def busy(self, stage: str) -> Iterator[None]:
@@ -106,7 +107,8 @@ class _Clock:
         try:
             yield
         finally:
-            self.seconds[stage] += time.perf_counter() - begun
+            with self._lock:
+                self.seconds[stage] += time.perf_counter() - begun
 
 
 class _Reader:
@@ -171,7 +173,7 @@ class _Writer:
 
     def __init__(self, outputs: Sequence[Output], clock: _Clock) -> None:
         self._outputs, self._clock = outputs, clock
-        self._waiting: queue.Queue[tuple[Frame, Labels] | None] = queue.Queue(_QUEUED)
+        self._waiting: queue.Queue[tuple[Frame, Segmentation] | None] = queue.Queue(_QUEUED)
         self._abandoned = threading.Event()
         self._error: BaseException | None = None
         self.written = 0
@@ -198,13 +200,13 @@ class _Writer:
         if error is None and self._error is not None:
             raise self._error
 
-    def put(self, frame: Frame, labels: Labels) -> None:
-        """Queues a frame; raises what the thread failed with on an earlier one."""
-        self._offer((frame, labels))
+    def put(self, frame: Frame, segmentation: Segmentation) -> None:
+        """Queues a frame, whose labels a GPU may still be working on; raises what the thread failed with earlier."""
+        self._offer((frame, segmentation))
         if self._error is not None:
             raise self._error
 
-    def _offer(self, item: tuple[Frame, Labels] | None) -> None:
+    def _offer(self, item: tuple[Frame, Segmentation] | None) -> None:
         # The thread takes items until it is told to end, even after it has failed: this never waits for good.
         self._waiting.put(item)
 
@@ -213,8 +215,11 @@ class _Writer:
             if self._error is not None or self._abandoned.is_set():
                 continue
             try:
+                frame, segmentation = item
+                with self._clock.busy("model"):  # the rest of it, where it is computed on a GPU
+                    labels = segmentation.labels
                 for output in self._outputs:
-                    self._make(output, *item)
+                    self._make(output, frame, labels)
                 self.written += 1
             except BaseException as error:
                 self._error = error

@@ -18,8 +18,8 @@ from tmaseg.errors import ConfigError, TrainingError
 from tmaseg.evaluate import Share, Weights
 from tmaseg.model.checkpoint import Checkpoint, View, save_checkpoint
 from tmaseg.model.device import choose_device, choose_precision, dtype_of
+from tmaseg.model.engine import prepare
 from tmaseg.model.tmanet import TMANet
-from tmaseg.stream import prepare
 from tmaseg.training.average import moving_average
 from tmaseg.training.batch import Batch, BatchMaker
 from tmaseg.training.build import build_net, open_sets, provenance

@@ -1,0 +1,125 @@
+"""Engine: a network made ready to stream: what one frame needs, in two passes that can be compiled.
+
+Notation: B batch, S memory encoders, N memory positions, P = h w positions of a frame, C1 stage-1 channels, Ck key and
+Cv value channels, K classes.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tmaseg.model.attention import read_memory
+from tmaseg.model.compiler import compiled
+from tmaseg.model.device import Precision, dtype_of
+from tmaseg.model.encode import Encoder, KeyValueEncoder
+from tmaseg.model.fold import fold_batch_norm
+from tmaseg.model.tmanet import TMANet
+
+
+class Look(NamedTuple):
+    """Everything that depends on a frame alone."""
+
+    stage1: Tensor  # (B, C1, H/4, W/4)
+    key: Tensor | None  # (B, Ck, h, w) to ask memory with; None for a network without memory
+    value: Tensor  # (B, Cv, h, w); stage 4 for a network without memory
+    keys: Tensor | None  # (B, S, P, Ck) to be remembered by, for every slot
+    values: Tensor | None  # (B, S, P, Cv)
+
+
+def prepare(net: TMANet, device: torch.device, precision: Precision) -> TMANet:
+    """The network made ready to stream, in place: batch norm folded, on its device, channels last, in its precision."""
+    fold_batch_norm(net.eval())
+    return net.to(device=device, dtype=dtype_of(precision), memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+class Engine:
+    """The two passes over a frame: `look` at it, and `answer` with what memory holds. It keeps no video state."""
+
+    def __init__(self, net: TMANet) -> None:
+        """`net` as `prepare` leaves it."""
+        self.net = net
+        self.compiled = False
+        """Whether the passes are compiled."""
+        weight = next(net.parameters())
+        self.device, self.dtype = weight.device, weight.dtype
+        self._joined = _JoinedEncoders(net) if net.config.memory_frames else None
+        self._look, self._answer = self._plain_look, self._plain_answer
+
+    def look(self, x: Tensor) -> Look:
+        """x (B, 3, H, W), normalised, in the network's precision."""
+        return self._look(x)
+
+    def answer(self, look: Look, keys: Tensor | None, values: Tensor | None) -> Tensor:
+        """What was seen, with keys (B, N, Ck) and values (B, N, Cv) of memory -> logits (B, K, h', w') of the head."""
+        return self._answer(look, keys, values)
+
+    def compile(self) -> None:
+        """Compiles both passes with the weights frozen into them; the first frame of each size pays for it.
+
+        Raises ConfigError when this machine cannot.
+        """
+        if not self.compiled:
+            self._look, self._answer = compiled(self._plain_look), compiled(self._plain_answer)
+            self.compiled = True
+
+    def interpret(self) -> None:
+        """Goes back to the passes as they are."""
+        self._look, self._answer = self._plain_look, self._plain_answer
+        self.compiled = False
+
+    def _plain_look(self, x: Tensor) -> Look:
+        features = self.net.features(x)
+        if self._joined is None:
+            return Look(features.stage1, None, features.stage4, None, None)
+        return Look(features.stage1, *self._joined(features.stage4))
+
+    def _plain_answer(self, look: Look, keys: Tensor | None, values: Tensor | None) -> Tensor:
+        read = None
+        if look.key is not None:
+            assert keys is not None
+            assert values is not None
+            read = read_memory(look.key, keys, values)
+        logits: Tensor = self.net.head(look.value, read, look.stage1)
+        return logits
+
+
+class _JoinedEncoders:
+    """The query encoder and the memory encoders of all slots, whose first convolutions read the same features, as one.
+
+    One wide product over stage 4 instead of 2 + 2 S narrow ones, exactly the same numbers. Measured at 480x360 in fp32
+    on two AVX-512 cores, CPU time of all encoders: ResNet-50 with four slots 470 -> 403 ms, ResNet-18 with one 201 to
+    161.
+    """
+
+    def __init__(self, net: TMANet) -> None:
+        slots = [slot for slot in net.memory_encoder.slots if isinstance(slot, KeyValueEncoder)]
+        branches = [branch for encoder in (net.query_encoder, *slots) for branch in (encoder.key, encoder.value)]
+        firsts = [_first_convolution(branch) for branch in branches]
+        self._padding = firsts[0].padding
+        self._widths = [first.out_channels for first in firsts]
+        weight = torch.cat([first.weight.detach() for first in firsts])
+        self._weight = weight.contiguous(memory_format=torch.channels_last)
+        biases = [first.bias.detach() for first in firsts if first.bias is not None]  # none before norms are folded
+        self._bias = torch.cat(biases) if biases else None
+        self._rests = [_after_first_convolution(branch).eval() for branch in branches]
+
+    def __call__(self, stage4: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """stage4 (B, C, h, w) -> key, value, keys, values as in `Look`."""
+        wide = functional.conv2d(stage4, self._weight, self._bias, padding=self._padding)
+        parts = [rest(part) for rest, part in zip(self._rests, torch.split(wide, self._widths, dim=1), strict=True)]
+        keys = torch.stack([part.flatten(2).transpose(1, 2) for part in parts[2::2]], dim=1)  # (B, S, P, Ck)
+        values = torch.stack([part.flatten(2).transpose(1, 2) for part in parts[3::2]], dim=1)  # (B, S, P, Cv)
+        return parts[0], parts[1], keys, values
+
+
+def _first_convolution(branch: Encoder) -> nn.Conv2d:
+    conv = next(branch[0].children())
+    assert isinstance(conv, nn.Conv2d)
+    return conv
+
+
+def _after_first_convolution(branch: Encoder) -> nn.Sequential:
+    first, *later = branch.children()
+    return nn.Sequential(*list(first.children())[1:], *later)
