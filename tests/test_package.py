@@ -15,7 +15,7 @@ LEVELS = (
     ("errors",),
     ("labels",),
     ("model", "video"),
-    ("cuts", "data", "metrics", "overlay"),
+    ("compiling", "cuts", "data", "economy", "metrics", "overlay", "windows"),
     ("stream",),
     ("evaluate",),
     ("benchmark", "pipeline", "training"),

@@ -9,6 +9,7 @@ from tmaseg.errors import (
     LabelError,
     MemoryStateError,
     OutputError,
+    ShortageError,
     TmasegError,
     VideoError,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "OutputError",
     "Segmentation",
     "Segmenter",
+    "ShortageError",
     "TmasegError",
     "VideoError",
     "__version__",

@@ -8,6 +8,7 @@ TmasegError                 one line for the user: what came, what was expected,
 ├── OutputError             a file or folder that cannot be written
 ├── DataError               a data set whose layout or labels are not as they must be
 ├── TrainingError           a training run that cannot go on
+├── ShortageError           memory that does not suffice, whatever is given up
 └── MemoryStateError        a memory ring used out of order or with tensors that do not fit it
 """
 
@@ -42,6 +43,10 @@ class DataError(TmasegError):
 
 class TrainingError(TmasegError):
     """A training run cannot go on, as when its loss is no number any more."""
+
+
+class ShortageError(TmasegError):
+    """Memory does not suffice: for what was asked, or whatever is given up."""
 
 
 class MemoryStateError(TmasegError):

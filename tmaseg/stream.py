@@ -1,7 +1,7 @@
 """Segmenter: one video's state. Each frame goes through the backbone once and reads the memory of those before it."""
 
+import time
 from collections import deque
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import median
@@ -11,17 +11,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tmaseg.compiling import Compiling
 from tmaseg.cuts import SceneCuts
-from tmaseg.errors import ConfigError
+from tmaseg.economy import Thrift, Viewing, is_shortage, within
+from tmaseg.errors import ConfigError, ShortageError
 from tmaseg.labels import LabelSet
 from tmaseg.model.checkpoint import View, load_checkpoint
 from tmaseg.model.classify import classify
+from tmaseg.model.compiler import CompileChoice
 from tmaseg.model.device import Precision, choose_device, choose_precision
 from tmaseg.model.engine import Engine, prepare
-from tmaseg.model.memory import MemoryRing
 from tmaseg.model.preprocess import Preprocess, network_size
 from tmaseg.model.tmanet import TMANet
 from tmaseg.model.transfer import Arrival, Transfer
+from tmaseg.windows import Windows
 
 _GAP_INTERVALS = 8  # a frame this many usual intervals late is another moment ...
 _GAP_SECONDS = 0.5  # ... if it is this late at least: variable-rate video holds still frames for long
@@ -47,15 +50,6 @@ class Segmentation:
         return f"Segmentation(shape={self.labels.shape}, reset={self.reset})"
 
 
-@dataclass
-class _Window:
-    """One region of the network's input, and the memory of what was seen there."""
-
-    top: int
-    left: int
-    ring: MemoryRing | None = None
-
-
 class Segmenter:
     """Streams one video through a network. Make one for each video; any number may share a network."""
 
@@ -67,12 +61,15 @@ class Segmenter:
         view: View | None = None,
         memory_frames: int | None = None,
         detect_cuts: bool = True,
+        compiling: CompileChoice = "off",
+        thrift: Thrift | None = None,
     ) -> None:
         """`net` decides device and dtype and must be in evaluation mode; give an `Engine` to share its preparation.
 
         `memory_frames` is T; None: as trained. 0: each frame alone, reading only its own key and value, as a
-        first frame does. `detect_cuts` empties the memory at scene cuts. Raises ConfigError for values that do not go
-        together.
+        first frame does. `detect_cuts` empties the memory at scene cuts. `compiling`: "auto" compiles where `expect` is
+        told of a video long enough to repay it. `thrift`: what to do when memory is short; None: raise ShortageError.
+        Raises ConfigError for values that do not go together.
         """
         self.engine = net if isinstance(net, Engine) else Engine(net)
         self.net = self.engine.net
@@ -82,7 +79,9 @@ class Segmenter:
             )
         self.labels = labels
         self.memory_frames = _check_memory_frames(self.net, memory_frames)
-        self._view = _check_view(view or View())
+        self._wanted = self._look = Viewing(_check_view(view or View()), self.memory_frames)
+        self._thrift = thrift
+        self._compiling = Compiling(self.engine, compiling)
         self.device, self._dtype = self.engine.device, self.engine.dtype
         self._preprocess = Preprocess().to(self.device)
         self._transfer = Transfer(self.device)
@@ -95,16 +94,31 @@ class Segmenter:
         names: dict[torch.dtype, Precision] = {torch.bfloat16: "bf16", torch.float16: "fp16"}
         return names.get(self._dtype, "fp32")
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences a user should read about how this video was looked at; may grow while frames come."""
+        if self._look == self._wanted or self._size_hw is None:
+            return self._compiling.warnings
+        given_up = self._look.differs(self._wanted, self._size_hw)
+        return (*self._compiling.warnings, f"memory is short: {given_up}")
+
     def reset(self) -> None:
         """Forgets the video: as new."""
+        self._look = self._wanted
+        self.memory_frames = self._wanted.frames
+        self._compiling.begin(None)
         self.memory_resets = 0
         """How often a new size, a scene cut or a gap in time emptied the memory."""
         self._size_hw: tuple[int, int] | None = None
-        self._windows: list[_Window] = []
+        self._windows = self._new_windows()
         self._seconds: float | None = None
         self._intervals: deque[float] = deque(maxlen=_INTERVALS)
         if self._cuts:
             self._cuts.reset()
+
+    def expect(self, frames: int | None) -> None:
+        """So many frames will come; None: nobody knows. It decides whether compiling repays."""
+        self._compiling.begin(frames)
 
     @torch.inference_mode()
     def step(
@@ -119,65 +133,70 @@ class Segmenter:
         if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
             raise ConfigError(f"a frame of shape {rgb.shape} and type {rgb.dtype} came; it must be (H, W, 3) uint8")
         reset = self._forget_if_new(rgb, seconds, fresh)
+        begun = time.perf_counter()
+        while True:
+            try:
+                seen = self._see(rgb, whole=logits)
+            except (RuntimeError, MemoryError) as error:
+                if not is_shortage(error):
+                    raise
+                self._give_up_something(error)
+                continue
+            self._compiling.stepped(self._size_of(rgb), time.perf_counter() - begun)
+            return Segmentation(*seen, reset)
+
+    def _see(self, rgb: NDArray[np.uint8], *, whole: bool) -> tuple[Arrival, Tensor | None]:
+        """A frame's labels, and its logits resized to its size if these are wanted as well."""
+        size_hw = self._size_of(rgb)
         pixels = self._transfer.up(rgb)[None]  # (1, H, W, 3)
-        size_hw = (rgb.shape[0], rgb.shape[1])
-        x = self._preprocess(pixels, network_size(size_hw, self._view.size)).to(self._dtype)  # (1, 3, h, w)
-        seen = self._look(x).float()
-        labels = classify(seen[0], size_hw, align_corners=self.net.config.align_corners)
-        whole = self.net.resize(seen, size_hw)[0] if logits else None  # (K, H, W)
-        return Segmentation(self._transfer.down(labels), whole, reset)
+        x = self._preprocess(pixels, network_size(size_hw, self._look.view.size)).to(self._dtype)  # (1, 3, h, w)
+        logits = self._windows.look(x).float()
+        labels = classify(logits[0], size_hw, align_corners=self.net.config.align_corners)
+        return self._transfer.down(labels), self.net.resize(logits, size_hw)[0] if whole else None
 
-    def _look(self, x: Tensor) -> Tensor:
-        """Network input (1, 3, h, w) -> logits at the head's resolution, or at the input's when windows overlap."""
-        height, width = x.shape[-2:]
-        if not self._windows:
-            self._windows = [_Window(top, left) for top, left in window_grid((height, width), self._view)]
-        if len(self._windows) == 1:
-            return self._look_at(self._windows[0], x)
-        side_h, side_w = min(self._view.window or height, height), min(self._view.window or width, width)
-        total, count = (
-            x.new_zeros((1, self.net.config.classes, height, width), dtype=torch.float32),
-            x.new_zeros(height, width),
-        )
-        for window in self._windows:
-            rows, columns = slice(window.top, window.top + side_h), slice(window.left, window.left + side_w)
-            logits = self._look_at(window, x[..., rows, columns].contiguous(memory_format=torch.channels_last))
-            total[..., rows, columns] += self.net.resize(logits.float(), (side_h, side_w))
-            count[rows, columns] += 1
-        return total / count
+    def _give_up_something(self, error: BaseException) -> None:
+        """Memory ran out: look at frames in a cheaper way from now on. Raises ShortageError where that may not be."""
+        assert self._size_hw is not None
+        height, width = self._size_hw
+        if self._thrift is None:
+            raise ShortageError(
+                f"memory ran out at a frame of {width}x{height}: lower --size or --memory, or close other programs"
+            ) from error
+        self._economise(self._look.cheaper(self._size_hw, self.net.config.slots))
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
 
-    def _look_at(self, window: _Window, x: Tensor) -> Tensor:
-        look = self.engine.look(x)
-        if look.keys is None or look.values is None:
-            return self.engine.answer(look, None, None)
-        if window.ring is None:
-            window.ring = MemoryRing(look.keys, look.values, frames=self.memory_frames or self.net.config.slots)
-        elif self.memory_frames == 0:
-            window.ring.reset()
-        first = len(window.ring) == 0
-        if first:  # the first frame reads itself
-            window.ring.push(look.keys, look.values)
-        logits = self.engine.answer(look, *window.ring.read())
-        if not first:
-            window.ring.push(look.keys, look.values)
-        return logits
+    def _economise(self, look: Viewing) -> None:
+        self._look, self.memory_frames = look, look.frames
+        self._windows = self._new_windows()
+
+    @staticmethod
+    def _size_of(rgb: NDArray[np.uint8]) -> tuple[int, int]:
+        return rgb.shape[0], rgb.shape[1]
+
+    def _new_windows(self) -> Windows:
+        return Windows(self.engine, self._look.view, self._look.frames)
 
     def _forget_if_new(self, rgb: NDArray[np.uint8], seconds: float | None, fresh: bool) -> bool:
         """Empties the memory when this frame does not go on from the last; says whether it did."""
-        size_hw = (rgb.shape[0], rgb.shape[1])
+        size_hw = self._size_of(rgb)
         cut = self._cuts is not None and self._cuts.is_cut(rgb)
         resized = self._size_hw is not None and size_hw != self._size_hw
         gap = self._is_gap(seconds) or (fresh and self._size_hw is not None)
-        if resized:
-            self._windows = []
+        if size_hw != self._size_hw:
+            self._economise(self._affordable(size_hw))
         elif cut or gap:
-            for window in self._windows:
-                if window.ring:
-                    window.ring.reset()
+            self._windows.forget()
         self._size_hw = size_hw
         reset = resized or cut or gap
         self.memory_resets += reset
         return reset
+
+    def _affordable(self, size_hw: tuple[int, int]) -> Viewing:
+        limit = self._thrift.limit_mb if self._thrift else None
+        if limit is None or self.device.type == "cuda":  # there the allocator keeps the limit
+            return self._wanted
+        return within(limit, self._wanted, self.net.config, self._dtype, size_hw)
 
     def _is_gap(self, seconds: float | None) -> bool:
         last, self._seconds = self._seconds, seconds
@@ -199,34 +218,31 @@ def load(
     view: View | None = None,
     memory_frames: int | None = None,
     detect_cuts: bool = True,
+    compiling: CompileChoice = "off",
+    thrift: Thrift | None = None,
 ) -> Segmenter:
     """A Segmenter for shipped weights by name, or for a checkpoint file.
 
     `device`: auto, cpu, cuda or cuda:N. `precision`: auto, fp32, bf16 or fp16. `view` replaces the checkpoint's size,
-    window and stride where it sets them. Raises CheckpointError and ConfigError.
+    window and stride where it sets them. The rest as in `Segmenter`. Raises CheckpointError and ConfigError.
     """
     checkpoint = load_checkpoint(weights)
     place = choose_device(device)
     net = prepare(checkpoint.build(), place, choose_precision(precision, place))
     wanted = {name: value for name, value in vars(view or View()).items() if value is not None}
     merged = {**vars(checkpoint.view), **wanted}
-    return Segmenter(net, checkpoint.labels, view=View(**merged), memory_frames=memory_frames, detect_cuts=detect_cuts)
-
-
-def window_grid(size_hw: tuple[int, int], view: View) -> list[tuple[int, int]]:
-    """(top, left) of the windows that cover the network's input; the last of each row and column is moved inside.
-
-    One window at (0, 0) when there is no window, or none smaller than the input.
-    """
-    tops, lefts = (_offsets(side, view.window or side, view.stride or side) for side in size_hw)
-    return [(top, left) for top in tops for left in lefts]
-
-
-def _offsets(side: int, window: int, stride: int) -> list[int]:
-    if window >= side:
-        return [0]
-    count = -(-(side - window) // stride) + 1
-    return [min(index * stride, side - window) for index in range(count)]
+    if thrift and thrift.limit_mb and place.type == "cuda":
+        whole = torch.cuda.get_device_properties(place).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, thrift.limit_mb * 2**20 / whole), place)
+    return Segmenter(
+        net,
+        checkpoint.labels,
+        view=View(**merged),
+        memory_frames=memory_frames,
+        detect_cuts=detect_cuts,
+        compiling=compiling,
+        thrift=thrift,
+    )
 
 
 def _check_memory_frames(net: TMANet, frames: int | None) -> int:

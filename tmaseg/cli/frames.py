@@ -31,6 +31,8 @@ def frames(
     memory: shared.Memory = None,
     window: shared.Window = None,
     stride: shared.Stride = None,
+    compile_: shared.Compile = "auto",
+    max_memory: shared.MaxMemory = None,
     overwrite: shared.Overwrite = False,
     skip_existing: shared.SkipExisting = False,
     strict: shared.Strict = False,
@@ -48,7 +50,15 @@ def frames(
 
     options = FramesOptions(
         model=ModelOptions(
-            weights=weights, device=device, precision=precision, size=size, memory=memory, window=window, stride=stride
+            weights=weights,
+            device=device,
+            precision=precision,
+            size=size,
+            memory=memory,
+            window=window,
+            stride=stride,
+            compile=compile_,
+            max_memory=max_memory,
         ),
         paint=PaintOptions(opacity=opacity, palette=palette, classes=listed(classes) or None, legend=legend),
         formats=formats(format, "--format"),

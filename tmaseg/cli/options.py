@@ -16,6 +16,15 @@ Memory = Annotated[int | None, typer.Option(help="Past frames remembered; 0: eac
 Window = Annotated[int | None, typer.Option(help="Look through square windows of this side.", metavar="PIXELS")]
 Stride = Annotated[int | None, typer.Option(help="Step between windows.", metavar="PIXELS")]
 
+Compile = Annotated[
+    Literal["auto", "on", "off"],
+    typer.Option("--compile", help="Compile the network; auto does where the input is long enough to repay it."),
+]
+MaxMemory = Annotated[
+    float | None,
+    typer.Option(help="Stay below this: look at smaller frames or remember fewer, and say so.", metavar="MB"),
+]
+
 Opacity = Annotated[float, typer.Option(help="Of the colours in an overlay: 0 (none) to 1.", metavar="SHARE")]
 Palette = Annotated[
     str | None,

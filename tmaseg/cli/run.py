@@ -40,6 +40,8 @@ def run(
     memory: shared.Memory = None,
     window: shared.Window = None,
     stride: shared.Stride = None,
+    compile_: shared.Compile = "auto",
+    max_memory: shared.MaxMemory = None,
     start: Annotated[float | None, typer.Option(help="Begin here.", metavar="SECONDS")] = None,
     end: Annotated[float | None, typer.Option(help="End here.", metavar="SECONDS")] = None,
     every: Annotated[int, typer.Option(help="Take every n-th frame.", metavar="N")] = 1,
@@ -99,7 +101,15 @@ def run(
     )
     run_options = RunOptions(
         model=ModelOptions(
-            weights=weights, device=device, precision=precision, size=size, memory=memory, window=window, stride=stride
+            weights=weights,
+            device=device,
+            precision=precision,
+            size=size,
+            memory=memory,
+            window=window,
+            stride=stride,
+            compile=compile_,
+            max_memory=max_memory,
         ),
         paint=PaintOptions(mode=mode, opacity=opacity, palette=palette, classes=listed(classes) or None, legend=legend),
         write=write,

@@ -9,7 +9,7 @@ from tmaseg.evaluate.options import EvalOptions
 from tmaseg.evaluate.predict import Weights
 from tmaseg.model.preprocess import network_size
 from tmaseg.model.work import step_work
-from tmaseg.stream import window_grid
+from tmaseg.windows import window_grid
 
 
 def frame_gmacs(weights: Weights, options: EvalOptions, size_hw: tuple[int, int], memory_frames: int) -> float:

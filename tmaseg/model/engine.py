@@ -4,7 +4,8 @@ Notation: B batch, S memory encoders, N memory positions, P = h w positions of a
 Cv value channels, K classes.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,8 @@ from tmaseg.model.device import Precision, dtype_of
 from tmaseg.model.encode import Encoder, KeyValueEncoder
 from tmaseg.model.fold import fold_batch_norm
 from tmaseg.model.tmanet import TMANet
+
+R = TypeVar("R")
 
 
 class Look(NamedTuple):
@@ -42,6 +45,8 @@ class Engine:
         self.net = net
         self.compiled = False
         """Whether the passes are compiled."""
+        self.failure = ""
+        """Why compiling failed, in a line."""
         weight = next(net.parameters())
         self.device, self.dtype = weight.device, weight.dtype
         self._joined = _JoinedEncoders(net) if net.config.memory_frames else None
@@ -49,16 +54,17 @@ class Engine:
 
     def look(self, x: Tensor) -> Look:
         """x (B, 3, H, W), normalised, in the network's precision."""
-        return self._look(x)
+        return self._carefully(self._look, self._plain_look, x)
 
     def answer(self, look: Look, keys: Tensor | None, values: Tensor | None) -> Tensor:
         """What was seen, with keys (B, N, Ck) and values (B, N, Cv) of memory -> logits (B, K, h', w') of the head."""
-        return self._answer(look, keys, values)
+        return self._carefully(self._answer, self._plain_answer, look, keys, values)
 
     def compile(self) -> None:
         """Compiles both passes with the weights frozen into them; the first frame of each size pays for it.
 
-        Raises ConfigError when this machine cannot.
+        Raises ConfigError when this machine has no compiler. Should it fail on the way, the passes stay as they are and
+        `failure` says why.
         """
         if not self.compiled:
             self._look, self._answer = compiled(self._plain_look), compiled(self._plain_answer)
@@ -68,6 +74,16 @@ class Engine:
         """Goes back to the passes as they are."""
         self._look, self._answer = self._plain_look, self._plain_answer
         self.compiled = False
+
+    def _carefully(self, fast: Callable[..., R], plain: Callable[..., R], *arguments: object) -> R:
+        try:
+            return fast(*arguments)
+        except Exception as error:
+            if not self.compiled or not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+                raise
+            self.failure = f"torch.compile failed ({str(error).strip().splitlines()[0]})"
+            self.interpret()
+            return plain(*arguments)
 
     def _plain_look(self, x: Tensor) -> Look:
         features = self.net.features(x)

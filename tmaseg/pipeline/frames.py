@@ -49,6 +49,7 @@ def run_frames(
     unreadable = tuple(str(path.relative_to(folder)) for path in job.unreadable)
     missing = sum(sequence.missing for sequence in sequences)
     damage = Damage(missing=missing, unreadable=unreadable)
+    peak = peak_memory_mb(segmenter.device)
     return FramesReport(
         input=str(folder),
         output=str(out),
@@ -61,9 +62,11 @@ def run_frames(
         precision=segmenter.precision,
         memory_frames=segmenter.memory_frames,
         memory_resets=job.resets,
-        peak_rss_mb=peak_memory_mb(segmenter.device)["peak_rss_mb"],
+        peak_rss_mb=peak["peak_rss_mb"],
+        peak_device_mb=peak.get("peak_device_mb"),
+        compiled=segmenter.engine.compiled,
         classes=segmenter.labels.names,
-        warnings=(*problems, *damage.lines(), *options.paint.warnings(segmenter.labels)),
+        warnings=(*problems, *damage.lines(), *job.warnings, *options.paint.warnings(segmenter.labels)),
         damaged=bool(problems or damage),
         interrupted=job.interrupted,
         sequences=len(sequences),
@@ -115,6 +118,7 @@ class _Job:
         self.seconds = 0.0
         self.stages = dict.fromkeys(("decode", "model", "render", "encode"), 0.0)
         self.unreadable: list[Path] = []
+        self.warnings: tuple[str, ...] = ()
         self.interrupted = False
 
     def run(self, sequence: ImageSequence, done: list[bool], writer: PictureWriter) -> None:
@@ -137,10 +141,12 @@ class _Job:
             self.written += not done[frame.index]
 
         self._segmenter.reset()
+        self._segmenter.expect(source.info.frames)
         outcome = segment(
             source, self._segmenter, [*writer.outputs, Output(count)], progress=self._tell, stop=self._stop
         )
         self._add(outcome)
+        self.warnings = tuple(dict.fromkeys((*self.warnings, *self._segmenter.warnings)))
 
     def _tell(self, _: int) -> None:
         if self.progress:

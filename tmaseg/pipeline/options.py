@@ -4,9 +4,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from tmaseg.economy import Thrift
 from tmaseg.errors import ConfigError
 from tmaseg.labels import LabelSet
 from tmaseg.model.checkpoint import View
+from tmaseg.model.compiler import CompileChoice
 from tmaseg.overlay import Mode, Painter
 from tmaseg.stream import Segmenter, load
 from tmaseg.video.sink import WriteOptions
@@ -32,6 +34,10 @@ class ModelOptions:
     """Side of square windows in pixels; None: as the weights were made for."""
     stride: int | None = None
     """Step between windows in pixels."""
+    compile: CompileChoice = "auto"
+    """auto (where the video is long enough to repay it), on or off."""
+    max_memory: float | None = None
+    """MB not to be passed: of the process, or of tensors on a GPU; None: what there is."""
 
     def load(self) -> Segmenter:
         """The network, ready for a first frame. Raises CheckpointError and ConfigError."""
@@ -41,6 +47,8 @@ class ModelOptions:
             precision=self.precision,
             view=View(self.size, self.window, self.stride),
             memory_frames=self.memory,
+            compiling=self.compile,
+            thrift=Thrift(self.max_memory),
         )
 
 

@@ -27,6 +27,10 @@ class Report:
     """How often a scene cut, a gap in time or a new size emptied the memory."""
     peak_rss_mb: float
     """Largest resident memory of the process so far, in MB of 2**20 bytes."""
+    peak_device_mb: float | None = None
+    """Most memory that tensors took on a GPU; None without one."""
+    compiled: bool = False
+    """Whether the network was compiled at the end."""
     classes: tuple[str, ...]
     """What the class ids 0, 1, 2 ... mean."""
     warnings: tuple[str, ...] = ()

@@ -35,6 +35,7 @@ def run_video(
     leave nothing behind. Raises TmasegError.
     """
     segmenter.reset()
+    segmenter.expect(source.info.frames)
     agreement = Agreement(truth, segmenter.labels) if truth else None
     with ExitStack() as stack:
         outputs, sink = _open(stack, source, segmenter, targets, options)
@@ -57,7 +58,7 @@ def _report(
     outcome: Outcome,
     sink: VideoSink | None,
 ) -> RunReport:
-    damage = source.damage
+    damage, peak = source.damage, peak_memory_mb(segmenter.device)
     return RunReport(
         input=source.info.name,
         output=_name(targets.video),
@@ -71,11 +72,14 @@ def _report(
         precision=segmenter.precision,
         memory_frames=segmenter.memory_frames,
         memory_resets=outcome.memory_resets,
-        peak_rss_mb=peak_memory_mb(segmenter.device)["peak_rss_mb"],
+        peak_rss_mb=peak["peak_rss_mb"],
+        peak_device_mb=peak.get("peak_device_mb"),
+        compiled=segmenter.engine.compiled,
         classes=segmenter.labels.names,
         warnings=(
             *source.warnings,
             *damage.lines(),
+            *segmenter.warnings,
             *(sink.warnings if sink else ()),
             *options.paint.warnings(segmenter.labels),
         ),
