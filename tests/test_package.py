@@ -15,7 +15,7 @@ LEVELS = (
     ("errors",),
     ("labels",),
     ("model", "video"),
-    ("compiling", "cuts", "data", "economy", "metrics", "overlay", "windows"),
+    ("chart", "compiling", "cuts", "data", "economy", "metrics", "overlay", "windows"),
     ("stream",),
     ("evaluate",),
     ("benchmark", "pipeline", "training"),

@@ -1,23 +1,21 @@
 """Pictures of a run: its curves, and what it predicts of some frames beside the truth."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tmaseg.errors import OutputError
+from tmaseg.chart import Curve, Panel, draw_panel, write_png
 from tmaseg.labels import LabelSet
 from tmaseg.overlay import Painter
 
 RGB = NDArray[np.uint8]  # (H, W, 3)
 Labels = NDArray[np.uint8]  # (H, W)
 
-_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 1000, 300, 70, 20, 34, 30
-_INK, _SOFT, _GRID, _PAPER = (40, 40, 40), (120, 120, 120), (225, 225, 225), (255, 255, 255)
-_COLOURS = ((31, 119, 180), (214, 100, 30), (44, 140, 60), (150, 80, 170), (190, 40, 60))
+_SHEET_HW = (300, 1000)
 _SAMPLE_WIDTH = 360
 
 
@@ -39,15 +37,18 @@ def draw_curves(rows: Sequence[dict[str, str]], path: Path) -> None:
     if not loss:
         return
     span = (loss[0][0], max(loss[-1][0], loss[0][0] + 1))
+    smooth = _smooth(loss)
     panels = [
-        _panel("loss", {"each step": loss, "loss": _smooth(loss)}, span, faint=("each step",)),
-        _panel("learning rate", {"lr": _series(rows, "lr")}, span),
+        Panel(title="loss", curves=[Curve("each step", loss, faint=True), _named("loss", smooth)], span=span),
+        Panel(title="learning rate", curves=[_named("lr", _series(rows, "lr"))], span=span),
     ]
-    names = [name for name in (rows[0] if rows else {}) if name.startswith("miou_")]
+    names = [name for name in rows[0] if name.startswith("miou_")]
     scores = {name.removeprefix("miou_"): _series(rows, name, factor=100) for name in names}
     if any(scores.values()):
-        panels.append(_panel("mIoU on validation data, %", scores, span, dots=True))
-    write_png(np.concatenate(panels), path)
+        curves = [_named(name, score) for name, score in scores.items()]
+        panels.append(Panel(title="mIoU on validation data, %", curves=curves, span=span, dots=True))
+    panels[-1] = replace(panels[-1], across="steps")
+    write_png(np.concatenate([draw_panel(panel, _SHEET_HW) for panel in panels]), path)
 
 
 def draw_samples(seen: Sequence[Seen], path: Path) -> None:
@@ -62,21 +63,9 @@ def draw_samples(seen: Sequence[Seen], path: Path) -> None:
         small = [cv2.resize(one, (_SAMPLE_WIDTH, height), interpolation=cv2.INTER_AREA) for one in shown]
         row = np.concatenate([np.asarray(one, np.uint8) for one in small], axis=1)
         for place, text in enumerate((each.name, "truth", "prediction")):
-            _write(row, text, place * _SAMPLE_WIDTH + 6, 16, (255, 255, 255), outlined=True)
+            _write(row, text, place * _SAMPLE_WIDTH + 6, 16)
         rows.append(row)
     write_png(np.concatenate(rows), path)
-
-
-def write_png(rgb: RGB, path: Path) -> None:
-    """Writes a picture; it appears when complete. Raises OutputError."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1].tobytes())
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OutputError(f"{path}: the picture cannot be written ({error.strerror}): make room there") from error
 
 
 _Series = list[tuple[float, float]]
@@ -86,6 +75,11 @@ def _series(rows: Sequence[dict[str, str]], name: str, *, factor: float = 1.0) -
     return [(float(row["step"]), factor * float(row[name])) for row in rows if row.get(name)]
 
 
+def _named(name: str, series: _Series) -> Curve:
+    """With its last value."""
+    return Curve(f"{name} {series[-1][1]:.4g}" if series else name, series)
+
+
 def _smooth(series: _Series) -> _Series:
     """Means of about 100 equal stretches."""
     size = max(1, len(series) // 100)
@@ -93,49 +87,8 @@ def _smooth(series: _Series) -> _Series:
     return [(part[len(part) // 2][0], float(np.mean([value for _, value in part]))) for part in parts]
 
 
-def _panel(
-    title: str, lines: dict[str, _Series], span: tuple[float, float], *, faint: Sequence[str] = (), dots: bool = False
-) -> RGB:
-    sheet = np.full((_HEIGHT, _WIDTH, 3), _PAPER, np.uint8)
-    _write(sheet, title, _LEFT, 22, _INK)
-    points = [point for line in lines.values() for point in line]
-    if not points:
-        return sheet
-    # A wild first step would flatten everything after it.
-    values = np.array([value for name, line in lines.items() if name not in faint for _, value in line])
-    low, high = float(values.min()), float(np.percentile(values, 99) if len(values) > 20 else values.max())
-    low, high = (low, high) if high > low else (low - 0.5 * (abs(low) or 1), low + 0.5 * (abs(low) or 1))
-    first, last = span
-    for share in np.linspace(0, 1, 5):
-        y = round(_HEIGHT - _BOTTOM - share * (_HEIGHT - _TOP - _BOTTOM))
-        cv2.line(sheet, (_LEFT, y), (_WIDTH - _RIGHT, y), _GRID, 1)
-        _write(sheet, f"{low + share * (high - low):.3g}", 8, y + 4, _SOFT)
-        _write(sheet, f"{first + share * (last - first):.0f}", round(_x(share)) - 12, _HEIGHT - 10, _SOFT)
-    across = _WIDTH - _RIGHT
-    for number, (name, line) in enumerate(lines.items()):
-        colour = (200, 215, 235) if name in faint else _COLOURS[number % len(_COLOURS)]
-        spots = [(_x((x - first) / (last - first)), _y((value - low) / (high - low))) for x, value in line]
-        whole = np.array(spots, np.float64).round().astype(np.int32).reshape(-1, 1, 2)
-        cv2.polylines(sheet, [whole], False, colour, 1 if name in faint else 2, cv2.LINE_AA)
-        if dots:
-            for x, y in whole[:, 0].tolist():
-                cv2.circle(sheet, (x, y), 3, colour, -1, cv2.LINE_AA)
-        if line and name not in faint:
-            text = f"{name} {line[-1][1]:.4g}"
-            across -= 9 * len(text) + 16
-            _write(sheet, text, max(_LEFT, across), 22, colour)
-    return sheet
-
-
-def _x(share: float) -> float:
-    return _LEFT + share * (_WIDTH - _LEFT - _RIGHT)
-
-
-def _y(share: float) -> float:
-    return _HEIGHT - _BOTTOM - min(1.05, max(-0.05, share)) * (_HEIGHT - _TOP - _BOTTOM)
-
-
-def _write(sheet: RGB, text: str, x: int, y: int, colour: tuple[int, int, int], *, outlined: bool = False) -> None:
-    around = [(-1, 0), (1, 0), (0, -1), (0, 1)] if outlined else []  # OpenCV 5's bold letters are wider: no outline
-    for dx, dy, ink in [*((dx, dy, (0, 0, 0)) for dx, dy in around), (0, 0, colour)]:
+def _write(sheet: RGB, text: str, x: int, y: int) -> None:
+    """White with a dark outline, to be read on any picture."""
+    around = [(-1, 0), (1, 0), (0, -1), (0, 1)]  # OpenCV 5's bold letters are wider: no outline
+    for dx, dy, ink in [*((dx, dy, (0, 0, 0)) for dx, dy in around), (0, 0, (255, 255, 255))]:
         cv2.putText(sheet, text, (x + dx, y + dy), cv2.FONT_HERSHEY_SIMPLEX, 0.45, ink, 1, cv2.LINE_AA)
