@@ -127,6 +127,7 @@ class _Axes:
         # A wild first step would flatten everything after it.
         high = float(np.percentile(shown, 99)) if len(shown) > 20 else max(shown)
         low = min(0.0, *shown) if panel.from_zero else min(shown)
+        high += 0.07 * (high - low) if panel.values else 0.0  # room for figures above
         if not high > low:
             low, high = low - 0.5 * (abs(low) or 1), low + 0.5 * (abs(low) or 1)
         marks = tuple(panel.marks) if panel.marks is not None else _round_numbers(first, last, inside=True)
@@ -171,11 +172,12 @@ def _draw_curve(sheet: RGB, curve: Curve, colour: tuple[int, int, int], axes: _A
 
 
 def _values(curves: Sequence[Curve], colours: Sequence[tuple[int, int, int]], axes: _Axes) -> list[_Text]:
-    """Figures at the dots; one that would lie on an earlier one, a dot or the axis is left out."""
+    """Figures at the dots; one that would lie on an earlier one, a dot or an axis is left out."""
     base = axes.size_hw[0] - axes.bottom
     dots = [axes.at(x, y) for curve in curves for x, y in curve.points]
     placed: list[_Text] = []
     taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in dots]
+    taken += [(0.0, axes.at(0, up)[1] - 7, _LEFT - 6.0, axes.at(0, up)[1] + 7) for up in axes.ups]  # their numbers
     for place, (curve, colour) in enumerate(zip(curves, colours, strict=True)):
         # From the right: where curves begin close together, the far ends are of more interest.
         for x, value in reversed(curve.points):

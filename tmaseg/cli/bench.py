@@ -1,93 +1,111 @@
 """`tmaseg bench`: what a frame costs on this machine."""
 
+import json as json_format
+from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from tmaseg.cli import options as shared
 from tmaseg.cli.values import listed
-from tmaseg.errors import ConfigError
+from tmaseg.errors import ConfigError, OutputError
 
-if TYPE_CHECKING:
-    from tmaseg.benchmark import Row
-    from tmaseg.model.tmanet import TMANet
-
-Paper = Literal["camvid", "cityscapes"]
+_SET_HELP = "Change a value of the configuration, such as memory_frames=8 or depth=50; repeatable."
 
 
 def bench(
     weights: shared.Weights = "street",
     paper: Annotated[
-        Paper | None, typer.Option(help="Measure the authors' network for this data set instead, without weights.")
+        Literal["camvid", "cityscapes"] | None,
+        typer.Option(help="Measure the authors' network for this data set instead, without weights."),
     ] = None,
-    frame: Annotated[str, typer.Option(help="Size of the network's input.", metavar="WIDTHxHEIGHT")] = "480x360",
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help=_SET_HELP, metavar="NAME=VALUE", show_default=False)
+    ] = None,
+    frame: Annotated[
+        str, typer.Option(help="Size of the network's input, and of the drawn video.", metavar="WIDTHxHEIGHT")
+    ] = "480x360",
     precisions: Annotated[str, typer.Option(help="Precisions to compare.", metavar="NAME,...")] = "fp32,bf16",
+    compiled: Annotated[
+        Literal["on", "off"], typer.Option("--compile", help="Measure streaming compiled (torch.compile), too.")
+    ] = "off",
     video: Annotated[
-        Path | None, typer.Option(help="Video for decode, render and encode; a drawn street otherwise.", metavar="FILE")
+        Path | None, typer.Option(help="Video whose stages are measured; a drawn street otherwise.", metavar="FILE")
     ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw cost against T and against frame size.", metavar="FILE.png")
+    ] = None,
+    count_only: Annotated[
+        bool, typer.Option("--count-only", help="Count multiply-adds and run nothing: any size, at once.")
+    ] = False,
     repeats: Annotated[int, typer.Option(help="Rounds; the median counts.", metavar="N", min=1)] = 5,
     device: shared.Device = "auto",
     json: shared.Json = False,
     quiet: shared.Quiet = False,
     debug: shared.Debug = False,  # noqa: ARG001  (the guard takes it)
 ) -> None:
-    """Measure what a frame costs here: streaming against recomputing the clip, precisions, and each stage of a run.
+    """Measure what a frame costs here: streaming against recomputing, precisions, and each stage of a run.
 
-    GMACs are multiply-adds: whole, and as the paper counts them (attention left out).
+    clip: T + 1 frames recomputed; stream: one step with memory; alone: memory off. GMACs are multiply-adds: whole, and
+    as the paper counts them (attention left out). Peak MB is of the process (on a GPU, of tensors there), working MB
+    what of it was not held before.
     """
-    from tmaseg.benchmark import machine, measure, network_cases, ratios
+    from tmaseg.benchmark import BenchOptions, draw_curves, run_bench
     from tmaseg.cli.screen import Screen
     from tmaseg.cli.tables import show_bench, show_json
-    from tmaseg.model.device import choose_device, choose_precision
 
-    size_hw = _size(frame)
+    if plot:
+        _check_png(plot)
+    options = BenchOptions(
+        weights=weights,
+        paper=paper,
+        changes=_changes(changes or ()),
+        size_hw=_size(frame),
+        precisions=listed([precisions]),
+        device=device,
+        compiled=compiled == "on",
+        video=video,
+        repeats=repeats,
+        curves=plot is not None,
+        count_only=count_only,
+    )
     screen = Screen(quiet=quiet)
-    place = choose_device(device)
-    wanted = [choose_precision(name, place) for name in listed([precisions])]
-    screen.say(f"measuring on {machine()}")
-    rows = measure(network_cases(_network(weights, paper).to(place), size_hw, wanted), repeats=repeats)
-    factors = ratios(rows)
-    if not paper:
-        rows += _stages(weights, device, video)
+    report = run_bench(options, lambda line: screen.say(f"measuring {line}"))
+    if plot and report.curves:
+        title = f"{report.title}, {report.run_precision}, on {report.machine}"
+        draw_curves(report.curves, title, plot)
+        screen.say(f"curves: {plot}")
     if json:
-        show_json({"machine": machine(), "frame": frame, "rows": [row.to_dict() for row in rows], "ratios": factors})
+        show_json(report.to_dict())
     else:
-        show_bench(f"{frame}, seconds a frame", rows, factors)
+        show_bench(report)
 
 
-def _network(weights: str, paper: Paper | None) -> "TMANet":
-    from tmaseg.model.checkpoint import load_checkpoint
-    from tmaseg.model.config import TMANetConfig
-    from tmaseg.model.tmanet import TMANet
-
-    if paper == "camvid":
-        return TMANet(TMANetConfig(classes=12, memory_encoder="per-slot")).eval()
-    if paper == "cityscapes":
-        config = TMANetConfig(classes=19, memory_frames=2, memory_encoder="per-slot", align_corners=True)
-        return TMANet(config).eval()
-    return load_checkpoint(weights).build()
+def _check_png(path: Path) -> None:
+    """Before minutes of measuring."""
+    if path.suffix.lower() != ".png":
+        raise ConfigError(f"--plot is {str(path)!r}; curves are written as PNG: give a name that ends in .png")
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder; give --plot the name of a file in it")
 
 
-def _stages(weights: str, device: str, video: Path | None) -> "list[Row]":
-    from tmaseg.benchmark import measure_stages
-    from tmaseg.stream import load
-    from tmaseg.video.sink import VideoSink
-    from tmaseg.video.source import open_source
-    from tmaseg.video.street import StreetSource
-
-    segmenter = load(weights, device=device)
-    with (
-        TemporaryDirectory() as folder,
-        open_source(video) if video else StreetSource(frames=60) as source,
-        VideoSink(Path(folder) / "out.mp4", source.info) as sink,
-    ):
-        return measure_stages(source, segmenter, sink)
+def _changes(texts: Sequence[str]) -> dict[str, object]:
+    """NAME=VALUE, where a value is a number, true, false or a word."""
+    found: dict[str, object] = {}
+    for text in texts:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not (name and equals and value):
+            raise ConfigError(f"--set is {text!r}; write NAME=VALUE, such as memory_frames=8")
+        try:
+            found[name] = json_format.loads(value)
+        except ValueError:
+            found[name] = value
+    return found
 
 
 def _size(text: str) -> tuple[int, int]:
     width, _, height = text.lower().partition("x")
-    if not (width.isdecimal() and height.isdecimal() and int(width) >= 32 and int(height) >= 32):
-        raise ConfigError(f"--frame is {text!r}; write WIDTHxHEIGHT, each at least 32, such as 480x360")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise ConfigError(f"--frame is {text!r}; write WIDTHxHEIGHT, such as 480x360")
     return int(height), int(width)

@@ -1,4 +1,4 @@
-"""What `tmaseg eval` and `tmaseg data` print on standard output: tables, or one JSON object."""
+"""What `tmaseg eval`, `tmaseg data` and `tmaseg bench` print on standard output: tables, or one JSON object."""
 
 import json
 import math
@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from tmaseg.benchmark import Row
+    from tmaseg.benchmark import Report
     from tmaseg.data import Check
     from tmaseg.evaluate import Evaluation, VideoEvaluation
 
@@ -87,20 +87,30 @@ def show_check(check: "Check") -> None:
     _print(_table(["", *names], rows))
 
 
-def show_bench(title: str, rows: "Sequence[Row]", ratios: dict[str, float]) -> None:
-    """What each way to do a frame costs, and how much faster one is than another."""
+def show_bench(report: "Report") -> None:
+    """What each way to do a frame costs, and how many times faster one is than another."""
     cells = [
         [
             row.name,
-            f"{row.seconds_per_frame:.4f}",
-            f"{row.work.total:.1f}" if row.work else "",
-            f"{row.work.convolutions:.1f}" if row.work else "",
-            f"{row.peak_mb:,.0f}" if row.peak_mb else "",
+            _figure(row.seconds_per_frame, ".4f"),
+            _figure(1 / row.seconds_per_frame if row.seconds_per_frame else None, ".1f"),
+            _figure(row.work.total if row.work else None, ".1f"),
+            _figure(row.work.convolutions if row.work else None, ".1f"),
+            _figure(row.peak_mb, ",.0f"),
+            _figure(row.working_mb, ",.0f"),
         ]
-        for row in rows
+        for row in report.rows
     ]
-    cells += [[f"{name}: {value:.2f} times faster", "", "", "", ""] for name, value in ratios.items()]
-    _print(_table([title, "seconds", "GMACs", "GMACs, paper's", "peak MB"], cells))
+    title = f"{report.title}, {report.frame}, T = {report.memory_frames}"
+    _print(_table([title, "seconds", "frames/s", "GMACs", "GMACs, paper's", "peak MB", "working MB"], cells))
+    if report.ratios:
+        _print(_table(["times faster", ""], [[name, f"{value:.2f}"] for name, value in report.ratios.items()]))
+    for precision, form in report.attention.items():
+        typer.echo(f"attention in {precision}: {form}")
+
+
+def _figure(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
 
 
 def _speed(seconds: Sequence[Sequence[float]], gmacs: Sequence[float]) -> list[list[str]]:

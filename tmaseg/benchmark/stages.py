@@ -1,0 +1,114 @@
+"""Stages: what decoding, converting, the network, painting and encoding take of a frame of a video."""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import islice
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+from tmaseg.benchmark.row import Row
+from tmaseg.overlay import Painter
+from tmaseg.stream import Segmenter
+from tmaseg.video.decoder import Decoder
+from tmaseg.video.facts import ReadOptions
+from tmaseg.video.frame import Frame
+from tmaseg.video.sink import VideoSink
+from tmaseg.video.source import Source, VideoSource, open_source
+from tmaseg.video.street import StreetSource
+
+_FRAMES = 60
+_SECONDS = 30.0  # a network that takes a second for each frame needs fewer of them to tell
+
+
+def measure_stages(segmenter: Segmenter, video: Path | None, size_hw: tuple[int, int]) -> list[Row]:
+    """Each stage of `tmaseg run` on a video, one after the other, and their sum; a run overlaps them.
+
+    `video` None: a drawn street of `size_hw`, encoded first. Network and painting are medians; decoding, converting
+    and encoding, which work in bursts, are means over all frames, and encoding counts what closing the file takes.
+    Reading a folder of images is all "decode". Raises VideoError and OutputError.
+    """
+    with TemporaryDirectory() as folder:
+        path = video or _drawn(Path(folder) / "street.mp4", size_hw)
+        rows = _read_and_written(segmenter, path, Path(folder) / "out.mp4")
+    return [*rows, Row("all stages, one after the other", sum(row.seconds_per_frame or 0.0 for row in rows))]
+
+
+def _drawn(path: Path, size_hw: tuple[int, int]) -> Path:
+    with StreetSource(size_hw=size_hw, frames=_FRAMES) as source, VideoSink(path, source.info) as sink:
+        for frame in source:
+            sink.write(frame)
+    return path
+
+
+def _read_and_written(segmenter: Segmenter, path: Path, out: Path) -> list[Row]:
+    painter, watch = Painter(segmenter.labels), _Watch()
+    with watch.timed("read"):  # opening decodes the first frame
+        source = open_source(path)
+    with source, ExitStack() as closing:
+        with watch.timed("encode"):
+            sink = closing.enter_context(VideoSink(out, source.info))
+        for frame in _frames(source, watch):
+            if not watch.taken["network"]:  # warm up
+                segmenter.step(frame.rgb)
+                segmenter.reset()
+            with watch.timed("network"):
+                labels = segmenter.step(frame.rgb, seconds=frame.seconds, fresh=frame.fresh).labels
+            with watch.timed("render"):
+                painted = frame.with_rgb(painter.paint(frame.rgb, labels))
+            with watch.timed("encode"):
+                sink.write(painted)
+        with watch.timed("encode"):
+            closing.close()
+    count = len(watch.taken["network"])
+    return [
+        *_reading(source, path, sum(watch.taken["read"]) / count, count),
+        Row("network", median(watch.taken["network"])),
+        Row("render", median(watch.taken["render"])),
+        Row("encode", sum(watch.taken["encode"]) / count),
+    ]
+
+
+def _frames(source: Source, watch: "_Watch") -> Iterator[Frame]:
+    """So many, or as many as come in some time, each with its picture made."""
+    begun, frames = time.perf_counter(), iter(source)
+    for _ in range(_FRAMES):
+        with watch.timed("read"):
+            frame = next(frames, None)
+            made = frame is not None and frame.rgb.size > 0
+        if frame is None or not made:
+            return
+        yield frame
+        if time.perf_counter() - begun > _SECONDS:
+            return
+
+
+def _reading(source: Source, path: Path, seconds: float, count: int) -> list[Row]:
+    """Decode and convert: what reading takes without making pictures, and the rest."""
+    if not isinstance(source, VideoSource):
+        return [Row("decode", seconds), Row("convert", 0.0)]
+    watch = _Watch()
+    with watch.timed("decode"):
+        decoder = Decoder(str(path), ReadOptions().timeout)
+        try:
+            for _ in islice(decoder, count):
+                pass
+        finally:
+            decoder.close()
+    decode = min(watch.taken["decode"][0] / count, seconds)
+    return [Row("decode", decode), Row("convert", seconds - decode)]
+
+
+class _Watch:
+    """Seconds of every call, by stage."""
+
+    def __init__(self) -> None:
+        self.taken: defaultdict[str, list[float]] = defaultdict(list)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        begun = time.perf_counter()
+        yield
+        self.taken[stage].append(time.perf_counter() - begun)
