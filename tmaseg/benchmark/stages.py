@@ -3,7 +3,7 @@
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from statistics import median
@@ -20,6 +20,7 @@ from tmaseg.video.source import Source, VideoSource, open_source
 from tmaseg.video.street import StreetSource
 
 _FRAMES = 60
+_BYTES = 256 * 2**20  # of painted frames that wait to be encoded
 _SECONDS = 30.0  # a network that takes a second for each frame needs fewer of them to tell
 
 
@@ -45,24 +46,23 @@ def _drawn(path: Path, size_hw: tuple[int, int]) -> Path:
 
 def _read_and_written(segmenter: Segmenter, path: Path, out: Path) -> list[Row]:
     painter, watch = Painter(segmenter.labels), _Watch()
+    painted: list[Frame] = []
     with watch.timed("read"):  # opening decodes the first frame
         source = open_source(path)
-    with source, ExitStack() as closing:
-        with watch.timed("encode"):
-            sink = closing.enter_context(VideoSink(out, source.info))
+    with source:
         for frame in _frames(source, watch):
-            if not watch.taken["network"]:  # warm up
+            if not painted:  # warm up
                 segmenter.step(frame.rgb)
                 segmenter.reset()
             with watch.timed("network"):
                 labels = segmenter.step(frame.rgb, seconds=frame.seconds, fresh=frame.fresh).labels
             with watch.timed("render"):
-                painted = frame.with_rgb(painter.paint(frame.rgb, labels))
-            with watch.timed("encode"):
-                sink.write(painted)
-        with watch.timed("encode"):
-            closing.close()
-    count = len(watch.taken["network"])
+                painted.append(frame.with_rgb(painter.paint(frame.rgb, labels)))
+        # Afterwards: an encoder's threads work on while other stages would be timed.
+        with watch.timed("encode"), VideoSink(out, source.info) as sink:
+            for frame in painted:
+                sink.write(frame)
+    count = len(painted)
     return [
         *_reading(source, path, sum(watch.taken["read"]) / count, count),
         Row("network", median(watch.taken["network"])),
@@ -72,9 +72,10 @@ def _read_and_written(segmenter: Segmenter, path: Path, out: Path) -> list[Row]:
 
 
 def _frames(source: Source, watch: "_Watch") -> Iterator[Frame]:
-    """So many, or as many as come in some time, each with its picture made."""
+    """So many, or as many as come in some time, or as painted ones have room; each with its picture made."""
     begun, frames = time.perf_counter(), iter(source)
-    for _ in range(_FRAMES):
+    room = max(1, _BYTES // (3 * source.info.width * source.info.height))
+    for _ in range(min(_FRAMES, room)):
         with watch.timed("read"):
             frame = next(frames, None)
             made = frame is not None and frame.rgb.size > 0
