@@ -121,7 +121,7 @@ def attempt(variant: Variant, case: Case, repeats: int) -> Result:
     form, begun = case.name.strip(), time.monotonic()
     try:
         (row,) = measure([case], repeats=repeats)
-    except RuntimeError as error:  # torch.OutOfMemoryError among them
+    except (RuntimeError, ConfigError) as error:  # out of memory, or compiling failed
         return Result(variant, form, None, str(error).splitlines()[0][:100])
     finally:
         print(f"{form}, {variant.title}: {time.monotonic() - begun:.1f} s", file=sys.stderr)

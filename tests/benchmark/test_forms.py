@@ -5,6 +5,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tmaseg.benchmark import Row, measure, network_cases, ratios
 from tmaseg.benchmark.forms import attention_form, clip, stream
+from tmaseg.errors import ConfigError
 from tmaseg.model.engine import Engine
 
 
@@ -47,6 +48,15 @@ def test_compiled_rows_stand_beside_the_others(monkeypatch):
     rows = measure(network_cases(tiny_net(), (48, 64), ("fp32",), compiled=True), repeats=1)
     assert [row.name for row in rows][3:] == ["stream fp32 compiled", "alone fp32 compiled"]
     assert {"compiled over not, stream fp32", "compiled over not, alone fp32"} <= set(ratios(rows))
+
+
+def test_what_falls_back_is_not_told_as_compiled(monkeypatch):
+    def fail(engine):
+        engine.compiled, engine.failure = True, "torch.compile failed (no such header)"
+
+    monkeypatch.setattr(Engine, "compile", fail)
+    with pytest.raises(ConfigError, match="no such header"):
+        measure(network_cases(tiny_net(), (48, 64), ("fp32",), compiled=True), repeats=1)
 
 
 def test_attention_tells_its_form(monkeypatch):

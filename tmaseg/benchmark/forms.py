@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tmaseg.benchmark.timing import Case
+from tmaseg.errors import ConfigError
 from tmaseg.model.device import Precision
 from tmaseg.model.engine import Engine, prepare
 from tmaseg.model.memory import MemoryRing
@@ -29,7 +30,7 @@ def network_cases(
     """For each precision: every form, and those that stream once more compiled; on random frames of `size_hw`.
 
     `net` is on its device and not folded yet; it is copied for each precision. Raises ConfigError where nothing can be
-    compiled.
+    compiled; when a compiled case runs, too, where compiling fails.
     """
     works = form_works(net, size_hw)
     cases = []
@@ -60,7 +61,7 @@ def form_cases(engine: Engine, size_hw: tuple[int, int], works: dict[Form, Work]
     """The forms in `works`, each named with the suffix; without the clip form for a compiled engine."""
     make: dict[Form, Callable[[Engine, tuple[int, int]], Run]] = {"clip": clip, "stream": stream, "alone": alone}
     return [
-        Case(f"{form} {suffix}", make[form](engine, size_hw), engine.device, work)
+        Case(f"{form} {suffix}", _really(engine, make[form](engine, size_hw)), engine.device, work)
         for form, work in works.items()
         if not (engine.compiled and form == "clip")
     ]
@@ -117,6 +118,18 @@ def alone(engine: Engine, size_hw: tuple[int, int]) -> Run:
         return engine.answer(look, *ring.read())
 
     return run
+
+
+def _really(engine: Engine, run: Run) -> Run:
+    """The run, but for an engine that falls back to passes that are not compiled: that would be another row."""
+
+    def checked() -> Tensor:
+        answer = run()
+        if engine.failure:
+            raise ConfigError(f"--compile on cannot be measured here: {engine.failure}; leave it out")
+        return answer
+
+    return checked
 
 
 def attention_form(run: Callable[[], object]) -> Literal["fused", "explicit"]:
