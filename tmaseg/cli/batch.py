@@ -133,9 +133,10 @@ def _summary(report: RunReport) -> str:
     memory = f"{report.peak_rss_mb:.0f} MB at most"
     if report.peak_device_mb is not None:
         memory += f" and {report.peak_device_mb:.0f} on the GPU"
+    coders = "".join(f", {name}" for name in (report.decoder, report.encoder) if name)
     line = (
         f"{outputs}: {report.frames} frames of {report.width}x{report.height} in {duration(report.seconds)} "
-        f"({report.fps:.1f} frames/s, {report.precision} on {report.device}{compiled}, {memory}); {resets}"
+        f"({report.fps:.1f} frames/s, {report.precision} on {report.device}{compiled}, {memory}{coders}); {resets}"
     )
     if report.agreement and math.isnan(report.agreement.miou):
         line += "; the drawn truth has no class that these weights know"

@@ -53,6 +53,9 @@ def run(
     deinterlace: Annotated[bool, typer.Option("--deinterlace", help="Make whole pictures of fields.")] = False,
     timeout: Annotated[float, typer.Option(help="Seconds a URL may stay silent.", metavar="SECONDS")] = 10.0,
     no_audio: Annotated[bool, typer.Option("--no-audio", help="Leave out the sound.")] = False,
+    hardware: Annotated[
+        bool, typer.Option("--hardware", help="Decode and encode on a device where one truly opens.")
+    ] = False,
     encoder: Annotated[str | None, typer.Option(help="FFmpeg's name of a video encoder.", metavar="NAME")] = None,
     crf: Annotated[float | None, typer.Option(help="Constant quality; lower is better.", metavar="N")] = None,
     preset: Annotated[str | None, typer.Option(help="The encoder's, such as fast or slow.", metavar="NAME")] = None,
@@ -86,6 +89,7 @@ def run(
         preset=preset,
         lossless=lossless,
         audio=not no_audio,
+        hardware=hardware,
         overwrite=overwrite,
         timeout=timeout,
     )
@@ -96,6 +100,7 @@ def run(
         colorspace=colorspace,
         autorotate=not no_autorotate,
         deinterlace=deinterlace,
+        hardware=hardware,
         timeout=timeout,
         rate=fraction(rate, "--rate"),
     )

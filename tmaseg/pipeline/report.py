@@ -71,6 +71,8 @@ class RunReport(Report):
     width: int
     """Pixels of the input's upright picture."""
     height: int
+    decoder: str = ""
+    """Codec of the input, and the device that decoded it where that was not the CPU."""
     encoder: str | None = None
     damaged_packets: int = 0
     agreement: AgreementReport | None = None

@@ -87,6 +87,7 @@ def _report(
         interrupted=outcome.interrupted,
         width=source.info.width,
         height=source.info.height,
+        decoder=source.info.codec + (f" on {source.info.device}" if source.info.device else ""),
         encoder=sink.encoder if sink else None,
         damaged_packets=damage.packets,
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import av
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.format import ContainerFormat
 from av.stream import Stream
@@ -32,18 +33,18 @@ def is_url(spec: str | Path) -> bool:
     return isinstance(spec, str) and "://" in spec and not Path(spec).exists()
 
 
-def open_input(location: str | Path, timeout: float = 10.0) -> InputContainer:
+def open_input(location: str | Path, timeout: float = 10.0, hardware: HWAccel | None = None) -> InputContainer:
     """Open a local file or an http(s) URL for reading; the caller closes it.
 
     `timeout` is how many seconds a URL may stay silent, at opening and at each read. Raises VideoError: missing, not a
-    file, empty, not readable, not a video, a playlist, no answer.
+    file, empty, not readable, not a video, a playlist, no answer; or `hardware` that does not open.
     """
     if is_url(location):
-        return _open_url(str(location), timeout)
-    return _open_file(Path(location))
+        return _open_url(str(location), timeout, hardware)
+    return _open_file(Path(location), hardware)
 
 
-def _open_file(path: Path) -> InputContainer:
+def _open_file(path: Path, hardware: HWAccel | None) -> InputContainer:
     try:
         with path.open("rb") as file:
             head = file.read(1024)
@@ -56,17 +57,17 @@ def _open_file(path: Path) -> InputContainer:
     if not head:
         raise VideoError(f"{path} is empty (0 bytes); copy or record it again")
     try:
-        return _open(os.fspath(path.absolute()), _FILE_PROTOCOLS, web=False)
+        return _open(os.fspath(path.absolute()), _FILE_PROTOCOLS, web=False, hardware=hardware)
     except (av.FFmpegError, OSError) as error:
         raise VideoError(f"{path} {_what_it_is(head)}") from error
 
 
-def _open_url(url: str, timeout: float) -> InputContainer:
+def _open_url(url: str, timeout: float, hardware: HWAccel | None) -> InputContainer:
     if urlsplit(url).scheme not in ("http", "https"):
         scheme = urlsplit(url).scheme
         raise VideoError(f"{url}: {scheme}:// is not supported; give a file, a folder, or an http:// or https:// URL")
     try:
-        return _open(url, _WEB_PROTOCOLS, web=True, timeout=timeout)
+        return _open(url, _WEB_PROTOCOLS, web=True, timeout=timeout, hardware=hardware)
     except (av.FFmpegError, OSError) as error:
         raise VideoError(f"{url} {why_silent(error, timeout)}") from error
 
@@ -86,13 +87,17 @@ def why_silent(error: BaseException, timeout: float) -> str:
     return f"cannot be fetched: {reason}; check the address and the connection"
 
 
-def _open(location: str, protocols: str, *, web: bool, timeout: float | None = None) -> InputContainer:
+def _open(
+    location: str, protocols: str, *, web: bool, timeout: float | None = None, hardware: HWAccel | None = None
+) -> InputContainer:
     options = {"protocol_whitelist": protocols, "format_whitelist": _allowed_formats(web)}
     try:
-        return av.open(location, "r", container_options=options, timeout=timeout)
+        return av.open(location, "r", container_options=options, timeout=timeout, hwaccel=hardware)
     except UnicodeDecodeError:
         # Old cameras write metadata in their own code page; no reason to refuse the pictures.
-        return av.open(location, "r", container_options=options, timeout=timeout, metadata_errors="replace")
+        return av.open(
+            location, "r", container_options=options, timeout=timeout, metadata_errors="replace", hwaccel=hardware
+        )
 
 
 @cache

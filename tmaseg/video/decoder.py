@@ -1,10 +1,12 @@
 """Decoder: the frames of one video stream, as the file stores them; damage is skipped and counted."""
 
+import contextlib
 import re
 from collections.abc import Iterator
 from fractions import Fraction
 
 import av
+from av.codec.hwaccel import HWAccel, hwdevices_available
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Disposition, Stream
@@ -15,14 +17,15 @@ from tmaseg.errors import VideoError
 from tmaseg.video.container import is_url, open_input, why_silent
 
 _DEFAULT_RATE = Fraction(25)
+_HARDWARE = ("cuda", "videotoolbox", "vaapi")  # in order of liking
 _MOST_READ_ERRORS = 8  # in a row, before the rest of a file is given up
 
 
 class Decoder:
     """One open file or URL, and its first video stream that is not a cover picture."""
 
-    def __init__(self, location: str, timeout: float) -> None:
-        """Raises VideoError when there is no video stream, or no decoder for it."""
+    def __init__(self, location: str, timeout: float, *, hardware: bool = False) -> None:
+        """`hardware`: decode on a device if one opens. Raises VideoError: no video stream, or no decoder for it."""
         self.location, self._timeout = location, timeout
         self.packets = 0
         """Packets that did not decode or could not be read."""
@@ -30,13 +33,19 @@ class Decoder:
         """Why reading ended early."""
         self.reach = Fraction(0)
         """Latest end of a packet of any stream, in seconds of the container's time."""
-        self.container: InputContainer = open_input(location, timeout)
+        self._device, container = _open(location, timeout, hardware)
+        self.container: InputContainer = container
         try:
             self.stream = self._pick()
             self._note_facts()
         except BaseException:
             self.container.close()
             raise
+
+    @property
+    def device(self) -> str | None:
+        """The kind of device that decodes; None for the CPU. Known after the first frame."""
+        return self._device if self.stream.codec_context.is_hwaccel else None
 
     def _pick(self) -> VideoStream:
         streams = [s for s in self.container.streams.video if not s.disposition & Disposition.attached_pic]
@@ -143,3 +152,12 @@ class Decoder:
     def close(self) -> None:
         """Let go of the file; twice does no harm."""
         self.container.close()
+
+
+def _open(location: str, timeout: float, hardware: bool) -> tuple[str | None, InputContainer]:
+    """The file, with the first kind of decoding device that truly opens; None where none does."""
+    kinds = [kind for kind in _HARDWARE if kind in hwdevices_available()] if hardware else []
+    for kind in kinds:
+        with contextlib.suppress(VideoError):
+            return kind, open_input(location, timeout, HWAccel(kind, allow_software_fallback=True))
+    return None, open_input(location, timeout)

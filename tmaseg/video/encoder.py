@@ -13,6 +13,7 @@ from av.video.frame import VideoFrame
 
 from tmaseg.errors import ConfigError, OutputError
 
+_HARDWARE = ("h264_nvenc", "h264_videotoolbox")
 _PREFERRED = {
     "mp4": ("libx264", "h264_nvenc", "libvpx-vp9", "mpeg4"),
     "mov": ("libx264", "h264_nvenc", "mpeg4"),
@@ -25,6 +26,7 @@ _DEFAULTS: dict[str, dict[str, str]] = {
     "libx264rgb": {"crf": "18"},
     "libx265": {"crf": "22", "x265-params": "log-level=none"},
     "libvpx-vp9": {"crf": "30", "b": "0", "row-mt": "1", "deadline": "good", "cpu-used": "4"},
+    "h264_nvenc": {"rc": "vbr", "cq": "19", "preset": "p5"},
     "ffv1": {"level": "3", "g": "1", "slicecrc": "1"},
     # Quality 3 of 31, in FFmpeg's unit of 118 a step.
     "mpeg4": {"flags": "+qscale", "global_quality": "354"},
@@ -49,6 +51,8 @@ class WriteOptions:
     """Every RGB value exactly as painted: FFV1, .mkv only."""
     audio: bool = True
     """Copy the input's sound."""
+    hardware: bool = False
+    """Encode on a device if one works here and the container takes what it writes; else on the CPU."""
     overwrite: bool = False
     """Replace an existing output."""
     timeout: float = 10.0
@@ -93,7 +97,8 @@ def choose_encoder(kind: str, options: WriteOptions, time_base: Fraction) -> Enc
     """
     asked = "ffv1" if options.lossless else options.encoder
     if asked is None:
-        name = next((name for name in _PREFERRED[kind] if _works(name, time_base)), None)
+        devices = _HARDWARE if options.hardware and "libx264" in _PREFERRED[kind] else ()
+        name = next((name for name in (*devices, *_PREFERRED[kind]) if _works(name, time_base)), None)
         if name is None:
             raise OutputError(f"none of {', '.join(_PREFERRED[kind])} works here; {_usable(time_base)}")
     else:

@@ -25,6 +25,8 @@ class ReadOptions:
     """Turn and flip pictures upright as the file asks; False gives them as they are stored."""
     deinterlace: bool = False
     """Weave the fields of interlaced video into whole pictures (bwdif), one for each frame."""
+    hardware: bool = False
+    """Decode on a device (CUDA, VideoToolbox, VA-API) if one opens here and takes the video; else on the CPU."""
     timeout: float = 10.0
     """Seconds a URL may stay silent before reading gives up."""
     rate: Fraction = Fraction(25)
@@ -83,6 +85,8 @@ class StreamInfo:
     """Width of a pixel over its height, in the upright picture."""
     codec: str = ""
     """Name of the video codec; empty where there is none."""
+    device: str | None = None
+    """Kind of device that decodes, such as cuda; None: the CPU."""
     pixel_format: str = ""
     """FFmpeg's name of the stored pixel format; empty where there is none."""
     colour: str = ""

@@ -40,7 +40,7 @@ class VideoSource:
         self._decoded_end: Fraction | None = None  # of the last frame looked at, in seconds of the container's time
         self._ended = False
         self._maker = PictureMaker(self._name, options, self._warn)
-        self._decoder = Decoder(self._name, options.timeout)
+        self._decoder = Decoder(self._name, options.timeout, hardware=options.hardware)
         self._frames = self._wanted()
         try:
             self._clock = Clock(self._decoder.time_base, self._decoder.rate, self._decoder.first_pts)
@@ -124,7 +124,7 @@ class VideoSource:
             # No index, or no time stamps: only reading from the top finds the place. A failed search leaves the file
             # at its end, so it is opened again.
             self._decoder.close()
-            self._decoder = Decoder(self._name, self._options.timeout)
+            self._decoder = Decoder(self._name, self._options.timeout, hardware=self._options.hardware)
         yield from self._decoder
 
     def _whole(self) -> Iterator[VideoFrame]:
@@ -197,6 +197,7 @@ class VideoSource:
             end=self._end,
             sample_aspect=1 / aspect if maker.orientation.transpose else Fraction(aspect),
             codec=decoder.stream.codec_context.name,
+            device=decoder.device,
             pixel_format=decoder.stream.codec_context.pix_fmt or "",
             colour=str(maker.colour),
             rotation=round(maker.orientation.degrees),
