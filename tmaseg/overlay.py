@@ -89,7 +89,7 @@ class Painter:
         rgb = np.ascontiguousarray(rgb)
         colours = self._mask(labels)
         if self.opacity < 1:
-            colours = np.asarray(cv2.addWeighted(rgb, 1 - self.opacity, colours, self.opacity, 0), np.uint8)
+            cv2.addWeighted(rgb, 1 - self.opacity, colours, self.opacity, 0, colours)  # in place: new memory costs more
         return np.asarray(cv2.copyTo(rgb, cv2.LUT(labels, self._unpainted), colours), np.uint8)
 
 

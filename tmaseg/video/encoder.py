@@ -22,7 +22,10 @@ _PREFERRED = {
 }
 _KNOWN = ("libx264", "libx264rgb", "libx265", "h264_nvenc", "hevc_nvenc", "libsvtav1", "libvpx-vp9", "ffv1", "mpeg4")
 _DEFAULTS: dict[str, dict[str, str]] = {
-    "libx264": {"crf": "18"},
+    # Measured on the overlay of a motorway at 960x540, crf 18: x264's own "medium" takes 36 ms of one core a frame,
+    # "faster" 22, "veryfast" 13 in a file 6 % smaller at 47.3 dB (luma, medium 48.0), "superfast" 7 in one 80 % larger.
+    # Its number of threads is left to it: 1, 2, 3 and 6 frame threads and slices all take 35 to 36 ms of work.
+    "libx264": {"crf": "18", "preset": "veryfast"},
     "libx264rgb": {"crf": "18"},
     "libx265": {"crf": "22", "x265-params": "log-level=none"},
     "libvpx-vp9": {"crf": "30", "b": "0", "row-mt": "1", "deadline": "good", "cpu-used": "4"},
@@ -44,7 +47,7 @@ class WriteOptions:
     crf: float | None = None
     """Constant quality, lower is better; None takes 18 for H.264, 30 for VP9."""
     preset: str | None = None
-    """Encoder preset (x264: ultrafast ... veryslow); None takes the encoder's own."""
+    """Encoder preset (x264: ultrafast ... veryslow); None takes veryfast for x264, else the encoder's own."""
     encoder_options: Mapping[str, str] = field(default_factory=dict)
     """Further options of the encoder, as FFmpeg names them."""
     lossless: bool = False

@@ -8,20 +8,18 @@ from types import TracebackType
 from typing import Self
 
 import av
-import numpy as np
 from av.container import OutputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from tmaseg.errors import OutputError
-from tmaseg.video.colour import to_bt709
+from tmaseg.video.colour import EncoderPictures
 from tmaseg.video.companions import Companions
 from tmaseg.video.container import is_url
 from tmaseg.video.encoder import WriteOptions, choose_encoder
 from tmaseg.video.facts import StreamInfo
-from tmaseg.video.frame import RGB, Frame
+from tmaseg.video.frame import Frame
 from tmaseg.video.muxer import holds_aspect, kind_of, longest_gap, muxer_options, own_metadata, time_base_of
 from tmaseg.video.pending import PendingFile
 
@@ -55,10 +53,10 @@ class VideoSink:
         self._time_base = time_base_of(self._kind, info.time_base)
         self._encoder = choose_encoder(self._kind, options, self._time_base)
         self._warnings: list[str] = []
-        self._reformatter = VideoReformatter()
         self._container: OutputContainer | None = None
         self._companions: Companions | None = None
         self._stream: VideoStream
+        self._pictures: EncoderPictures
         self._size = (0, 0)  # (width, height) of the frames
         self._shift = Fraction(0)  # seconds from the input's time to the output's
         self._last_ticks: int | None = None
@@ -148,6 +146,7 @@ class VideoSink:
         self._container = av.open(str(self._file.temporary), "w", format=self._kind, container_options=options)
         self._container.metadata.update(metadata)
         self._stream = self._add_video(self._container)
+        self._pictures = EncoderPictures(*self._padded(), self._encoder.pixel_format)
         companions.add_to(self._container, self._shift)
         self._container.start_encoding()
 
@@ -194,13 +193,7 @@ class VideoSink:
         return width + (width % 2 if even_width else 0), height + (height % 2 if even_height else 0)
 
     def _to_video(self, frame: Frame) -> VideoFrame:
-        width, height = self._padded()
-        picture = _extend(frame.rgb, width, height)
-        if self._encoder.rgb:
-            stored = VideoFrame.from_ndarray(picture, format="rgb24")
-            stored = self._reformatter.reformat(stored, format=self._encoder.pixel_format)
-        else:
-            stored = to_bt709(picture, self._encoder.pixel_format, self._reformatter)
+        stored = self._pictures.make(frame.rgb)
         ticks = round(self._seconds_out(frame) / self._time_base)
         if self._last_ticks is not None and ticks <= self._last_ticks:
             ticks = self._last_ticks + 1  # frames closer than the container's unit
@@ -251,9 +244,3 @@ def _check_not_input(path: Path, info: StreamInfo) -> None:
     source = Path(info.location)
     if path.resolve() == source.resolve() or (path.exists() and source.exists() and path.samefile(source)):
         raise OutputError(f"the output {path} is the input itself; give another name")
-
-
-def _extend(rgb: RGB, width: int, height: int) -> RGB:
-    """`rgb` (H, W, 3) with its last column and row repeated up to the size asked for."""
-    down, right = height - rgb.shape[0], width - rgb.shape[1]
-    return np.pad(rgb, ((0, down), (0, right), (0, 0)), mode="edge") if down or right else rgb
