@@ -15,7 +15,7 @@ LEVELS = (
     ("errors",),
     ("labels",),
     ("model", "video"),
-    ("cuts", "data", "metrics", "overlay"),
+    ("cuts", "data", "keyframes", "metrics", "overlay"),
     ("stream",),
     ("evaluate",),
     ("benchmark", "pipeline", "training"),

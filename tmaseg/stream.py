@@ -13,6 +13,7 @@ from torch import Tensor
 
 from tmaseg.cuts import SceneCuts
 from tmaseg.errors import ConfigError
+from tmaseg.keyframes import KeyFrames
 from tmaseg.labels import LabelSet
 from tmaseg.model.checkpoint import View, load_checkpoint
 from tmaseg.model.classify import classify
@@ -31,12 +32,14 @@ _INTERVALS = 16
 class Segmentation:
     """What one frame became."""
 
-    def __init__(self, labels: Arrival, logits: Tensor | None, reset: bool) -> None:
+    def __init__(self, labels: Arrival, logits: Tensor | None, reset: bool, *, carried: bool = False) -> None:
         self._labels = labels
         self.logits = logits
         """(K, H, W) float32 on the network's device, if asked for."""
         self.reset = reset
         """Whether the memory was emptied before this frame: new size, scene cut, gap in time, or told so."""
+        self.carried = carried
+        """Whether the network did not see this frame: its labels are those of the frame before, moved along."""
 
     @cached_property
     def labels(self) -> NDArray[np.uint8]:
@@ -67,12 +70,14 @@ class Segmenter:
         view: View | None = None,
         memory_frames: int | None = None,
         detect_cuts: bool = True,
+        key_frames: int = 1,
     ) -> None:
         """`net` decides device and dtype and must be in evaluation mode; give an `Engine` to share its preparation.
 
         `memory_frames` is T; None: as trained. 0: each frame alone, reading only its own key and value, as a
-        first frame does. `detect_cuts` empties the memory at scene cuts. Raises ConfigError for values that do not go
-        together.
+        first frame does. `detect_cuts` empties the memory at scene cuts. `key_frames` k: the network sees every k-th
+        frame, and every frame that follows a cut or a gap; memory holds those, and labels between follow the motion.
+        Raises ConfigError for values that do not go together.
         """
         self.engine = net if isinstance(net, Engine) else Engine(net)
         self.net = self.engine.net
@@ -87,6 +92,7 @@ class Segmenter:
         self._preprocess = Preprocess().to(self.device)
         self._transfer = Transfer(self.device)
         self._cuts = SceneCuts() if detect_cuts else None
+        self._key_frames = KeyFrames(key_frames)
         self.reset()
 
     @property
@@ -95,14 +101,22 @@ class Segmenter:
         names: dict[torch.dtype, Precision] = {torch.bfloat16: "bf16", torch.float16: "fp16"}
         return names.get(self._dtype, "fp32")
 
+    @property
+    def key_frames(self) -> int:
+        """k: the network sees every k-th frame."""
+        return self._key_frames.every
+
     def reset(self) -> None:
         """Forgets the video: as new."""
+        self.network_frames = 0
+        """How many frames the network has seen; all, but for those between key frames."""
         self.memory_resets = 0
         """How often a new size, a scene cut or a gap in time emptied the memory."""
         self._size_hw: tuple[int, int] | None = None
         self._windows: list[_Window] = []
         self._seconds: float | None = None
         self._intervals: deque[float] = deque(maxlen=_INTERVALS)
+        self._key_frames.reset()
         if self._cuts:
             self._cuts.reset()
 
@@ -114,18 +128,27 @@ class Segmenter:
 
         rgb (H, W, 3) uint8, red first, upright. `seconds`: its time, by which gaps are noticed; None: no gaps. `fresh`:
         the source knows that it does not go on from the last.
-        Raises ConfigError when the array is none of that.
+        Raises ConfigError when the array is none of that, or when logits are asked for though there are key frames.
         """
         if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
             raise ConfigError(f"a frame of shape {rgb.shape} and type {rgb.dtype} came; it must be (H, W, 3) uint8")
+        if logits and self.key_frames > 1:
+            raise ConfigError("logits were asked for, but between key frames there are only labels: leave one out")
         reset = self._forget_if_new(rgb, seconds, fresh)
+        carried = self._key_frames.carry(rgb)
+        if carried is not None:
+            return Segmentation(Arrival(torch.from_numpy(carried)), None, reset, carried=True)
         pixels = self._transfer.up(rgb)[None]  # (1, H, W, 3)
         size_hw = (rgb.shape[0], rgb.shape[1])
         x = self._preprocess(pixels, network_size(size_hw, self._view.size)).to(self._dtype)  # (1, 3, h, w)
         seen = self._look(x).float()
         labels = classify(seen[0], size_hw, align_corners=self.net.config.align_corners)
         whole = self.net.resize(seen, size_hw)[0] if logits else None  # (K, H, W)
-        return Segmentation(self._transfer.down(labels), whole, reset)
+        segmentation = Segmentation(self._transfer.down(labels), whole, reset)
+        if self.key_frames > 1:
+            self._key_frames.keep(segmentation.labels)
+        self.network_frames += 1
+        return segmentation
 
     def _look(self, x: Tensor) -> Tensor:
         """Network input (1, 3, h, w) -> logits at the head's resolution, or at the input's when windows overlap."""
@@ -176,6 +199,8 @@ class Segmenter:
                     window.ring.reset()
         self._size_hw = size_hw
         reset = resized or cut or gap
+        if reset:
+            self._key_frames.reset()
         self.memory_resets += reset
         return reset
 
@@ -199,18 +224,26 @@ def load(
     view: View | None = None,
     memory_frames: int | None = None,
     detect_cuts: bool = True,
+    key_frames: int = 1,
 ) -> Segmenter:
     """A Segmenter for shipped weights by name, or for a checkpoint file.
 
     `device`: auto, cpu, cuda or cuda:N. `precision`: auto, fp32, bf16 or fp16. `view` replaces the checkpoint's size,
-    window and stride where it sets them. Raises CheckpointError and ConfigError.
+    window and stride where it sets them; the others are `Segmenter`'s. Raises CheckpointError and ConfigError.
     """
     checkpoint = load_checkpoint(weights)
     place = choose_device(device)
     net = prepare(checkpoint.build(), place, choose_precision(precision, place))
     wanted = {name: value for name, value in vars(view or View()).items() if value is not None}
     merged = {**vars(checkpoint.view), **wanted}
-    return Segmenter(net, checkpoint.labels, view=View(**merged), memory_frames=memory_frames, detect_cuts=detect_cuts)
+    return Segmenter(
+        net,
+        checkpoint.labels,
+        view=View(**merged),
+        memory_frames=memory_frames,
+        detect_cuts=detect_cuts,
+        key_frames=key_frames,
+    )
 
 
 def window_grid(size_hw: tuple[int, int], view: View) -> list[tuple[int, int]]:

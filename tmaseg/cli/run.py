@@ -40,6 +40,7 @@ def run(
     memory: shared.Memory = None,
     window: shared.Window = None,
     stride: shared.Stride = None,
+    key_frames: shared.KeyFrames = 1,
     start: Annotated[float | None, typer.Option(help="Begin here.", metavar="SECONDS")] = None,
     end: Annotated[float | None, typer.Option(help="End here.", metavar="SECONDS")] = None,
     every: Annotated[int, typer.Option(help="Take every n-th frame.", metavar="N")] = 1,
@@ -99,7 +100,14 @@ def run(
     )
     run_options = RunOptions(
         model=ModelOptions(
-            weights=weights, device=device, precision=precision, size=size, memory=memory, window=window, stride=stride
+            weights=weights,
+            device=device,
+            precision=precision,
+            size=size,
+            memory=memory,
+            window=window,
+            stride=stride,
+            key_frames=key_frames,
         ),
         paint=PaintOptions(mode=mode, opacity=opacity, palette=palette, classes=listed(classes) or None, legend=legend),
         write=write,

@@ -32,6 +32,8 @@ class ModelOptions:
     """Side of square windows in pixels; None: as the weights were made for."""
     stride: int | None = None
     """Step between windows in pixels."""
+    key_frames: int = 1
+    """The network sees every k-th frame; labels between follow the motion."""
 
     def load(self) -> Segmenter:
         """The network, ready for a first frame. Raises CheckpointError and ConfigError."""
@@ -41,6 +43,7 @@ class ModelOptions:
             precision=self.precision,
             view=View(self.size, self.window, self.stride),
             memory_frames=self.memory,
+            key_frames=self.key_frames,
         )
 
 

@@ -67,6 +67,10 @@ class RunReport(Report):
     width: int
     """Pixels of the input's upright picture."""
     height: int
+    key_frames: int = 1
+    """The network saw every k-th frame, and those after cuts and gaps."""
+    network_frames: int
+    """Frames the network saw; the labels of the others followed the motion."""
     encoder: str | None = None
     damaged_packets: int = 0
     agreement: AgreementReport | None = None

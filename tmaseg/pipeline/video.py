@@ -83,6 +83,8 @@ def _report(
         interrupted=outcome.interrupted,
         width=source.info.width,
         height=source.info.height,
+        key_frames=segmenter.key_frames,
+        network_frames=segmenter.network_frames,
         encoder=sink.encoder if sink else None,
         damaged_packets=damage.packets,
     )
