@@ -15,7 +15,7 @@ LEVELS = (
     ("errors",),
     ("labels",),
     ("model", "video"),
-    ("chart", "compiling", "cuts", "data", "economy", "metrics", "overlay", "windows"),
+    ("chart", "compiling", "cuts", "data", "economy", "keyframes", "metrics", "overlay", "windows"),
     ("stream",),
     ("evaluate",),
     ("benchmark", "pipeline", "training"),

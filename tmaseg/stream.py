@@ -15,6 +15,7 @@ from tmaseg.compiling import Compiling
 from tmaseg.cuts import SceneCuts
 from tmaseg.economy import Thrift, Viewing, is_shortage, within
 from tmaseg.errors import ConfigError, ShortageError
+from tmaseg.keyframes import KeyFrames
 from tmaseg.labels import LabelSet
 from tmaseg.model.checkpoint import View, load_checkpoint
 from tmaseg.model.classify import classify
@@ -34,12 +35,14 @@ _INTERVALS = 16
 class Segmentation:
     """What one frame became."""
 
-    def __init__(self, labels: Arrival, logits: Tensor | None, reset: bool) -> None:
+    def __init__(self, labels: Arrival, logits: Tensor | None, reset: bool, *, carried: bool = False) -> None:
         self._labels = labels
         self.logits = logits
         """(K, H, W) float32 on the network's device, if asked for."""
         self.reset = reset
         """Whether the memory was emptied before this frame: new size, scene cut, gap in time, or told so."""
+        self.carried = carried
+        """Whether the network did not see this frame: its labels are those of the frame before, moved along."""
 
     @cached_property
     def labels(self) -> NDArray[np.uint8]:
@@ -63,13 +66,15 @@ class Segmenter:
         detect_cuts: bool = True,
         compiling: CompileChoice = "off",
         thrift: Thrift | None = None,
+        key_frames: int = 1,
     ) -> None:
         """`net` decides device and dtype and must be in evaluation mode; give an `Engine` to share its preparation.
 
         `memory_frames` is T; None: as trained. 0: each frame alone, reading only its own key and value, as a
         first frame does. `detect_cuts` empties the memory at scene cuts. `compiling`: "auto" compiles where `expect` is
         told of a video long enough to repay it. `thrift`: what to do when memory is short; None: raise ShortageError.
-        Raises ConfigError for values that do not go together.
+        `key_frames` k: the network sees every k-th frame, and every frame that follows a cut or a gap; memory holds
+        those, and labels between follow the motion. Raises ConfigError for values that do not go together.
         """
         self.engine = net if isinstance(net, Engine) else Engine(net)
         self.net = self.engine.net
@@ -86,6 +91,7 @@ class Segmenter:
         self._preprocess = Preprocess().to(self.device)
         self._transfer = Transfer(self.device)
         self._cuts = SceneCuts() if detect_cuts else None
+        self._key_frames = KeyFrames(key_frames)
         self.reset()
 
     @property
@@ -102,23 +108,31 @@ class Segmenter:
         given_up = self._look.differs(self._wanted, self._size_hw)
         return (*self._compiling.warnings, f"memory is short: {given_up}")
 
+    @property
+    def key_frames(self) -> int:
+        """k: the network sees every k-th frame."""
+        return self._key_frames.every
+
     def reset(self) -> None:
         """Forgets the video: as new."""
         self._look = self._wanted
         self.memory_frames = self._wanted.frames
         self._compiling.begin(None)
+        self.network_frames = 0
+        """How many frames the network has seen; all, but for those between key frames."""
         self.memory_resets = 0
         """How often a new size, a scene cut or a gap in time emptied the memory."""
         self._size_hw: tuple[int, int] | None = None
         self._windows = self._new_windows()
         self._seconds: float | None = None
         self._intervals: deque[float] = deque(maxlen=_INTERVALS)
+        self._key_frames.reset()
         if self._cuts:
             self._cuts.reset()
 
     def expect(self, frames: int | None) -> None:
         """So many frames will come; None: nobody knows. It decides whether compiling repays."""
-        self._compiling.begin(frames)
+        self._compiling.begin(None if frames is None else -(-frames // self.key_frames))
 
     @torch.inference_mode()
     def step(
@@ -128,11 +142,16 @@ class Segmenter:
 
         rgb (H, W, 3) uint8, red first, upright. `seconds`: its time, by which gaps are noticed; None: no gaps. `fresh`:
         the source knows that it does not go on from the last.
-        Raises ConfigError when the array is none of that.
+        Raises ConfigError when the array is none of that, or when logits are asked for though there are key frames.
         """
         if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
             raise ConfigError(f"a frame of shape {rgb.shape} and type {rgb.dtype} came; it must be (H, W, 3) uint8")
+        if logits and self.key_frames > 1:
+            raise ConfigError("logits were asked for, but between key frames there are only labels: leave one out")
         reset = self._forget_if_new(rgb, seconds, fresh)
+        carried = self._key_frames.carry(rgb)
+        if carried is not None:
+            return Segmentation(Arrival(torch.from_numpy(carried)), None, reset, carried=True)
         begun = time.perf_counter()
         while True:
             try:
@@ -143,7 +162,11 @@ class Segmenter:
                 self._give_up_something(error)
                 continue
             self._compiling.stepped(self._size_of(rgb), time.perf_counter() - begun)
-            return Segmentation(*seen, reset)
+            segmentation = Segmentation(*seen, reset)
+            if self.key_frames > 1:
+                self._key_frames.keep(segmentation.labels)
+            self.network_frames += 1
+            return segmentation
 
     def _see(self, rgb: NDArray[np.uint8], *, whole: bool) -> tuple[Arrival, Tensor | None]:
         """A frame's labels, and its logits resized to its size if these are wanted as well."""
@@ -189,6 +212,8 @@ class Segmenter:
             self._windows.forget()
         self._size_hw = size_hw
         reset = resized or cut or gap
+        if reset:
+            self._key_frames.reset()
         self.memory_resets += reset
         return reset
 
@@ -220,6 +245,7 @@ def load(
     detect_cuts: bool = True,
     compiling: CompileChoice = "off",
     thrift: Thrift | None = None,
+    key_frames: int = 1,
 ) -> Segmenter:
     """A Segmenter for shipped weights by name, or for a checkpoint file.
 
@@ -242,6 +268,7 @@ def load(
         detect_cuts=detect_cuts,
         compiling=compiling,
         thrift=thrift,
+        key_frames=key_frames,
     )
 
 

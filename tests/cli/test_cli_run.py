@@ -390,3 +390,17 @@ def _is_one_clear_line(answer, word):
     assert word in lines[0]
     assert len(lines[0]) > len("error: ") + 20
     assert "Traceback" not in answer.err
+
+
+def test_key_frames_from_file_to_file(tmaseg, clip, weights, tmp_path):
+    answer = tmaseg("run", clip, "--masks", tmp_path, "--key-frames", 5, "--json")
+    assert (answer.json["frames"], answer.json["key_frames"]) == (12, 5)
+    segmenter = load(weights, precision="fp32", device="cpu", key_frames=5)
+    with open_source(clip) as source:
+        labels = [segmenter.step(frame.rgb, seconds=frame.seconds).labels for frame in source]
+    assert answer.json["network_frames"] == segmenter.network_frames == 3
+    for mask, want in zip(sorted(tmp_path.iterdir()), labels, strict=True):
+        np.testing.assert_array_equal(np.asarray(Image.open(mask)), want)
+    wrong = tmaseg("run", clip, "--masks", tmp_path / "other", "--key-frames", 0)
+    assert wrong.code == 1
+    assert "--key-frames is 0; it must be 1" in wrong.err

@@ -12,6 +12,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, jaccard_score
 from tmaseg.data import open_dataset, read_image
 from tmaseg.errors import ConfigError, DataError, OutputError
 from tmaseg.evaluate import EvalOptions, Share, check_submission, evaluate
+from tmaseg.evaluate.evaluation import spread
 from tmaseg.evaluate.feed import is_close, limited
 from tmaseg.labels import CAMVID, CAMVID12, CITYSCAPES, LabelSet, map_by_name
 from tmaseg.metrics import Flicker, MotionEstimator, TemporalConsistency
@@ -315,6 +316,9 @@ def test_bad_masks_stop_with_their_name(weights, tmp_path):
         ({"limit": 0}, "--limit is 0"),
         ({"batch": 0}, "--batch is 0"),
         ({"batch": 2, "flip": True}, "--batch is 2, but --scales, --flip and --window"),
+        ({"key_frames": 0}, "--key-frames is 0; it must be 1"),
+        ({"key_frames": 2, "flip": True}, "--key-frames is 2, which needs frames seen once"),
+        ({"key_frames": 2, "batch": 2}, "--key-frames is 2, which needs frames seen once"),
     ],
 )
 def test_options_that_cannot_work(values, message):
@@ -331,3 +335,27 @@ def test_gmacs_grow_with_what_is_seen(camvid, weights):
     assert gmacs(scales=(1.0, 1.0)) == pytest.approx(2 * plain)
     assert gmacs(view=View(size=72)) > 3 * plain
     assert math.isfinite(plain)
+
+
+def test_key_frames_are_those_of_the_segmenter_and_cost_less(camvid, weights, tmp_path):
+    plain = evaluate(camvid, weights(), EvalOptions(split="val")).to_dict()
+    report = evaluate(camvid, weights(), EvalOptions(split="val", key_frames=3, save=tmp_path)).to_dict()
+    segmenter = Segmenter(weights().net, CAMVID, detect_cuts=False, key_frames=3)
+    for sample, mask in zip(camvid.samples("val"), predictions(tmp_path, camvid, "val"), strict=True):
+        np.testing.assert_array_equal(mask, segmenter.step(camvid.image(sample.frame)).labels)
+    assert segmenter.network_frames == 7
+    assert report["key_frames"] == 3
+    assert plain["key_frames"] == 1
+    assert report["gmacs_per_frame"] == pytest.approx(plain["gmacs_per_frame"] / 3)
+    assert any("both are flattered" in note for note in report["notes"])
+    assert spread([4, 1, 1, 4, 1, 1, 4], 3) == (2, 2, 2, 2, 2)
+    assert (spread([3, 5], 1), spread([3, 5], 3), spread([], 2)) == ((3, 5), (4,), ())
+
+
+def test_sparsely_scored_frames_are_the_last_before_a_key_frame(camvid, weights, monkeypatch):
+    """Else every scored frame of such data were a key frame, and carrying labels would seem to cost nothing."""
+    asked = []
+    monkeypatch.setattr(type(camvid), "streams", lambda self, split, *, past: asked.append(past) or self.split(split))
+    evaluate(camvid, weights(), EvalOptions(split="test", temporal=False))
+    evaluate(camvid, weights(), EvalOptions(split="test", temporal=False, key_frames=4))
+    assert asked == [3, 15]

@@ -86,3 +86,10 @@ def test_the_matrix_is_never_whole():
     with torch.no_grad(), Watch():
         read_memory(query[..., :3, :], keys, values)
     assert largest <= 256 * keys.shape[1]
+
+
+def test_scores_far_apart_leave_no_denormal_shares():
+    scores = -torch.arange(200.0).repeat(3, 1) * 2  # e^-90 to e^-104 are denormal, and what lies below is 0
+    kept = attention._shares(scores.clone())
+    assert kept.min() > torch.finfo(torch.float32).smallest_normal
+    torch.testing.assert_close(kept.double(), scores.double().softmax(-1), rtol=1e-6, atol=1e-25)

@@ -41,6 +41,7 @@ def evaluate(
     ] = False,
     window: shared.Window = None,
     stride: shared.Stride = None,
+    key_frames: shared.KeyFrames = 1,
     scales: Annotated[
         str, typer.Option(help="Sizes to see each frame at and average, such as 0.75,1,1.25.", metavar="FACTOR,...")
     ] = "1",
@@ -78,6 +79,7 @@ def evaluate(
         flip=flip,
         limit=limit,
         batch=batch,
+        key_frames=key_frames,
         temporal=not no_temporal,
         score_void=score_void,
         save=save,

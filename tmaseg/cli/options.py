@@ -15,6 +15,9 @@ Size = Annotated[
 Memory = Annotated[int | None, typer.Option(help="Past frames remembered; 0: each frame alone.", metavar="N")]
 Window = Annotated[int | None, typer.Option(help="Look through square windows of this side.", metavar="PIXELS")]
 Stride = Annotated[int | None, typer.Option(help="Step between windows.", metavar="PIXELS")]
+KeyFrames = Annotated[
+    int, typer.Option(help="Network on every k-th frame only; labels between follow the motion.", metavar="K")
+]
 
 Compile = Annotated[
     Literal["auto", "on", "off"],

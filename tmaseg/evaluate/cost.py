@@ -16,7 +16,7 @@ def frame_gmacs(weights: Weights, options: EvalOptions, size_hw: tuple[int, int]
     """Multiply-adds of one streamed frame of `size_hw`, attention included, in thousands of millions.
 
     Counted with torch's own counter on tensors without contents; scales, mirroring and windows are counted as often as
-    they are seen.
+    they are seen, and a key frame is spread over the frames to the next.
     """
     view = weights.with_view(options.view).view
     base = view.size or min(size_hw)
@@ -26,7 +26,7 @@ def frame_gmacs(weights: Weights, options: EvalOptions, size_hw: tuple[int, int]
         windows = len(window_grid((height, width), view))
         side_hw = (min(view.window or height, height), min(view.window or width, width))
         total += windows * step_work(weights.net.config, side_hw, memory_frames).total
-    return total * (2 if options.flip else 1)
+    return total * (2 if options.flip else 1) / options.key_frames
 
 
 def peak_memory_mb(device: torch.device) -> dict[str, float]:

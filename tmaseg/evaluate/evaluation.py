@@ -1,8 +1,9 @@
 """Evaluation: what `tmaseg eval` found out, and the one JSON object that says it."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 from tmaseg.evaluate.scores import VC_FRAMES, PassScores
@@ -18,9 +19,9 @@ class Pass:
     """0: each frame alone."""
     scores: PassScores
     network_seconds: tuple[float, ...]
-    """What each frame took, from its pixels to its labels."""
+    """What each frame took, from its pixels to its labels; with key frames see `spread`."""
     gmacs: float
-    """Multiply-adds of a frame, attention included, in thousands of millions."""
+    """Multiply-adds of a frame, attention included, in thousands of millions; optical flow is not counted."""
     worst: tuple[WorstFrame, ...] = ()
 
     @property
@@ -135,3 +136,9 @@ def plain(value: float) -> float | None:
 def usual(seconds: tuple[float, ...]) -> float:
     """Median; NaN of nothing. The first frames, which warm everything up, do not matter to it."""
     return median(seconds) if seconds else math.nan
+
+
+def spread(seconds: Sequence[float], key_frames: int) -> tuple[float, ...]:
+    """Each frame's seconds as the mean over `key_frames` successive ones: a key frame is paid for by those after it."""
+    windows = max(1, len(seconds) - key_frames + 1) if seconds else 0
+    return tuple(fmean(seconds[start : start + key_frames]) for start in range(windows))

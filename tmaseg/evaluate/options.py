@@ -7,6 +7,10 @@ from typing import Any
 from tmaseg.errors import ConfigError
 from tmaseg.model.checkpoint import View
 
+KEY_FRAMES_NOTE = (
+    "between key frames labels follow the very motion that TC and flicker are measured along: both are flattered"
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class EvalOptions:
@@ -26,6 +30,8 @@ class EvalOptions:
     """At most this many scored frames, from the start of the split."""
     batch: int = 1
     """Frames at once, where no frame remembers another."""
+    key_frames: int = 1
+    """The network sees every k-th frame; labels between follow the motion."""
     temporal: bool = True
     """Whether VC, TC and flicker are measured where labelled frames follow each other."""
     score_void: bool = False
@@ -50,9 +56,18 @@ class EvalOptions:
                 f"--batch is {self.batch}, but --scales, --flip and --window see frames one by one: leave one out"
             )
 
+        if self.key_frames < 1:
+            raise ConfigError(f"--key-frames is {self.key_frames}; it must be 1 (the network sees every frame) or more")
+        if self.key_frames > 1 and (self.augmented or self.batch > 1):
+            raise ConfigError(
+                f"--key-frames is {self.key_frames}, which needs frames seen once and one by one: "
+                "leave it out, or --scales, --flip and --batch"
+            )
+
     def looks(self, view: View) -> dict[str, Any]:
         """How frames are looked at, as plain values, when weights and options together look as `view` says."""
-        return {**vars(view), "scales": list(self.scales), "flip": self.flip, "batch": self.batch}
+        seen = {"scales": list(self.scales), "flip": self.flip, "batch": self.batch, "key_frames": self.key_frames}
+        return {**vars(view), **seen}
 
     @property
     def augmented(self) -> bool:

@@ -219,6 +219,7 @@ class Predictor:
                 view=view,
                 memory_frames=self._memory_frames,
                 detect_cuts=self._detect_cuts,
+                key_frames=self._options.key_frames,
             )
         except ConfigError as error:
             raise ConfigError(f"{self._weights.name}: {error}") from error

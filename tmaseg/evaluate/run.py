@@ -8,9 +8,9 @@ from functools import reduce
 from tmaseg.data import Clip, Dataset
 from tmaseg.errors import ConfigError
 from tmaseg.evaluate.cost import frame_gmacs, peak_memory_mb
-from tmaseg.evaluate.evaluation import Evaluation, Pass
+from tmaseg.evaluate.evaluation import Evaluation, Pass, spread
 from tmaseg.evaluate.feed import Shown, chunks, limited, show
-from tmaseg.evaluate.options import EvalOptions
+from tmaseg.evaluate.options import KEY_FRAMES_NOTE, EvalOptions
 from tmaseg.evaluate.predict import Answers, Labels, Predictor, Weights, open_passes
 from tmaseg.evaluate.saving import PictureFolder, Submission
 from tmaseg.evaluate.scores import Scores
@@ -120,7 +120,8 @@ def evaluate(
     predictors = open_passes(weights, answers, options, stretch=data.stretch)
     passes = [_Pass(predictor, data, options, alone=len(predictors) == 1) for predictor in predictors]
     share.wait()  # all have looked at the folders before anyone writes there
-    past = max(each.predictor.memory_frames for each in passes)
+    # Scored frames with others between them are the last before a key frame: the hardest, not the easiest.
+    past = (max(each.predictor.memory_frames for each in passes) + 1) * options.key_frames - 1
     clips = list(limited(data.streams(options.split, past=past), options.limit))
     _check_batch(options, passes, clips)
     mine = share.mine(_placed(clips), lambda placed: len(placed[0].frames))
@@ -160,7 +161,7 @@ def _finish(
         yield Pass(
             memory_frames=memory,
             scores=scores.compute(),
-            network_seconds=tuple(seconds),
+            network_seconds=spread(seconds, options.key_frames),
             gmacs=frame_gmacs(weights, options, size_hw, memory),
             worst=worst.worst_first(),
         )
@@ -170,6 +171,8 @@ def _notes(data: Dataset, first: Pass, options: EvalOptions) -> Iterator[str]:
     if data.name == "camvid":
         extra = "the 11 classes and void" if options.score_void else "the 11 classes; void is not scored"
         yield f"mIoU is over {extra}"
+    if options.key_frames > 1:
+        yield KEY_FRAMES_NOTE
     if not first.scores.frames:
         yield _NO_TRUTH
     elif options.temporal and not first.scores.flicker.pairs:

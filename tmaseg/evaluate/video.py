@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tmaseg.evaluate.cost import frame_gmacs, peak_memory_mb
-from tmaseg.evaluate.evaluation import plain, usual
-from tmaseg.evaluate.options import EvalOptions
+from tmaseg.evaluate.evaluation import plain, spread, usual
+from tmaseg.evaluate.options import KEY_FRAMES_NOTE, EvalOptions
 from tmaseg.evaluate.predict import Answers, Predictor, Weights, open_passes
 from tmaseg.metrics import Flicker, FlickerResult, Motion, MotionEstimator, TemporalConsistency
 from tmaseg.video.frame import Frame
@@ -58,6 +58,8 @@ class VideoEvaluation:
     weights: str
     device: str
     precision: str
+    key_frames: int
+    """The network saw every k-th frame."""
     notes: tuple[str, ...]
     passes: tuple[VideoPass, ...]
     seconds: float
@@ -79,6 +81,7 @@ class VideoEvaluation:
             "weights": self.weights,
             "device": self.device,
             "precision": self.precision,
+            "key_frames": self.key_frames,
             **passes[0],
             "flow": "OpenCV DIS; not comparable with figures made with RAFT",
             "seconds_per_frame": plain(self.seconds_per_frame),
@@ -149,7 +152,8 @@ def evaluate_video(
         weights=weights.name,
         device=str(weights.device),
         precision=weights.precision,
-        notes=(*source.warnings, *source.damage.lines()),
+        key_frames=options.key_frames,
+        notes=(*source.warnings, *source.damage.lines(), *([KEY_FRAMES_NOTE] if options.key_frames > 1 else [])),
         passes=tuple(_finished(watcher, weights, options, size_hw) for watcher in watchers),
         seconds=time.perf_counter() - begun,
         peak_mb=peak_memory_mb(weights.device),
@@ -164,6 +168,6 @@ def _finished(watcher: _Watcher, weights: Weights, options: EvalOptions, size_hw
         flicker=watcher.flicker.compute(),
         per_frame=tuple(watcher.per_frame),
         memory_resets=watcher.resets,
-        network_seconds=tuple(watcher.predictor.seconds),
+        network_seconds=spread(watcher.predictor.seconds, options.key_frames),
         gmacs=frame_gmacs(weights, options, size_hw, memory),
     )

@@ -11,6 +11,7 @@ from tmaseg.model.device import cpu_flags
 
 _QUERY_ROWS = 256
 _FUSED_WIDTH = 256  # the widest head that the fused CUDA kernels take
+_LEAST_SCORE = -60.0  # below the row's highest: e^-60 is 1e-26
 
 
 def read_memory(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
@@ -55,7 +56,16 @@ def _chunked(rows: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """The explicit softmax, a few hundred query positions at a time."""
     columns = keys.float().transpose(1, 2)  # (B, Ck, N)
     read = [
-        torch.matmul(torch.matmul(part.float(), columns).softmax(-1).to(values.dtype), values)
+        torch.matmul(_shares(torch.matmul(part.float(), columns)).to(values.dtype), values)
         for part in torch.split(rows, _QUERY_ROWS, dim=1)
     ]
     return torch.cat(read, dim=1)  # (B, M, Cv)
+
+
+def _shares(scores: Tensor) -> Tensor:
+    """Softmax of scores (..., N) float32 over N, except that no share is under 1e-26 of the highest. Alters `scores`.
+
+    Unscaled scores spread over hundreds, and e^-90 is a denormal number, with which processors multiply slowly. One
+    share in twenty was one with the shipped weights: at 480x360 and T = 4 in fp32 attention took 96 ms, so 16 ms.
+    """
+    return scores.sub_(scores.amax(-1, keepdim=True)).clamp_min_(_LEAST_SCORE).softmax(-1)

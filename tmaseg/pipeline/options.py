@@ -38,6 +38,8 @@ class ModelOptions:
     """auto (where the video is long enough to repay it), on or off."""
     max_memory: float | None = None
     """MB not to be passed: of the process, or of tensors on a GPU; None: what there is."""
+    key_frames: int = 1
+    """The network sees every k-th frame; labels between follow the motion."""
 
     def load(self) -> Segmenter:
         """The network, ready for a first frame. Raises CheckpointError and ConfigError."""
@@ -49,6 +51,7 @@ class ModelOptions:
             memory_frames=self.memory,
             compiling=self.compile,
             thrift=Thrift(self.max_memory),
+            key_frames=self.key_frames,
         )
 
 

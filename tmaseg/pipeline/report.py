@@ -73,6 +73,10 @@ class RunReport(Report):
     height: int
     decoder: str = ""
     """Codec of the input, and the device that decoded it where that was not the CPU."""
+    key_frames: int = 1
+    """The network saw every k-th frame, and those after cuts and gaps."""
+    network_frames: int
+    """Frames the network saw; the labels of the others followed the motion."""
     encoder: str | None = None
     damaged_packets: int = 0
     agreement: AgreementReport | None = None

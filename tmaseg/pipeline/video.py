@@ -88,6 +88,8 @@ def _report(
         width=source.info.width,
         height=source.info.height,
         decoder=source.info.codec + (f" on {source.info.device}" if source.info.device else ""),
+        key_frames=segmenter.key_frames,
+        network_frames=segmenter.network_frames,
         encoder=sink.encoder if sink else None,
         damaged_packets=damage.packets,
     )

@@ -1,0 +1,79 @@
+"""KeyFrames: which frames of a video the network must see, and the labels of those between, carried along by motion."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tmaseg.errors import ConfigError
+
+# Short side at which motion is found: the network's own. At half of it CamVid val loses three times as much.
+_FLOW_SIDE = 360
+_LEAST_SIDE = 12  # DIS refuses smaller pictures
+
+Grey = NDArray[np.uint8]  # (h, w)
+Labels = NDArray[np.uint8]  # (H, W)
+
+
+class KeyFrames:
+    """Every n-th frame is a key frame; from there labels follow the picture's motion, frame by frame.
+
+    The motion is OpenCV's DIS optical flow from each frame to the one before it, on the CPU. What comes into the
+    picture from outside takes the labels at its edge until the next key frame.
+    """
+
+    def __init__(self, every: int) -> None:
+        """`every` n; 1: all frames are key frames, and no motion is looked for. Raises ConfigError."""
+        if every < 1:
+            raise ConfigError(f"--key-frames is {every}; it must be 1 (the network sees every frame) or more")
+        self.every = every
+        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets the video: the next frame is a key frame."""
+        self._grey: Grey | None = None
+        self._labels: Labels | None = None
+        self._since_key = 0
+
+    def carry(self, rgb: NDArray[np.uint8]) -> Labels | None:
+        """The next frame (H, W, 3) uint8 -> its labels (H, W); None for a key frame, whose labels `keep` waits for."""
+        if self.every == 1:
+            return None
+        grey = _small_grey(rgb)
+        before, self._grey = self._grey, grey
+        labels, self._labels = self._labels, None
+        self._since_key += 1
+        if before is None or labels is None or self._since_key >= self.every:
+            return None
+        if labels.shape != rgb.shape[:2] or min(grey.shape) < _LEAST_SIDE:
+            return None
+        self._labels = self._follow(grey, before, labels)
+        return self._labels.copy()  # the caller's to paint on
+
+    def keep(self, labels: Labels) -> None:
+        """What the network said of the key frame that `carry` saw last: (H, W)."""
+        if self.every > 1:
+            self._labels = labels.copy()
+            self._since_key = 0
+
+    def _follow(self, grey: Grey, before: Grey, labels: Labels) -> Labels:
+        """Each pixel's label is that of where it was: nearest neighbour, the edge where it was outside."""
+        flow = np.zeros((*grey.shape, 2), np.float32)  # OpenCV starts from it
+        flow = np.asarray(self._flow.calc(grey, before, flow), np.float32)
+        height, width = labels.shape
+        if labels.shape != grey.shape:
+            flow = np.asarray(cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+            flow *= np.array([width / grey.shape[1], height / grey.shape[0]], np.float32)
+        flow[..., 0] += np.arange(width, dtype=np.float32)
+        flow[..., 1] += np.arange(height, dtype=np.float32)[:, None]
+        moved = cv2.remap(labels, flow[..., 0], flow[..., 1], cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+        return np.asarray(moved, np.uint8)
+
+
+def _small_grey(rgb: NDArray[np.uint8]) -> Grey:
+    height, width = rgb.shape[:2]
+    scale = _FLOW_SIDE / min(height, width)
+    if scale < 1:
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        rgb = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)
