@@ -21,7 +21,8 @@ def test_each_stage_of_a_video_is_told_and_their_sum(segmenter, tmp_path, monkey
         rows = stages.measure_stages(segmenter, video, (48, 64))
         seconds = {row.name: row.seconds_per_frame for row in rows}
         assert list(seconds) == NAMES
-        assert all(value > 0 for value in seconds.values())
+        assert seconds["convert"] >= 0  # next to nothing of so small a picture
+        assert all(value > 0 for name, value in seconds.items() if name != "convert")
         assert seconds.pop(NAMES[-1]) == pytest.approx(sum(seconds.values()))
     assert list(tmp_path.iterdir()) == [tmp_path / "clip.mp4"]
 

@@ -3,7 +3,7 @@
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
 from statistics import median
@@ -20,6 +20,7 @@ from tmaseg.video.source import Source, VideoSource, open_source
 from tmaseg.video.street import StreetSource
 
 _FRAMES = 60
+_PASSES = 3
 _BYTES = 256 * 2**20  # of painted frames that wait to be encoded
 _SECONDS = 30.0  # a network that takes a second for each frame needs fewer of them to tell
 
@@ -28,7 +29,7 @@ def measure_stages(segmenter: Segmenter, video: Path | None, size_hw: tuple[int,
     """Each stage of `tmaseg run` on a video, one after the other, and their sum; a run overlaps them.
 
     `video` None: a drawn street of `size_hw`, encoded first. Network and painting are medians; decoding, converting
-    and encoding, which work in bursts, are means over all frames, and encoding counts what closing the file takes.
+    and encoding, which work in bursts, are means over all frames, opening and closing the files included.
     Reading a folder of images is all "decode". Raises VideoError and OutputError.
     """
     with TemporaryDirectory() as folder:
@@ -47,10 +48,8 @@ def _drawn(path: Path, size_hw: tuple[int, int]) -> Path:
 def _read_and_written(segmenter: Segmenter, path: Path, out: Path) -> list[Row]:
     painter, watch = Painter(segmenter.labels), _Watch()
     painted: list[Frame] = []
-    with watch.timed("read"):  # opening decodes the first frame
-        source = open_source(path)
-    with source:
-        for frame in _frames(source, watch):
+    with open_source(path) as source:
+        for frame in _frames(source):
             if not painted:  # warm up
                 segmenter.step(frame.rgb)
                 segmenter.reset()
@@ -62,44 +61,39 @@ def _read_and_written(segmenter: Segmenter, path: Path, out: Path) -> list[Row]:
         with watch.timed("encode"), VideoSink(out, source.info) as sink:
             for frame in painted:
                 sink.write(frame)
-    count = len(painted)
     return [
-        *_reading(source, path, sum(watch.taken["read"]) / count, count),
+        *_reading(path, len(painted)),
         Row("network", median(watch.taken["network"])),
         Row("render", median(watch.taken["render"])),
-        Row("encode", sum(watch.taken["encode"]) / count),
+        Row("encode", sum(watch.taken["encode"]) / len(painted)),
     ]
 
 
-def _frames(source: Source, watch: "_Watch") -> Iterator[Frame]:
-    """So many, or as many as come in some time, or as painted ones have room; each with its picture made."""
-    begun, frames = time.perf_counter(), iter(source)
+def _frames(source: Source) -> Iterator[Frame]:
+    """So many, or as many as come in some time, or as painted ones have room."""
+    begun = time.perf_counter()
     room = max(1, _BYTES // (3 * source.info.width * source.info.height))
-    for _ in range(min(_FRAMES, room)):
-        with watch.timed("read"):
-            frame = next(frames, None)
-            made = frame is not None and frame.rgb.size > 0
-        if frame is None or not made:
-            return
+    for frame in islice(source, min(_FRAMES, room)):
         yield frame
         if time.perf_counter() - begun > _SECONDS:
             return
 
 
-def _reading(source: Source, path: Path, seconds: float, count: int) -> list[Row]:
-    """Decode and convert: what reading takes without making pictures, and the rest."""
-    if not isinstance(source, VideoSource):
-        return [Row("decode", seconds), Row("convert", 0.0)]
+def _reading(path: Path, count: int) -> list[Row]:
+    """Decode and convert: what reading takes without making pictures, and the rest; the quickest of some passes."""
     watch = _Watch()
-    with watch.timed("decode"):
-        decoder = Decoder(str(path), ReadOptions().timeout)
-        try:
+    for _ in range(_PASSES):
+        with watch.timed("read"), open_source(path) as source:
+            for frame in islice(source, count):
+                assert frame.rgb.size  # made by now, however late that is
+        if not isinstance(source, VideoSource):
+            continue
+        with watch.timed("decode"), closing(Decoder(str(path), ReadOptions().timeout)) as decoder:
             for _ in islice(decoder, count):
                 pass
-        finally:
-            decoder.close()
-    decode = min(watch.taken["decode"][0] / count, seconds)
-    return [Row("decode", decode), Row("convert", seconds - decode)]
+    read = min(watch.taken["read"]) / count
+    decode = min([read, *(seconds / count for seconds in watch.taken["decode"])])
+    return [Row("decode", decode), Row("convert", read - decode)]
 
 
 class _Watch:
