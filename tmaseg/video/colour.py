@@ -70,6 +70,11 @@ def to_rgb(frame: VideoFrame, colour: Colour, reformatter: VideoReformatter) -> 
     """(H, W, 3) uint8 full range, in the stored orientation.
 
     One `reformatter` for each thread: a scaler made anew for each frame costs time and, in PyAV 18, memory.
+
+    Every frame becomes full RGB because that is cheap. Work of one core a frame at 1920x1080: decoded 8 ms, RGB 0.9 ms,
+    and then 1.5 ms to shrink it to 640x360 with a filter; shrunk and converted by swscale in one pass, 1.9 ms in all.
+    Overlays mixed in YUV, with no full RGB at all, spared 1.6 of 24 ms and differed by up to 13 levels of chroma along
+    outlines.
     """
     picture = reformatter.reformat(
         frame,
