@@ -69,7 +69,7 @@ def test_a_compiler_that_fails_costs_nothing_but_a_line(monkeypatch):
 
     BackendError.__module__ = "torch._inductor.exc"
 
-    def broken(_):
+    def broken(*_):
         def call(*_):
             raise BackendError("CppCompileError: disk full\nwith many more lines")
 
@@ -83,7 +83,7 @@ def test_a_compiler_that_fails_costs_nothing_but_a_line(monkeypatch):
 
 
 def test_errors_of_the_network_itself_are_not_taken_for_the_compilers(monkeypatch):
-    monkeypatch.setattr(engine, "compiled", lambda function: function)
+    monkeypatch.setattr(engine, "compiled", lambda function, _: function)
     ready = Engine(prepare(tiny_net(), CPU, "fp32"))
     ready.compile()
     with pytest.raises(RuntimeError, match="channels"):
@@ -92,7 +92,7 @@ def test_errors_of_the_network_itself_are_not_taken_for_the_compilers(monkeypatc
 
 def test_auto_compiles_long_videos_only(monkeypatch):
     asked = []
-    monkeypatch.setattr(engine, "compiled", lambda function: asked.append(function) or function)
+    monkeypatch.setattr(engine, "compiled", lambda function, _: asked.append(function) or function)
     monkeypatch.setattr("tmaseg.compiling.can_compile", lambda: True)
     net = prepare(tiny_net(), CPU, "fp32")
     segmenter = Segmenter(net, generic_labels(5), compiling="auto")
@@ -119,4 +119,4 @@ def test_what_was_compiled_before_repays_sooner():
 def test_no_compiler_is_an_error_that_says_what_to_do(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(ConfigError, match=r"install g\+\+"):
-        compiler.compiled(lambda x: x)
+        compiler.compiled(lambda x: x, CPU)

@@ -54,6 +54,9 @@ class Engine:
 
     def look(self, x: Tensor) -> Look:
         """x (B, 3, H, W), normalised, in the network's precision."""
+        if self.compiled and self.device.type == "cuda":
+            # What the last frame's graphs gave may be overwritten.
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         return self._carefully(self._look, self._plain_look, x)
 
     def answer(self, look: Look, keys: Tensor | None, values: Tensor | None) -> Tensor:
@@ -67,7 +70,8 @@ class Engine:
         `failure` says why.
         """
         if not self.compiled:
-            self._look, self._answer = compiled(self._plain_look), compiled(self._plain_answer)
+            self._look = compiled(self._plain_look, self.device)
+            self._answer = compiled(self._plain_answer, self.device)
             self.compiled = True
 
     def interpret(self) -> None:
