@@ -26,6 +26,22 @@ def _inputs(batch, size, frames, key, value, dtype, seed=0):
     return query.to(dtype), keys.to(dtype), values.to(dtype)
 
 
+def explicit_around(query, keys, values, radius):
+    """Equation 1 over the positions at most `radius` away, one query position at a time."""
+    height, width = query.shape[-2:]
+    kept = torch.zeros_like(query[:, :1]).double().expand(-1, values.shape[-1], -1, -1).clone()
+    memory_y, memory_x = (
+        torch.arange(height)[:, None].expand(height, width),
+        torch.arange(width).expand(height, width),
+    )
+    for y in range(height):
+        for x in range(width):
+            near = ((memory_y - y).abs() <= radius) & ((memory_x - x).abs() <= radius)
+            near = near.flatten().repeat(keys.shape[1] // near.numel())
+            kept[..., y : y + 1, x : x + 1] = explicit(query[..., y : y + 1, x : x + 1], keys[:, near], values[:, near])
+    return kept
+
+
 # Values are of the order of 1: the tolerances are a few units in the last place of each type.
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 3e-5, torch.bfloat16: 3e-2, torch.float16: 4e-3}
 
@@ -40,6 +56,20 @@ def test_every_form_is_the_explicit_softmax(form, dtype, key, value, monkeypatch
         read = read_memory(query, keys, values)
     assert read.dtype == dtype
     torch.testing.assert_close(read.double(), explicit(query, keys, values), rtol=0, atol=TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(("size", "reach", "radius"), [((9, 7), 0.2, 2), ((9, 7), 0.01, 1), ((6, 11), 1.0, 6)])
+def test_a_reach_leaves_out_what_is_further_away(form, size, reach, radius, monkeypatch):
+    monkeypatch.setattr(attention, "_fused_is_faster", lambda rows: form == "fused")
+    monkeypatch.setattr(attention, "_QUERY_ROWS", 8)
+    monkeypatch.setattr(attention, "_MASKED_ROWS", 8)
+    query, keys, values = _inputs(2, size, 3, 16, 32, torch.float32)
+    with torch.no_grad():
+        read = read_memory(query, keys, values, reach=reach)
+    torch.testing.assert_close(
+        read.double(), explicit_around(query, keys, values, radius), rtol=0, atol=TOLERANCE[torch.float32]
+    )
 
 
 @settings(max_examples=30, deadline=None)

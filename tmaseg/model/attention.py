@@ -10,22 +10,40 @@ from torch.nn import functional
 from tmaseg.model.device import cpu_flags
 
 _QUERY_ROWS = 256
+_MASKED_ROWS = 1024
 _FUSED_WIDTH = 256  # the widest head that the fused CUDA kernels take
 _AMX = "amx_bf16" in cpu_flags()  # read once: a compiler that follows `read_memory` cannot follow a file
 _LEAST_SCORE = -60.0  # below the row's highest: e^-60 is 1e-26
 
 
-def read_memory(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+def read_memory(query: Tensor, keys: Tensor, values: Tensor, *, reach: float = 0.0) -> Tensor:
     """For each query position, memory's values averaged by how well their keys match; no 1/sqrt(Ck) (equation 1).
 
-    query (B, Ck, h, w); keys (B, N, Ck) and values (B, N, Cv) of all memory positions, in any order.
+    query (B, Ck, h, w); keys (B, N, Ck) and values (B, N, Cv) of all memory positions, in any order; but frame by frame
+    and row by row where `reach` above 0 leaves out those further away than this share of h.
     Returns (B, Cv, h, w) in the values' dtype. The (M, N) attention matrix is never whole in memory. Scores and the
     softmax are float32 whatever the dtype: unscaled scores reach the tens, where bfloat16 steps by a quarter.
     """
     batch, _, height, width = query.shape
     rows = query.flatten(2).transpose(1, 2)  # (B, M, Ck)
-    read = (_fused if _fused_is_faster(rows) else _chunked)(rows, keys, values)  # (B, M, Cv)
+    around = _Around(height, width, max(1, round(reach * height)), rows.device) if reach else None
+    read = (_fused if _fused_is_faster(rows) else _chunked)(rows, keys, values, around)  # (B, M, Cv)
     return read.transpose(1, 2).reshape(batch, -1, height, width)
+
+
+class _Around:
+    """Which positions of a memory frame lie at most `radius` away, up, down and sideways."""
+
+    def __init__(self, height: int, width: int, radius: int, device: torch.device) -> None:
+        self._y = torch.arange(height, device=device).repeat_interleave(width)  # (P,)
+        self._x = torch.arange(width, device=device).repeat(height)  # (P,)
+        self._radius = radius
+
+    def __call__(self, first: int, count: int, positions: int) -> Tensor:
+        """bool (count, N): for query positions from `first` on, of N = T P memory `positions`."""
+        y, x = self._y[first : first + count, None], self._x[first : first + count, None]
+        near = ((self._y - y).abs() <= self._radius) & ((self._x - x).abs() <= self._radius)  # (count, P)
+        return near.repeat(1, positions // near.shape[1])
 
 
 def _fused_is_faster(rows: Tensor) -> bool:
@@ -38,29 +56,41 @@ def _fused_is_faster(rows: Tensor) -> bool:
     return rows.dtype == torch.bfloat16 and _AMX
 
 
-def _fused(rows: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+def _fused(rows: Tensor, keys: Tensor, values: Tensor, around: _Around | None) -> Tensor:
     """Through scaled_dot_product_attention, whose fused kernels want keys and values of one width of at most 256."""
     parts = torch.split(values, max(_FUSED_WIDTH, keys.shape[-1]), dim=-1)
-    return torch.cat([_fused_part(rows, keys, part) for part in parts], dim=-1)
+    if around is None:
+        return torch.cat([_fused_part(rows, keys, part, None) for part in parts], dim=-1)
+    read = []
+    for first in range(0, rows.shape[1], _MASKED_ROWS):
+        some = rows[:, first : first + _MASKED_ROWS]
+        near = around(first, some.shape[1], keys.shape[1])
+        read.append(torch.cat([_fused_part(some, keys, part, near) for part in parts], dim=-1))
+    return torch.cat(read, dim=1)  # (B, M, Cv)
 
 
-def _fused_part(rows: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+def _fused_part(rows: Tensor, keys: Tensor, values: Tensor, near: Tensor | None) -> Tensor:
     wider = values.shape[-1] - keys.shape[-1]
     if wider > 0:  # zeros added to both sides leave the products as they are
         rows, keys = functional.pad(rows, (0, wider)), functional.pad(keys, (0, wider))
     elif wider < 0:
         values = functional.pad(values, (0, -wider))
-    read = functional.scaled_dot_product_attention(rows[:, None], keys[:, None], values[:, None], scale=1.0)[:, 0]
+    read = functional.scaled_dot_product_attention(
+        rows[:, None], keys[:, None], values[:, None], attn_mask=near, scale=1.0
+    )[:, 0]
     return read[..., : read.shape[-1] + min(wider, 0)]
 
 
-def _chunked(rows: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+def _chunked(rows: Tensor, keys: Tensor, values: Tensor, around: _Around | None) -> Tensor:
     """The explicit softmax, a few hundred query positions at a time."""
     columns = keys.float().transpose(1, 2)  # (B, Ck, N)
-    read = [
-        torch.matmul(_shares(torch.matmul(part.float(), columns)).to(values.dtype), values)
-        for part in torch.split(rows, _QUERY_ROWS, dim=1)
-    ]
+    read = []
+    for first in range(0, rows.shape[1], _QUERY_ROWS):
+        some = rows[:, first : first + _QUERY_ROWS]
+        scores = torch.matmul(some.float(), columns)  # (B, some, N)
+        if around is not None:
+            scores = scores.masked_fill_(~around(first, some.shape[1], keys.shape[1]), float("-inf"))
+        read.append(torch.matmul(_shares(scores).to(values.dtype), values))
     return torch.cat(read, dim=1)  # (B, M, Cv)
 
 

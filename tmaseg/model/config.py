@@ -49,6 +49,9 @@ class TMANetConfig:
     """How the query's value and what memory answered are joined (paper, section 2.4)."""
     memory_encoder: MemoryEncoderKind = "shared"
     """One encoder for every memory frame (the paper's text), or one for each slot (the authors' code)."""
+    reach: float = 0.0
+    """How far a position looks around itself in memory, up, down and sideways, as a share of the feature map's height;
+    0: everywhere, as in the paper. Things move little from frame to frame, and like things elsewhere mislead."""
     align_corners: bool = False
     """How bilinear resizing places the corner samples."""
     head_channels: int = 512
@@ -73,6 +76,10 @@ class TMANetConfig:
             raise ConfigError(f"classes is {self.classes}; at most 255, because labels are stored as 8-bit ids")
         if self.width % 2:
             raise ConfigError(f"width is {self.width}; it must be even, because the deep stem starts at half of it")
+        if isinstance(self.reach, bool) or not self.reach >= 0:
+            raise ConfigError(
+                f"reach is {self.reach!r}; it must be 0 (everywhere) or a share of the height, such as 0.3"
+            )
         if not isinstance(self.align_corners, bool):
             raise ConfigError(f"align_corners is {self.align_corners!r}; it must be true or false")
 

@@ -100,7 +100,7 @@ class Engine:
         if look.key is not None:
             assert keys is not None
             assert values is not None
-            read = read_memory(look.key, keys, values)
+            read = read_memory(look.key, keys, values, reach=self.net.config.reach)
         logits: Tensor = self.net.head(look.value, read, look.stage1)
         return logits
 

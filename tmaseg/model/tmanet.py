@@ -84,7 +84,7 @@ class TMANet(nn.Module):
             logits: Tensor = self.head(features.stage4, None, features.stage1)
             return logits
         key, value = self.query_encoder(features.stage4)
-        logits = self.head(value, read_memory(key, keys, values), features.stage1)
+        logits = self.head(value, read_memory(key, keys, values, reach=self.config.reach), features.stage1)
         return logits
 
     def resize(self, logits: Tensor, size_hw: tuple[int, int]) -> Tensor:
