@@ -88,5 +88,7 @@ def test_the_footprint_is_that_of_the_tensors_alive():
     config = tiny_config(memory_frames=4)
     one, more = (step_megabytes(config, (64 * k, 96 * k), 4, torch.float32) for k in (8, 16))
     assert 3.5 < more / one < 4.5  # by area
-    assert step_megabytes(config, (512, 768), 4, torch.bfloat16) < one
+    convolutions = tiny_config(memory_frames=0, width=64)  # attention's scores are float32 whatever the precision
+    half, whole = (step_megabytes(convolutions, (512, 768), 0, each) for each in (torch.bfloat16, torch.float32))
+    assert half < 0.8 * whole
     assert step_megabytes(config, (512, 768), 64, torch.float32) > one + 50 * 32 * 48 * 20 * 4 / 2**20  # the ring
