@@ -84,7 +84,7 @@ class Segmenter:
             )
         self.labels = labels
         self.memory_frames = _check_memory_frames(self.net, memory_frames)
-        self._wanted = self._look = Viewing(_check_view(view or View()), self.memory_frames)
+        self._wanted = self._viewing = Viewing(_check_view(view or View()), self.memory_frames)
         self._thrift = thrift
         self._compiling = Compiling(self.engine, compiling)
         self.device, self._dtype = self.engine.device, self.engine.dtype
@@ -103,9 +103,9 @@ class Segmenter:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Sentences a user should read about how this video was looked at; may grow while frames come."""
-        if self._look == self._wanted or self._size_hw is None:
+        if self._viewing == self._wanted or self._size_hw is None:
             return self._compiling.warnings
-        given_up = self._look.differs(self._wanted, self._size_hw)
+        given_up = self._viewing.differs(self._wanted, self._size_hw)
         return (*self._compiling.warnings, f"memory is short: {given_up}")
 
     @property
@@ -115,7 +115,7 @@ class Segmenter:
 
     def reset(self) -> None:
         """Forgets the video: as new."""
-        self._look = self._wanted
+        self._viewing = self._wanted
         self.memory_frames = self._wanted.frames
         self._compiling.begin(None)
         self.network_frames = 0
@@ -172,7 +172,7 @@ class Segmenter:
         """A frame's labels, and its logits resized to its size if these are wanted as well."""
         size_hw = self._size_of(rgb)
         pixels = self._transfer.up(rgb)[None]  # (1, H, W, 3)
-        x = self._preprocess(pixels, network_size(size_hw, self._look.view.size)).to(self._dtype)  # (1, 3, h, w)
+        x = self._preprocess(pixels, network_size(size_hw, self._viewing.view.size)).to(self._dtype)  # (1, 3, h, w)
         logits = self._windows.look(x).float()
         labels = classify(logits[0], size_hw, align_corners=self.net.config.align_corners)
         return self._transfer.down(labels), self.net.resize(logits, size_hw)[0] if whole else None
@@ -185,12 +185,12 @@ class Segmenter:
             raise ShortageError(
                 f"memory ran out at a frame of {width}x{height}: lower --size or --memory, or close other programs"
             ) from error
-        self._economise(self._look.cheaper(self._size_hw, self.net.config.slots))
+        self._economise(self._viewing.cheaper(self._size_hw, self.net.config.slots))
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _economise(self, look: Viewing) -> None:
-        self._look, self.memory_frames = look, look.frames
+    def _economise(self, viewing: Viewing) -> None:
+        self._viewing, self.memory_frames = viewing, viewing.frames
         self._windows = self._new_windows()
 
     @staticmethod
@@ -198,7 +198,7 @@ class Segmenter:
         return rgb.shape[0], rgb.shape[1]
 
     def _new_windows(self) -> Windows:
-        return Windows(self.engine, self._look.view, self._look.frames)
+        return Windows(self.engine, self._viewing.view, self._viewing.frames)
 
     def _forget_if_new(self, rgb: NDArray[np.uint8], seconds: float | None, fresh: bool) -> bool:
         """Empties the memory when this frame does not go on from the last; says whether it did."""

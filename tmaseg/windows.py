@@ -38,9 +38,9 @@ class Windows:
                 window.ring.reset()
 
     def look(self, x: Tensor) -> Tensor:
-        """The next frame (1, 3, H, W) -> logits at the head's resolution, or at the input's when windows overlap.
+        """The next frame (B, 3, H, W) -> logits at the head's resolution, or at the input's when windows overlap.
 
-        A change of size makes memory start again.
+        B is 1, but for frames of B videos at once in one window. A change of size makes memory start again.
         """
         net, (height, width) = self._engine.net, x.shape[-2:]
         if self._size_hw != (height, width):

@@ -86,3 +86,7 @@ def test_names_and_places(tmp_path):
         find_weights(tmp_path)
     with pytest.raises(CheckpointError, match="cannot be written"):
         save_checkpoint(tmp_path / "missing" / "w.safetensors", tiny_checkpoint())
+
+
+def test_the_shipped_weights_ask_for_the_size_that_their_figures_are_of():
+    assert load_checkpoint("street").view == View(size=360)

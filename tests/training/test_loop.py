@@ -130,6 +130,13 @@ def test_the_best_weights_are_kept_and_scored_on_every_frame(job):
     assert load_checkpoint(mine.best).provenance["steps"] == best.step == outcome.scores.step
 
 
+@pytest.mark.parametrize(("augment", "asked"), [({}, None), ({"size": 64}, 64), ({"size": 64, "view": 96}, 96)])
+def test_the_weights_ask_for_the_view_that_the_recipe_names(job, augment, asked):
+    made = job(tiny_recipe(augment=augment), "run")
+    train(made)
+    assert load_checkpoint(made.last).view.size == asked
+
+
 def test_a_label_outside_the_set_stops_it_before_the_first_step_with_the_file(job):
     mine = job(tiny_recipe())
     bad = mine.sources[0].root / "masks" / "train" / "train_005.png"

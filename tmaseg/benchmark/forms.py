@@ -14,11 +14,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tmaseg.benchmark.timing import Case
 from tmaseg.errors import ConfigError
+from tmaseg.model.checkpoint import View
 from tmaseg.model.device import Precision
 from tmaseg.model.engine import Engine, prepare
-from tmaseg.model.memory import MemoryRing
 from tmaseg.model.tmanet import TMANet
 from tmaseg.model.work import Work, clip_work, step_work
+from tmaseg.windows import Windows
 
 Form = Literal["clip", "stream", "alone"]
 Run = Callable[[], Tensor]
@@ -81,41 +82,20 @@ def clip(engine: Engine, size_hw: tuple[int, int]) -> Run:
 
 def stream(engine: Engine, size_hw: tuple[int, int]) -> Run:
     """As a Segmenter does it."""
-    frame = _frames(engine, size_hw, 1)
-    ring: MemoryRing | None = None
-
-    @torch.inference_mode()
-    def run() -> Tensor:
-        nonlocal ring
-        look = engine.look(frame)
-        assert look.keys is not None
-        assert look.values is not None
-        if ring is None:
-            ring = MemoryRing(look.keys, look.values, frames=engine.net.config.memory_frames)
-            ring.push(look.keys, look.values)
-        logits = engine.answer(look, *ring.read())
-        ring.push(look.keys, look.values)
-        return logits
-
-    return run
+    return _windowed(engine, size_hw, engine.net.config.memory_frames)
 
 
 def alone(engine: Engine, size_hw: tuple[int, int]) -> Run:
     """As a Segmenter with `memory_frames` 0 does it; a network without memory has no other form."""
-    frame = _frames(engine, size_hw, 1)
-    ring: MemoryRing | None = None
+    return _windowed(engine, size_hw, 0)
+
+
+def _windowed(engine: Engine, size_hw: tuple[int, int], memory_frames: int) -> Run:
+    frame, windows = _frames(engine, size_hw, 1), Windows(engine, View(), memory_frames)
 
     @torch.inference_mode()
     def run() -> Tensor:
-        nonlocal ring
-        look = engine.look(frame)
-        if look.keys is None or look.values is None:
-            return engine.answer(look, None, None)
-        if ring is None:
-            ring = MemoryRing(look.keys, look.values, frames=engine.net.config.slots)
-        ring.reset()
-        ring.push(look.keys, look.values)
-        return engine.answer(look, *ring.read())
+        return windows.look(frame)
 
     return run
 

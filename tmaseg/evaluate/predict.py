@@ -19,10 +19,10 @@ from tmaseg.model.checkpoint import View, load_checkpoint
 from tmaseg.model.classify import classify
 from tmaseg.model.device import Precision, choose_device, choose_precision
 from tmaseg.model.engine import Engine, prepare
-from tmaseg.model.memory import MemoryRing
 from tmaseg.model.preprocess import Preprocess, network_size
 from tmaseg.model.tmanet import TMANet
 from tmaseg.stream import Segmenter
+from tmaseg.windows import Windows
 
 RGB = NDArray[np.uint8]  # (H, W, 3)
 Labels = NDArray[np.uint8]  # (H, W)
@@ -160,13 +160,7 @@ class Predictor:
         size_hw = (shown[0].shape[0], shown[0].shape[1])
         pixels = torch.from_numpy(np.stack(shown)).to(self.device)  # (B, H, W, 3)
         x = self._preprocess(pixels, network_size(size_hw, self._weights.view.size))
-        look = engine.look(x.to(engine.dtype))
-        if look.keys is not None and look.values is not None:
-            ring = MemoryRing(look.keys, look.values, frames=self.memory_frames or config.slots)
-            ring.push(look.keys, look.values)
-            logits = engine.answer(look, *ring.read())
-        else:
-            logits = engine.answer(look, None, None)
+        logits = Windows(engine, View(), self.memory_frames).look(x.to(engine.dtype))
         labels = [classify(each.float(), size_hw, align_corners=config.align_corners).cpu().numpy() for each in logits]
         done = [self._done(each, rgb, begun) for each, rgb in zip(labels, rgbs, strict=True)]
         self.seconds[-len(done) :] = [(time.perf_counter() - begun) / len(done)] * len(done)

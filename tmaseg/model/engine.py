@@ -16,6 +16,7 @@ from tmaseg.model.compiler import compiled
 from tmaseg.model.device import Precision, dtype_of
 from tmaseg.model.encode import Encoder, KeyValueEncoder
 from tmaseg.model.fold import fold_batch_norm
+from tmaseg.model.memory import MemoryRing
 from tmaseg.model.tmanet import TMANet
 
 R = TypeVar("R")
@@ -69,7 +70,7 @@ class Engine:
         Raises ConfigError when this machine has no compiler. Should it fail on the way, the passes stay as they are and
         `failure` says why.
         """
-        if not self.compiled:
+        if not self.compiled and not self.failure:  # what failed once would fail again, at the same cost
             self._look = compiled(self._plain_look, self.device)
             self._answer = compiled(self._plain_answer, self.device)
             self.compiled = True
@@ -103,6 +104,16 @@ class Engine:
             read = read_memory(look.key, keys, values, reach=self.net.config.reach)
         logits: Tensor = self.net.head(look.value, read, look.stage1)
         return logits
+
+
+def full_step(engine: Engine, x: Tensor, frames: int) -> Tensor:
+    """A frame (B, 3, H, W) that reads a whole ring of `frames` T (0: only itself) -> logits: what every step costs."""
+    look = engine.look(x)
+    if look.keys is None or look.values is None:
+        return engine.answer(look, None, None)
+    ring = MemoryRing(look.keys, look.values, frames=frames or engine.net.config.slots)
+    ring.push(look.keys, look.values)
+    return engine.answer(look, *ring.read())
 
 
 class _JoinedEncoders:

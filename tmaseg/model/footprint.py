@@ -10,8 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from tmaseg.model.config import TMANetConfig
-from tmaseg.model.engine import Engine
-from tmaseg.model.memory import MemoryRing
+from tmaseg.model.engine import Engine, full_step
 from tmaseg.model.tmanet import TMANet
 
 
@@ -24,20 +23,10 @@ def step_megabytes(config: TMANetConfig, size_hw: tuple[int, int], frames: int, 
     with torch.device("meta"), torch.inference_mode():
         engine = Engine(TMANet(config).eval().to(dtype))
         with _Live() as live:
-            _step(engine, size_hw, frames)
+            pixels = torch.zeros(1, *size_hw, 3, dtype=torch.uint8)
+            x = (pixels.permute(0, 3, 1, 2).float() - 1.0).to(dtype)  # as `Preprocess` makes it
+            full_step(engine, x, max(frames, config.slots))
     return float(live.most / 2**20)
-
-
-def _step(engine: Engine, size_hw: tuple[int, int], frames: int) -> None:
-    pixels = torch.zeros(1, *size_hw, 3, dtype=torch.uint8)
-    x = (pixels.permute(0, 3, 1, 2).float() - 1.0).to(engine.dtype)
-    look = engine.look(x)
-    if look.keys is None or look.values is None:
-        engine.answer(look, None, None)
-        return
-    ring = MemoryRing(look.keys, look.values, frames=max(frames, engine.net.config.slots))
-    ring.push(look.keys, look.values)
-    engine.answer(look, *ring.read())
 
 
 class _Live(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -7,7 +7,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from tmaseg.model.config import TMANetConfig
-from tmaseg.model.memory import MemoryRing
+from tmaseg.model.engine import Engine, full_step
 from tmaseg.model.tmanet import TMANet
 
 _ATTENTION = ("aten.bmm", "aten._scaled_dot_product")
@@ -39,20 +39,10 @@ def clip_work(config: TMANetConfig, size_hw: tuple[int, int]) -> Work:
 def step_work(config: TMANetConfig, size_hw: tuple[int, int], memory_frames: int | None = None) -> Work:
     """A frame of a stream that remembers `memory_frames` (None: T as configured; 0: each frame reads itself)."""
     with torch.device("meta"), torch.inference_mode():
-        net = TMANet(config).eval()
+        engine = Engine(TMANet(config).eval())
         frame = torch.zeros(1, 3, *size_hw)
-        return _count(lambda: _step(net, frame, config.memory_frames if memory_frames is None else memory_frames))
-
-
-def _step(net: TMANet, frame: torch.Tensor, memory_frames: int) -> None:
-    features = net.features(frame)
-    if not net.config.memory_frames:
-        net.answer(features, None, None)
-        return
-    keys, values = net.encode_memory(features.stage4)
-    ring = MemoryRing(keys, values, frames=memory_frames or net.config.slots)
-    ring.push(keys, values)
-    net.answer(features, *ring.read())
+        frames = config.memory_frames if memory_frames is None else memory_frames
+        return _count(lambda: full_step(engine, frame, frames))
 
 
 def _count(run: Callable[[], object]) -> Work:

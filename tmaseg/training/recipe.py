@@ -24,7 +24,9 @@ class Augment:
     crop: str = "640x640"
     """Width x height of a crop."""
     size: int = 0
-    """Short side at which pictures are shown; 0: their own. It becomes the weights' own --size."""
+    """Short side at which pictures are shown; 0: their own. It becomes the weights' own --size unless `view` is set."""
+    view: int = 0
+    """The weights' own --size: the short side at which they ask to see frames; 0: `size`. For sets of several sizes."""
     scale_from: float = 0.5
     """Smallest factor on the shown size."""
     scale_to: float = 2.0
@@ -55,6 +57,7 @@ class Augment:
     def __post_init__(self) -> None:
         height, width = self.crop_hw
         _check(min(height, width) >= 32, "crop", self.crop, "at least 32 pixels wide and high")
+        _check(self.view == 0 or self.view >= 32, "view", self.view, "0 (as size) or at least 32 pixels")
         _check(self.size == 0 or self.size >= 32, "size", self.size, "0 (as stored) or at least 32 pixels")
         _check(0 < self.scale_from <= self.scale_to, "scale_from", self.scale_from, "above 0 and at most scale_to")
         _check_shares(self, "flip", "light_share", "colour_share", "blur_share", "noise_share")

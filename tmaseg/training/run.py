@@ -172,9 +172,9 @@ class Run:
         about = {**provenance(self.job, self.sets), "steps": self.step, "minutes": round(self.seconds / 60, 1)}
         about |= self.scores_card(scores) if scores else {}
         state = {name: value.detach().to("cpu", copy=True) for name, value in net.state_dict().items()}
-        return Checkpoint(
-            self.net.config, self.sets.labels, state, View(size=self.job.recipe.augment.size or None), about
-        )
+        augment = self.job.recipe.augment
+        view = View(size=augment.view or augment.size or None)
+        return Checkpoint(self.net.config, self.sets.labels, state, view, about)
 
     def scores_card(self, scores: Scores) -> dict[str, object]:
         """Scores as a checkpoint's description has them."""
