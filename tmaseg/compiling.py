@@ -46,6 +46,6 @@ class Compiling:
         self._seconds.append(seconds)
         if len(self._seconds) == _LOOKED_AT and can_compile():
             before = CompiledBefore(self._engine.net.config.to_dict(), size_hw, str(self._engine.dtype))
-            if repays(median(self._seconds[1:]), self._left, again=bool(before)):
+            if repays(median(self._seconds[1:]), self._left, self._engine.dtype, again=bool(before)):
                 self._before = before
                 self._engine.compile()

@@ -106,14 +106,17 @@ def test_auto_compiles_long_videos_only(monkeypatch):
         assert bool(asked) == compiles
 
 
-def test_what_was_compiled_before_repays_sooner():
+def test_what_was_compiled_before_repays_sooner(monkeypatch):
     before = CompiledBefore("network", (64, 96))
     assert not before
     before.remember()
     assert CompiledBefore("network", (64, 96))
     assert not CompiledBefore("network", (64, 97))
-    assert repays(0.1, 1000, again=True)
-    assert not repays(0.1, 1000, again=False)
+    assert repays(0.1, 5000, torch.float32, again=True)
+    assert not repays(0.1, 5000, torch.float32, again=False)
+    monkeypatch.setattr(compiler, "cpu_flags", lambda: frozenset({"amx_bf16"}))
+    assert repays(0.1, 1500, torch.bfloat16, again=False)
+    assert not repays(0.1, 1500, torch.float32, again=False)
 
 
 def test_no_compiler_is_an_error_that_says_what_to_do(monkeypatch):

@@ -1,7 +1,8 @@
 """Compiling: the passes over a frame through torch.compile, whether that repays its time, and artefacts kept for later.
 
-Measured on two AVX-512 cores (no AMX) with `street` in fp32 at 480x360: a frame 121 -> 104 ms; the first compilation
-took 29 s, later ones 8 s with its artefacts kept. With AMX in bf16, ResNet-50 at stride 8 gained more: 200 -> 126 ms.
+Measured by `scripts/bench --compile on` on two AVX-512 cores without AMX, at 480x360 in fp32: `street` 115 -> 110 ms a
+frame, the authors' ResNet-50 715 -> 729. The first compilation of `street` took 29 s, later ones 8 s with its artefacts
+kept. With AMX in bf16 the ResNet-50 gained far more: 200 -> 126 ms.
 """
 
 import hashlib
@@ -15,11 +16,12 @@ from typing import Any, Literal, TypeVar, cast
 import torch
 
 from tmaseg.errors import ConfigError
+from tmaseg.model.device import cpu_flags
 
 CompileChoice = Literal["auto", "on", "off"]
 F = TypeVar("F", bound=Callable[..., Any])
 
-_GAIN = 0.13  # share of a frame's time that compiling saves, cautiously
+_GAIN, _GAIN_AMX = 0.03, 0.3  # share of a frame's time that compiling saves, cautiously
 _FIRST_SECONDS, _AGAIN_SECONDS = 30.0, 9.0
 
 
@@ -43,12 +45,13 @@ def can_compile() -> bool:
     return any(shutil.which(name) for name in ([named] if named else ["g++", "clang++", "c++"]))
 
 
-def repays(frame_seconds: float, frames: int, *, again: bool) -> bool:
+def repays(frame_seconds: float, frames: int, dtype: torch.dtype, *, again: bool) -> bool:
     """Whether compiling is sooner done with `frames` more frames that take `frame_seconds` each as they are.
 
     `again`: it has been compiled here before.
     """
-    return frames * frame_seconds * _GAIN > (_AGAIN_SECONDS if again else _FIRST_SECONDS)
+    gain = _GAIN_AMX if dtype == torch.bfloat16 and "amx_bf16" in cpu_flags() else _GAIN
+    return frames * frame_seconds * gain > (_AGAIN_SECONDS if again else _FIRST_SECONDS)
 
 
 def cache_folder() -> Path:
