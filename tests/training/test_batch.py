@@ -68,6 +68,14 @@ def test_a_step_is_the_same_whenever_it_is_made_and_however_it_is_parted(step, f
     assert torch.equal(parts[0].pictures[parts[0].remembered[parts[0].memory[0]]], first)
 
 
+def test_own_values_are_hidden_in_their_share_of_the_rows_and_never_without_memory():
+    recipe = tiny_recipe(remember={"hide_share": 0.3})
+    rows = torch.cat([maker(recipe).make(step).hidden for step in range(100)])
+    assert rows.float().mean().item() == pytest.approx(0.3, abs=0.1)
+    assert not maker(recipe, memory_frames=0).make(0).hidden.any()
+    assert not maker(tiny_recipe()).make(0).hidden.any()
+
+
 def test_own_memory_is_the_frame_itself():
     for form in ("clip", "mutual"):
         made = maker(tiny_recipe(remember={"form": form, "own_share": 1.0, "moved_share": 0.0})).make(0)

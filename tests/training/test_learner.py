@@ -28,6 +28,15 @@ def test_reading_by_index_is_the_clip_form(kind, aggregation):
     halved, none = Learner(net, stride=2, auxiliary=False)(pictures, remembered, memory)
     assert halved.shape[-2:] == (32, 32)
     assert none is None
+    own, hidden = learner.eval()(pictures, remembered, memory)[0], torch.tensor([True, False])
+    answered = learner(pictures, remembered, memory, hidden)[0]
+    assert torch.allclose(answered[1], own[1], atol=1e-4)
+    assert not torch.allclose(answered[0], own[0], atol=1e-4)
+    with torch.no_grad():  # the hidden row hears nothing of its own value, whatever that is
+        net.query_encoder.value[-1][1].bias.add_(1)
+    other = learner(pictures, remembered, memory, hidden)[0]
+    assert torch.allclose(other[0], answered[0], atol=1e-4)
+    assert not torch.allclose(other[1], answered[1], atol=1e-4)
 
 
 def test_without_memory_it_is_the_baseline():

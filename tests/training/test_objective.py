@@ -25,7 +25,8 @@ def batch(labels, sets, set_rows=None):
     rows = len(labels)
     none = torch.zeros(0, dtype=torch.int64)
     set_rows = set_rows or tuple(sets.count(number) for number in range(max(sets) + 1))
-    return Batch(torch.zeros(rows, 8, 8, 3), labels, none, none.reshape(rows, 0), sets, set_rows, ("",) * rows)
+    hidden = torch.zeros(rows, dtype=torch.bool)
+    return Batch(torch.zeros(rows, 8, 8, 3), labels, none, none.reshape(rows, 0), hidden, sets, set_rows, ("",) * rows)
 
 
 def test_camvids_classes_are_unions_of_cityscapes_and_back():

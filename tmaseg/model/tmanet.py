@@ -78,13 +78,21 @@ class TMANet(nn.Module):
         values = torch.stack([value for _, value in pairs], dim=1)  # (B, T, Cv, h, w)
         return _positions(keys), _positions(values)
 
-    def answer(self, features: Features, keys: Tensor | None, values: Tensor | None) -> Tensor:
-        """Query features, keys (B, N, Ck) and values (B, N, Cv) of memory -> logits (B, K, h, w)."""
+    def answer(
+        self, features: Features, keys: Tensor | None, values: Tensor | None, hidden: Tensor | None = None
+    ) -> Tensor:
+        """Query features, keys (B, N, Ck) and values (B, N, Cv) of memory -> logits (B, K, h, w).
+
+        The head sees zeros for the own value of rows that are `hidden`, bool (B,): only training has any.
+        """
         if keys is None or values is None:
             logits: Tensor = self.head(features.stage4, None, features.stage1)
             return logits
         key, value = self.query_encoder(features.stage4)
-        logits = self.head(value, read_memory(key, keys, values, reach=self.config.reach), features.stage1)
+        read = read_memory(key, keys, values, reach=self.config.reach)
+        if hidden is not None:
+            value = value.masked_fill(hidden[:, None, None, None], 0)
+        logits = self.head(value, read, features.stage1)
         return logits
 
     def resize(self, logits: Tensor, size_hw: tuple[int, int]) -> Tensor:

@@ -32,6 +32,8 @@ class Batch:
     """(M,) int64: the pictures that serve as memory."""
     memory: Tensor
     """(B, T) int64: which of the remembered each row reads, oldest first. T is 0 for a network without memory."""
+    hidden: Tensor
+    """(B,) bool: rows whose own value the head does not see."""
     sets: tuple[int, ...]
     """(B,) the data set of each row."""
     set_rows: tuple[int, ...]
@@ -52,8 +54,8 @@ class Batch:
 
     def _with(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         pictures, labels = change(self.pictures), change(self.labels)
-        remembered, memory = change(self.remembered), change(self.memory)
-        return replace(self, pictures=pictures, labels=labels, remembered=remembered, memory=memory)
+        remembered, memory, hidden = change(self.remembered), change(self.memory), change(self.hidden)
+        return replace(self, pictures=pictures, labels=labels, remembered=remembered, memory=memory, hidden=hidden)
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ class BatchMaker:
             torch.from_numpy(np.ascontiguousarray(labels[:, y::stride, x::stride])),
             torch.from_numpy(remembered),
             torch.from_numpy(places.reshape(len(rows), -1).astype(np.int64)),
+            torch.tensor([self._hides(step, row) for row in rows]),
             tuple(self._sets.index(view.data) for view in views[: len(rows)]),
             tuple(of_step[number] for number in range(len(self._sets))),
             tuple(str(view.frame.image) for view in views[: len(rows)]),
@@ -165,8 +168,12 @@ class BatchMaker:
             past = 0
         return self._scenes.draw(self._sets[data], self._sets[data].samples[picture], past, kind=kind, rng=rng)
 
+    def _hides(self, step: int, row: int) -> bool:
+        share = self._recipe.remember.hide_share if self._frames else 0.0
+        return bool(share) and bool(self._rng(step, 1 + row, 1).random() < share)
+
     def _entry(self, step: int, row: int) -> tuple[int, int]:
         return self.order[step * self._recipe.descent.batch + row]
 
-    def _rng(self, step: int, place: int) -> np.random.Generator:
-        return np.random.default_rng((self._recipe.running.seed, 3, step, place))
+    def _rng(self, step: int, *place: int) -> np.random.Generator:
+        return np.random.default_rng((self._recipe.running.seed, 3, step, *place))

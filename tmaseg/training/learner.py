@@ -24,8 +24,10 @@ class Learner(nn.Module):
         self._stride = stride
         self._auxiliary = auxiliary
 
-    def forward(self, pictures: Tensor, remembered: Tensor, memory: Tensor) -> tuple[Tensor, Tensor | None]:
-        """pictures (N, H, W, 3) uint8, remembered (M,) and memory (B, T) int64 as in `Batch`.
+    def forward(
+        self, pictures: Tensor, remembered: Tensor, memory: Tensor, hidden: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """pictures (N, H, W, 3) uint8, remembered (M,) and memory (B, T) int64, hidden (B,) bool as in `Batch`.
 
         Returns logits (B, K, H/s, W/s) of the head and, if wanted, of the auxiliary head.
         """
@@ -35,7 +37,7 @@ class Learner(nn.Module):
         features = self.net.features(x)
         asked = Features(*(part[: len(memory)] for part in features))
         keys, values = self._recall(features.stage4[remembered], memory) if memory.shape[1] else (None, None)
-        logits = self.net.resize(self.net.answer(asked, keys, values), size_hw)
+        logits = self.net.resize(self.net.answer(asked, keys, values, hidden), size_hw)
         if not self._auxiliary:
             return logits, None
         return logits, self.net.resize(self.net.auxiliary(asked.stage3), size_hw)

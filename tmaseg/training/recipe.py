@@ -107,9 +107,12 @@ class Remember:
     """Standard deviation of the change of brightness a step back, in grey levels."""
     light_together: bool = True
     """Whether the frames of a scene have their light changed alike."""
+    hide_share: float = 0.0
+    """Share of frames whose own value is hidden from the head, so that their classes must be read from memory: a
+    network that sees both learns to answer from its own value and to leave memory alone."""
 
     def __post_init__(self) -> None:
-        _check_shares(self, "own_share", "moved_share", "past_share")
+        _check_shares(self, "own_share", "moved_share", "past_share", "hide_share")
         total = self.own_share + self.moved_share + self.past_share
         _check(abs(total - 1) < 1e-6, "own_share + moved_share + past_share", total, "1")
         _check(self.reach >= 1, "reach", self.reach, "1 or more steps")

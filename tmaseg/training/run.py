@@ -155,7 +155,7 @@ class Run:
 
     def _loss(self, batch: Batch, totals: Tensor) -> Tensor:
         with torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32):
-            logits, auxiliary = self._learner(batch.pictures, batch.remembered, batch.memory)
+            logits, auxiliary = self._learner(batch.pictures, batch.remembered, batch.memory, batch.hidden)
         loss: Tensor = self._objective(logits.float(), batch, totals)
         if auxiliary is not None:
             loss = loss + self.job.recipe.loss.auxiliary * self._objective(auxiliary.float(), batch, totals)
