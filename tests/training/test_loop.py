@@ -60,13 +60,13 @@ def comparable(job):
     [
         {},
         {
-            "remember": {"form": "mutual", "frames_from": 1, "frames_to": 3},
+            "remember": {"form": "mutual", "frames_from": 1, "frames_to": 3, "hide_share": 0.5},
             "augment": {"flip": 0.5, "scale_from": 0.7, "scale_to": 1.5, "noise_share": 0.5, "light_share": 1.0},
             "descent": {"optimiser": "sgd", "lr": 0.02, "warmup": 3, "accumulate": 2, "clip_norm": 1.0},
-            "running": {"threads": 3, "precision": "bf16"},
+            "running": {"threads": 3, "precision": "bf16", "augment_on": "device"},
         },
     ],
-    ids=["clip, adamw", "mutual, sgd, bf16"],
+    ids=["clip, adamw", "mutual, sgd, bf16, crops on the device"],
 )
 def test_a_run_that_goes_on_repeats_an_unbroken_one_bit_for_bit(job, groups):
     whole, broken = job(tiny_recipe(**groups), "whole"), job(tiny_recipe(**groups), "broken")
@@ -228,6 +228,17 @@ def test_two_data_sets_with_their_own_classes_train_one_head(drawn, tmp_path):
     assert set(outcome.scores.miou) == {"folder", "folder-2"}
     assert any("unions" in note for note in heard.notes)
     assert load_checkpoint(job.best).labels.names == ("road", "sky", "car", "person")
+
+
+def test_crops_cut_on_the_device_train_as_those_of_the_cpu(job):
+    losses = []
+    own = {"own_share": 1.0, "moved_share": 0.0}  # moved copies lie between pixels
+    for place in ("cpu", "device"):
+        heard = Heard()
+        train(job(tiny_recipe(remember=own, running={"augment_on": place, "validate_every": 0}), place), heard)
+        losses.append(heard.losses)
+    assert len(losses[0]) == 8
+    assert losses[0] == losses[1]  # pixels are copied by either
 
 
 def test_a_run_by_time_ends_by_time(job):

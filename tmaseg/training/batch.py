@@ -14,6 +14,7 @@ from torch import Tensor
 
 from tmaseg.errors import ConfigError
 from tmaseg.model.config import TMANetConfig
+from tmaseg.training.crops import Crops, HostCrops
 from tmaseg.training.order import Order
 from tmaseg.training.recipe import Recipe
 from tmaseg.training.scene import Scenes, View
@@ -46,7 +47,7 @@ class Batch:
 
     def pinned(self) -> "Batch":
         """The same in memory that a CUDA device can copy from while it computes."""
-        return self._with(lambda tensor: tensor.pin_memory())
+        return self._with(lambda tensor: tensor if tensor.is_cuda else tensor.pin_memory())
 
     def to(self, device: torch.device) -> "Batch":
         """The same on a device."""
@@ -73,8 +74,14 @@ class _Step:
 class BatchMaker:
     """Makes the batch of any step; threads may ask for several at once."""
 
-    def __init__(self, sets: Sequence[TrainSet], recipe: Recipe, network: TMANetConfig) -> None:
-        """Raises ConfigError for ways of remembering that the network cannot be trained with."""
+    def __init__(
+        self, sets: Sequence[TrainSet], recipe: Recipe, network: TMANetConfig, crops: Crops | None = None
+    ) -> None:
+        """`crops` makes the pixels; None: on the CPU.
+
+        Raises ConfigError for ways of remembering that the network cannot be trained with.
+        """
+        self._crops = crops or HostCrops(recipe.augment.crop_hw)
         self._sets = tuple(sets)
         self._recipe = recipe
         self._frames = network.memory_frames
@@ -95,15 +102,14 @@ class BatchMaker:
         common = self._common(step)
         mutual = self._recipe.remember.form == "mutual"
         views, memory = self._mutual(step, rows, common) if mutual else self._clips(step, rows, common)
-        crop_hw = self._recipe.augment.crop_hw
         remembered, places = np.unique(np.array(memory, np.int64).reshape(len(rows), -1), return_inverse=True)
-        labels = np.stack([view.labels(crop_hw) for view in views[: len(rows)]])
+        labels = self._crops.labels(views[: len(rows)])
         (y, x), stride = common.phase, self._recipe.loss.stride
         firsts = (row // common.group * common.group for row in range(count))
         of_step = Counter(self._entry(step, first)[0] for first in firsts)
         return Batch(
-            torch.from_numpy(np.stack([view.picture(crop_hw) for view in views])),
-            torch.from_numpy(np.ascontiguousarray(labels[:, y::stride, x::stride])),
+            self._crops.pictures(views),
+            labels[:, y::stride, x::stride].contiguous(),
             torch.from_numpy(remembered),
             torch.from_numpy(places.reshape(len(rows), -1).astype(np.int64)),
             torch.tensor([self._hides(step, row) for row in rows]),

@@ -109,7 +109,7 @@ def _about(data: TrainSet) -> list[str]:
     if data.unions.missing:
         said.append(f"classes that the network has no counterpart for are void: {', '.join(data.unions.missing)}")
     if not data.unions.same:
-        said.append(f"its {len(data.dataset.labels)} classes are learnt as unions of the network's, by name")
+        said.append(f"its {len(data.dataset.labels)} classes are learnt by name, as the network's or as unions of them")
     return [f"{data.name}: {text}" for text in said]
 
 

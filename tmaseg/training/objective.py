@@ -30,17 +30,17 @@ class Objective(nn.Module):
         super().__init__()
         self._loss = loss
         self._unions = [data.unions for data in sets]
-        self._counted = []  # weights as `totals` uses them, on the CPU where labels are still
+        self._counted = []  # weights as `totals` uses them
         for number, data in enumerate(sets):
             weights = torch.tensor(class_weights(data.pixels, data.unions, loss.class_weights), dtype=torch.float32)
             self._counted.append(weights.double())
             self.register_buffer(f"weights{number}", weights)
 
     def totals(self, batch: Batch) -> Tensor:
-        """(sets,) float64: the weights of the labelled pixels of a part on the CPU, summed for each data set."""
+        """(sets,) float64 on the CPU: the weights of the labelled pixels of a part, summed for each data set."""
         totals = torch.zeros(len(self._unions), dtype=torch.float64)
         for number, rows in _rows(batch).items():
-            counts = torch.bincount(batch.labels[rows].flatten().long(), minlength=256)
+            counts = torch.bincount(batch.labels[rows].flatten().long(), minlength=256).cpu()
             weights = self._counted[number]
             totals[number] = (counts[: len(weights)] * weights).sum()
         return totals

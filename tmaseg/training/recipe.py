@@ -14,6 +14,7 @@ Form = Literal["clip", "mutual"]
 Sampling = Literal["continuous", "random"]
 ClassWeights = Literal["none", "log", "inverse", "median"]
 Norms = Literal["auto", "own"]
+AugmentOn = Literal["auto", "cpu", "device"]
 STAGES = ("stem", "layer1", "layer2", "layer3", "layer4")
 
 
@@ -212,8 +213,10 @@ class Running:
     """Slower on CUDA, where equal runs otherwise differ in the last bits."""
     threads: int = 2
     """Threads that make batches ahead."""
+    augment_on: AugmentOn = "auto"
+    """Where crops are cut and their light is changed. auto: on a CUDA device itself, otherwise on the CPU."""
     cache_gb: float = 6.0
-    """Decoded pictures are kept in this much memory."""
+    """Decoded pictures are kept in this much memory, and on a device that cuts crops in a quarter of what is free."""
     train_split: str = "train"
     """Of each data set; "train+val" joins two."""
     val_split: str = "val"

@@ -23,6 +23,8 @@ from tmaseg.model.tmanet import TMANet
 from tmaseg.training.average import moving_average
 from tmaseg.training.batch import Batch, BatchMaker
 from tmaseg.training.build import build_net, open_sets, provenance
+from tmaseg.training.crops import Crops, HostCrops
+from tmaseg.training.devicecrops import DeviceCrops
 from tmaseg.training.job import Job
 from tmaseg.training.learner import Learner, freeze, make_optimiser, parameter_groups, set_dropout, train_mode
 from tmaseg.training.listener import Listener, Scores, StepReport
@@ -49,7 +51,7 @@ class Run:
         self.sets = open_sets(job, share, listener)
         torch.manual_seed(recipe.running.seed)  # every process starts from the same weights
         net = build_net(recipe, self.sets.labels, listener)
-        self.maker = BatchMaker(self.sets.train, recipe, net.config)
+        self.maker = BatchMaker(self.sets.train, recipe, net.config, self._crops())
         self._objective = Objective(self.sets.train, recipe.loss).to(self.device)
         self.clock = Clock(descent)
         self._build(net)
@@ -60,6 +62,15 @@ class Run:
             self._restore()
         self._begun = time.monotonic() - self.seconds
         self._since = (self.step, self.seconds)
+
+    def _crops(self) -> Crops:
+        recipe = self.job.recipe
+        wanted, most = recipe.running.augment_on, int(recipe.running.cache_gb * 2**30)
+        if wanted == "cpu" or (wanted == "auto" and self.device.type != "cuda"):
+            return HostCrops(recipe.augment.crop_hw)
+        if self.device.type == "cuda":
+            most = min(most, torch.cuda.mem_get_info(self.device)[0] // 4)
+        return DeviceCrops(recipe.augment.crop_hw, self.device, most_bytes=most)
 
     def _build(self, net: TMANet) -> None:
         recipe, descent = self.job.recipe, self.job.recipe.descent
