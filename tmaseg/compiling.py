@@ -33,6 +33,12 @@ class Compiling:
         elif self._choice == "auto":
             self._engine.interpret()  # another size would be compiled anew
 
+    @property
+    def watching(self) -> bool:
+        """Whether it still wants to know what a frame takes, labels in hand."""
+        looked = len(self._seconds) >= _LOOKED_AT or self._left is None
+        return self._choice == "auto" and not (looked or self._engine.compiled or self._engine.failure)
+
     def stepped(self, size_hw: tuple[int, int], seconds: float) -> None:
         """A frame of `size_hw` took so long."""
         if self._before and self._engine.compiled and not self._engine.failure:
@@ -40,8 +46,9 @@ class Compiling:
             self._before = None
         if self._engine.failure:
             self.warnings = (f"not compiled: {self._engine.failure}",)
-        if self._choice != "auto" or self._left is None or self._engine.compiled or self._engine.failure:
+        if not self.watching:
             return
+        assert self._left is not None
         self._left -= 1
         self._seconds.append(seconds)
         if len(self._seconds) == _LOOKED_AT and can_compile():

@@ -161,6 +161,8 @@ class Segmenter:
                     raise
                 self._give_up_something(error)
                 continue
+            if self._compiling.watching:
+                seen[0].wait()  # a GPU is not done when the step returns
             self._compiling.stepped(self._size_of(rgb), time.perf_counter() - begun)
             segmentation = Segmentation(*seen, reset)
             if self.key_frames > 1:
