@@ -30,6 +30,12 @@ def test_it_is_the_argmax_of_the_resized_logits(classes, coarse, size, align_cor
     assert (resized.max(0).values - chosen).max() < 1e-5
 
 
+def test_any_number_of_cells_lies_along_outlines():
+    logits = torch.randn(3, 40, 50)
+    want = functional.interpolate(logits[None], (130, 157), mode="bilinear")[0].argmax(0)
+    assert (classify(logits, (130, 157), align_corners=False) == want).float().mean() > 0.999
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_half_precision_logits_are_taken_as_they_are(dtype):
     logits = torch.randn(4, 6, 8).to(dtype)

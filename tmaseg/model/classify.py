@@ -7,53 +7,81 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+_CELLS = 512  # at a time: what they need stays in the cache
+
 
 def classify(logits: Tensor, size_hw: tuple[int, int], *, align_corners: bool) -> Tensor:
     """logits (K, h, w) -> (H, W) uint8: the argmax of the logits resized bilinearly to `size_hw`.
 
     On a CPU most pixels are never interpolated. Between four neighbours that agree on a class every bilinear mix agrees
     as well, since no mix of smaller numbers beats the same mix of larger ones: only cells whose corners differ, along
-    the outlines, are worked out. Measured with 19 classes from 90x160 to 1080x1920 on two busy cores: resized whole
-    570 ms, so 15 ms.
+    the outlines, are worked out. Measured with 19 classes from 90x160 to 1080x1920, frames of a motorway, two cores:
+    6.7 ms of the 172 that a frame takes with the `street` weights in fp32; row by row 10.2.
     """
     height, width = size_hw
     if logits.device.type != "cpu" or height < logits.shape[1] or width < logits.shape[2]:
         resized = functional.interpolate(logits[None].float(), size_hw, mode="bilinear", align_corners=align_corners)
         return _argmax(resized[0])
-    logits = logits.float().contiguous()
-    best = _argmax(logits)  # (h, w)
-    top, bottom, down = _neighbours(logits.shape[1], height, align_corners)
-    left, right, across = _neighbours(logits.shape[2], width, align_corners)
+    logits = logits.float()
+    best = _argmax(logits.contiguous())  # (h, w)
+    down = _Axis(logits.shape[1], height, align_corners)
+    across = _Axis(logits.shape[2], width, align_corners)
     # Along the width, then whole rows, by `index_select`: 0.5 ms where `best[top][:, left]` takes 8.
-    labels = best.index_select(1, left).index_select(0, top)  # (H, W), right wherever the corners agree
-    beside = torch.cat([best[:, 1:], best[:, -1:]], dim=1)
-    mixed = best != beside
-    below = torch.cat([best[1:], best[-1:]])
-    mixed = mixed | torch.cat([mixed[1:], mixed[-1:]]) | (best != below)  # (h, w), of the cell down and right of each
-    for row in mixed.any(1).nonzero()[:, 0].tolist():
-        first, last = torch.searchsorted(top, torch.tensor([row, row + 1])).tolist()
-        columns = mixed[row][left].nonzero()[:, 0]
-        if first == last or not len(columns):
-            continue
-        two = logits[:, [row, int(bottom[first])]]  # (K, 2, w)
-        before, after = two.index_select(2, left[columns]), two.index_select(2, right[columns])  # (K, 2, n)
-        ends = torch.lerp(before, after, across[columns])
-        mix = torch.lerp(ends[:, :1], ends[:, 1:], down[first:last, None])  # (K, rows, n)
-        labels[first:last, columns] = _argmax(mix)
+    labels = best.index_select(1, across.before).index_select(0, down.before)  # (H, W), right where corners agree
+    rows, columns = _outlines(best).nonzero(as_tuple=True)  # cells
+    for some_rows, some_columns in zip(torch.split(rows, _CELLS), torch.split(columns, _CELLS), strict=True):
+        corners = _corners(logits, some_rows, some_columns)  # (n, K, 4)
+        weights = _weights(down.shares_of[some_rows], across.shares_of[some_columns])  # (n, 4, a b)
+        inside = torch.bmm(corners, weights).max(1).indices.to(torch.uint8)  # (n, a b)
+        y, x = down.outputs_of[some_rows], across.outputs_of[some_columns]  # (n, a), (n, b)
+        labels[y[:, :, None], x[:, None]] = inside.reshape(len(y), y.shape[1], x.shape[1])
     return labels
+
+
+def _outlines(best: Tensor) -> Tensor:
+    """bool (h, w): of each place whether it, the next, the one below and the one between do not all agree."""
+    beside = torch.cat([best[:, 1:], best[:, -1:]], dim=1)
+    differ = best != beside
+    below = torch.cat([best[1:], best[-1:]])
+    return differ | torch.cat([differ[1:], differ[-1:]]) | (best != below)
+
+
+def _corners(logits: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """logits (K, h, w), cells (n,) -> (n, K, 4): upper left, upper right, lower left, lower right."""
+    classes, height, width = logits.shape
+    next_rows, next_columns = (rows + 1).clamp_max(height - 1), (columns + 1).clamp_max(width - 1)
+    places = torch.stack([rows, rows, next_rows, next_rows], 1) * width
+    places = places + torch.stack([columns, next_columns, columns, next_columns], 1)  # (n, 4)
+    found = logits.permute(1, 2, 0).reshape(-1, classes).index_select(0, places.flatten())
+    return found.reshape(-1, 4, classes).transpose(1, 2)
+
+
+def _weights(down: Tensor, across: Tensor) -> Tensor:
+    """Shares (n, a) and (n, b) of the way through a cell -> (n, 4, a b): the bilinear weights of its corners."""
+    lines = torch.stack([1 - down, down], 1)[:, :, None, :, None]  # (n, 2, 1, a, 1)
+    columns = torch.stack([1 - across, across], 1)[:, None, :, None]  # (n, 1, 2, 1, b)
+    return (lines * columns).flatten(3).flatten(1, 2)
+
+
+class _Axis:
+    """Where outputs lie among inputs, along the height or the width. A cell is what lies between two inputs."""
+
+    def __init__(self, inputs: int, outputs: int, align_corners: bool) -> None:
+        steps = torch.arange(outputs, dtype=torch.float32)
+        if align_corners:
+            position = steps * ((inputs - 1) / max(outputs - 1, 1))
+        else:
+            position = ((steps + 0.5) * (inputs / outputs) - 0.5).clamp_min(0)
+        self.before = position.long().clamp_max(inputs - 1)  # (outputs,): the cell, by the input before it
+        firsts = torch.searchsorted(self.before, torch.arange(inputs + 1))
+        most = int(firsts.diff().max())
+        # Cells with fewer outputs than others repeat their last. A cell that rounding left without any takes the first
+        # of the next, which lies where they touch.
+        lasts = torch.maximum(firsts[1:] - 1, firsts[:-1]).clamp_max(outputs - 1)
+        self.outputs_of = torch.minimum(firsts[:-1, None] + torch.arange(most), lasts[:, None])  # (inputs, most)
+        self.shares_of = position[self.outputs_of] - torch.arange(inputs)[:, None]  # (inputs, most) of the way through
 
 
 def _argmax(logits: Tensor) -> Tensor:
     """(K, ...) -> (...) uint8. On the CPU `max` finds the indices five times faster than `argmax` does."""
     return logits.max(0).indices.to(torch.uint8)
-
-
-def _neighbours(inputs: int, outputs: int, align_corners: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """For each output sample: the input before it, the one after it, and its share of the way between them."""
-    steps = torch.arange(outputs, dtype=torch.float32)
-    if align_corners:
-        position = steps * ((inputs - 1) / max(outputs - 1, 1))
-    else:
-        position = ((steps + 0.5) * (inputs / outputs) - 0.5).clamp_min(0)
-    before = position.long().clamp_max(inputs - 1)
-    return before, (before + 1).clamp_max(inputs - 1), position - before
