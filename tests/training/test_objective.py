@@ -109,7 +109,7 @@ def test_a_batch_without_labels_costs_nothing():
         assert float(value.detach()) == 0
 
 
-@pytest.mark.parametrize("kind", ["none", "log", "inverse", "median"])
+@pytest.mark.parametrize("kind", ["none", "log", "root", "inverse", "median"])
 def test_class_weights_average_to_one_over_pixels_and_favour_the_rare(kind):
     pixels = np.array([1_000_000, 10_000, 500, 0, 300])
     unions = Unions(((0,), (1,), (2,), (3,), ()))

@@ -85,9 +85,10 @@ def class_weights(pixels: NDArray[np.int64], unions: Unions, kind: ClassWeights)
     raw = np.ones_like(share)
     if kind == "log":
         raw = 1 / np.log(1.1 + share)
-    elif kind in ("inverse", "median"):
+    elif kind != "none":
         middle = float(np.median(share[present])) if kind == "median" else 1.0
         raw = np.divide(middle, share, out=np.zeros_like(share), where=present)
+        raw = np.sqrt(raw) if kind == "root" else raw
         raw = np.minimum(raw, _MOST * raw[present].mean())
     raw = np.where(known, raw, 0)
     return np.asarray(raw / (raw * share).sum(), np.float64)

@@ -12,7 +12,7 @@ Optimiser = Literal["sgd", "adamw"]
 Decline = Literal["poly", "cosine", "constant"]
 Form = Literal["clip", "mutual"]
 Sampling = Literal["continuous", "random"]
-ClassWeights = Literal["none", "log", "inverse", "median"]
+ClassWeights = Literal["none", "log", "root", "inverse", "median"]
 Norms = Literal["auto", "own"]
 AugmentOn = Literal["auto", "cpu", "device"]
 STAGES = ("stem", "layer1", "layer2", "layer3", "layer4")
@@ -131,8 +131,8 @@ class Loss:
     auxiliary: float = 0.4
     """Weight of the auxiliary head's loss; 0: without it."""
     class_weights: ClassWeights = "none"
-    """By pixel counts. log: 1 / log(1.1 + share). inverse: 1 / share, at most ten times the mean. median: median
-    share / share, likewise."""
+    """By pixel counts. log: 1 / log(1.1 + share). root: 1 / sqrt(share). inverse: 1 / share. median: median share /
+    share. The last three at most ten times their mean."""
     ohem: float = 0.0
     """Only pixels whose class has at most this probability count (online hard example mining); 0: all."""
     ohem_least: float = 0.1
