@@ -99,7 +99,7 @@ def test_past_frames_come_oldest_first_in_the_query_s_geometry():
 
 
 def test_random_sampling_takes_different_frames_within_reach():
-    remember = {"own_share": 0.0, "moved_share": 0.0, "past_share": 1.0, "sampling": "random", "reach": 5}
+    remember = {"own_share": 0.0, "moved_share": 0.0, "past_share": 1.0, "sampling": "random", "past_reach": 5}
     make = maker(tiny_recipe(remember=remember), train_set(30))
     backs = set()
     for step in range(8):

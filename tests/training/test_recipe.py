@@ -7,6 +7,7 @@ from dataclasses import fields
 import pytest
 
 from tmaseg.errors import ConfigError
+from tmaseg.model.config import TMANetConfig
 from tmaseg.training.presets import from_values, load_recipe, override, preset_names, to_toml, to_values
 from tmaseg.training.recipe import GROUPS, Recipe
 
@@ -34,7 +35,8 @@ def test_the_papers_recipe_is_the_papers():
 
 
 def test_names_of_values_are_unique_so_that_no_group_need_be_said():
-    names = [each.name for kind in GROUPS.values() for each in fields(kind)]
+    kinds = [Recipe, TMANetConfig, *GROUPS.values()]
+    names = [each.name for kind in kinds for each in fields(kind)]
     assert len(names) == len(set(names))
 
 

@@ -91,8 +91,8 @@ class Remember:
     past_share: float = 1.0
     """Share whose memory is the real frames before it. Where there are none the frame is moved instead."""
     sampling: Sampling = "continuous"
-    """continuous: the T frames just before. random: T of the `reach` frames before."""
-    reach: int = 10
+    """continuous: the T frames just before. random: T of the `past_reach` frames before."""
+    past_reach: int = 10
     """How many steps back random sampling looks."""
     frames_from: int = 0
     """With shared memory encoders T may vary from batch to batch: from this ... 0: always the network's T."""
@@ -116,7 +116,7 @@ class Remember:
         _check_shares(self, "own_share", "moved_share", "past_share", "hide_share")
         total = self.own_share + self.moved_share + self.past_share
         _check(abs(total - 1) < 1e-6, "own_share + moved_share + past_share", total, "1")
-        _check(self.reach >= 1, "reach", self.reach, "1 or more steps")
+        _check(self.past_reach >= 1, "past_reach", self.past_reach, "1 or more steps")
         _check(0 <= self.frames_from <= self.frames_to, "frames_from", self.frames_from, "0 to frames_to")
         _check(
             self.frames_to == 0 or self.frames_from > 0, "frames_from", self.frames_from, "1 or more, as frames_to is"

@@ -76,7 +76,7 @@ class Scenes:
             return (sample.frame,) * past
         steps = range(1, past + 1)
         if self._remember.sampling == "random":
-            reach = max(self._remember.reach, past)
+            reach = max(self._remember.past_reach, past)
             steps = sorted(1 + rng.choice(reach, past, replace=False))  # type: ignore[assignment]
         return sample.clip.past(sample.frame, [int(step) for step in steps])
 
