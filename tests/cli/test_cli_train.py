@@ -48,6 +48,7 @@ def test_wrong_usage_and_bad_input_are_told_in_one_line(tmp_path, data):
         (("-o", tmp_path / "run", "--dataset", "camvid", "--data", data, "--init", "none"), "no CamVid in", 1),
         (("-o", tmp_path / "run", "--dataset", "folder", "--data", data, "--preset", "fast"), "unknown preset", 1),
         (("-o", tmp_path / "run", "--dataset", "folder", "--data", data, "--set", "lr=fast"), "must be a number", 1),
+        (("-o", tmp_path / "run", "--dataset", "folder", "--data", data, "--set", "shares.flder=1"), "shares.flder", 1),
         (("-o", tmp_path / "none", "--resume"), "holds no run", 1),
         (
             ("-o", tmp_path / "run", "--dataset", "folder", "--data", data, "--init", tmp_path / "no.safetensors"),

@@ -132,7 +132,7 @@ def _job(
     start: tuple[str | None, str | None, bool],
 ) -> "Job":
     """`start`: preset, init and whether to go on."""
-    from tmaseg.training import Job, Source, resumed
+    from tmaseg.training import Job, Source, check_shares, resumed
 
     preset, init, resume = start
     if folders and len(folders) != len(names):
@@ -144,7 +144,9 @@ def _job(
         return resumed(output, settings, sources=sources, device=device)
     if not sources:
         raise typer.BadParameter("say what to train on: --dataset NAME --data DIR")
-    return Job(_recipe(preset, init, settings), sources, output, device)
+    recipe = _recipe(preset, init, settings)
+    check_shares(settings, sources)
+    return Job(recipe, sources, output, device)
 
 
 def _recipe(preset: str | None, init: str | None, settings: tuple[str, ...]) -> "Recipe":

@@ -1,5 +1,6 @@
 """Training: one readable loop, and everything it needs to survive."""
 
+from tmaseg.training.build import check_shares
 from tmaseg.training.interrupt import Interrupt
 from tmaseg.training.job import Job, Source, resumed
 from tmaseg.training.listener import Listener, Outcome, Scores, StepReport
@@ -16,6 +17,7 @@ __all__ = [
     "Scores",
     "Source",
     "StepReport",
+    "check_shares",
     "load_recipe",
     "override",
     "preset_names",

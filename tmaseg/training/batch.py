@@ -18,7 +18,7 @@ from tmaseg.training.crops import Crops, HostCrops
 from tmaseg.training.order import Order
 from tmaseg.training.recipe import Recipe
 from tmaseg.training.scene import Scenes, View
-from tmaseg.training.sets import TrainSet
+from tmaseg.training.sets import TrainSet, share_out
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -87,8 +87,7 @@ class BatchMaker:
         self._frames = network.memory_frames
         self._scenes = Scenes(recipe.augment, recipe.remember)
         counts = [len(data.samples) for data in sets]
-        shares = [recipe.shares.get(data.name, 0.0) for data in sets]
-        self.order = Order(counts, shares if all(shares) else None, seed=recipe.running.seed)
+        self.order = Order(counts, share_out(sets, recipe.shares), seed=recipe.running.seed)
         if network.slots > 1 and (recipe.remember.form == "mutual" or recipe.remember.frames_to):
             raise ConfigError(
                 "with an encoder for each memory slot every row needs its own T frames in order: set form=clip and "

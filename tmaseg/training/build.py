@@ -7,7 +7,7 @@ from typing import Any
 
 import tmaseg
 from tmaseg.data import Dataset, open_dataset
-from tmaseg.errors import DataError
+from tmaseg.errors import ConfigError, DataError
 from tmaseg.evaluate import Share
 from tmaseg.labels import LabelSet, get_labels
 from tmaseg.model.checkpoint import load_checkpoint
@@ -16,7 +16,7 @@ from tmaseg.model.tmanet import TMANet
 from tmaseg.training.classes import adopt
 from tmaseg.training.job import Job, Source
 from tmaseg.training.listener import Listener
-from tmaseg.training.presets import to_values
+from tmaseg.training.presets import parse_settings, to_values
 from tmaseg.training.recipe import Recipe
 from tmaseg.training.sets import TrainSet, count_pixels, open_set
 from tmaseg.training.store import Store
@@ -43,6 +43,9 @@ def open_sets(job: Job, share: Share, listener: Listener) -> Sets:
         zip(_unique(job.sources), (open_dataset(each.name, each.root) for each in job.sources), strict=True)
     )
     network = get_labels(recipe.labels) if recipe.labels else next(iter(datasets.values())).labels
+    others = [name for name in recipe.shares if name not in datasets]
+    if others:
+        listener.note(f"the recipe's share of {', '.join(others)} is left out: there is no such data set in this run")
     store = Store(int(recipe.running.cache_gb * 2**30 / share.count), short_side=_stored_side(recipe))
     train, val = [], []
     for name, dataset in datasets.items():
@@ -61,6 +64,17 @@ def open_sets(job: Job, share: Share, listener: Listener) -> Sets:
         elif recipe.running.val_split:
             listener.note(f"{name} has no split {recipe.running.val_split!r}: it is not validated on")
     return Sets(tuple(train), tuple(val), network)
+
+
+def check_shares(settings: Sequence[str], sources: Sequence[Source]) -> None:
+    """Raises ConfigError where settings ("shares.camvid=0.3") name a data set that is not among the sources.
+
+    A recipe's file may name more sets than are given; what is set for one run is a slip of the pen.
+    """
+    names = _unique(sources)
+    for name in parse_settings(settings).get("shares", {}):
+        if name.lower() not in names:
+            raise ConfigError(f"shares.{name} is the share of no data set here; they are {', '.join(names)}")
 
 
 def build_net(recipe: Recipe, labels: LabelSet, listener: Listener) -> TMANet:
@@ -89,12 +103,13 @@ def provenance(job: Job, sets: Sets) -> dict[str, Any]:
 
 
 def _unique(sources: Sequence[Source]) -> list[str]:
-    """A name for each data set, numbered where one comes twice."""
+    """A name for each data set, in lower case, numbered where one comes twice."""
     names: list[str] = []
     for each in sources:
-        name, number = Path(each.name).stem, 2
+        stem = Path(each.name).stem.lower()
+        name, number = stem, 2
         while name in names:
-            name, number = f"{Path(each.name).stem}-{number}", number + 1
+            name, number = f"{stem}-{number}", number + 1
         names.append(name)
     return names
 

@@ -63,6 +63,11 @@ def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:
 
     Values are as in TOML; quotes may be left out. Raises ConfigError for a name or value that will not do.
     """
+    return from_values(parse_settings(settings), recipe)
+
+
+def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
+    """Settings as `override` takes them, as the values of a recipe file. Raises ConfigError."""
     values: dict[str, Any] = {}
     for setting in settings:
         name, equals, text = setting.partition("=")
@@ -73,7 +78,7 @@ def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:
             values.setdefault(group, {})[key] = _parse(text.strip())
         else:
             values[key] = _parse(text.strip())
-    return from_values(values, recipe)
+    return values
 
 
 def to_toml(recipe: Recipe) -> str:
@@ -130,7 +135,7 @@ def _group(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _table(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
     if name == "shares":
-        return {key: _typed(f"shares.{key}", value, float) for key, value in values.items()}
+        return {key.lower(): _typed(f"shares.{key}", value, float) for key, value in values.items()}
     return dict(values)  # TMANetConfig checks its own
 
 

@@ -249,7 +249,8 @@ class Recipe:
     network: Mapping[str, Any] = field(default_factory=dict)
     """The network, where it differs from the weights it starts from, or from the paper's."""
     shares: Mapping[str, float] = field(default_factory=dict)
-    """Share of each data set in the crops; by its number of pictures where not said."""
+    """Share of each data set in the crops, by its name in lower case. Sets without one take what the others leave of 1,
+    by their numbers of pictures."""
     augment: Augment = field(default_factory=Augment)
     remember: Remember = field(default_factory=Remember)
     loss: Loss = field(default_factory=Loss)

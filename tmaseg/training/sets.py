@@ -1,6 +1,6 @@
 """TrainSet: one data set as training sees it: its labelled frames, checked and counted, and what its classes are."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -68,6 +68,24 @@ def open_set(
     pixels = count_pixels(dataset, samples, store, threads=threads, progress=progress)
     unions = unite_by_name(dataset.labels, network)
     return TrainSet(name, dataset, samples, unions, store, pixels[: len(dataset.labels)])
+
+
+def share_out(sets: Sequence[TrainSet], shares: Mapping[str, float]) -> list[float]:
+    """What part of the crops each set gets, 1 in all; `shares` by name, those of other sets are left out.
+
+    Sets without a share divide what the others leave of 1 by their numbers of pictures. Where nothing is left, each
+    gets the part of the pictures that it has, and the others keep their proportions in the rest.
+    """
+    counts = [len(data.samples) for data in sets]
+    said = [shares.get(data.name, 0.0) for data in sets]
+    unsaid = sum(count for count, share in zip(counts, said, strict=True) if not share)
+    left = 1 - sum(said) if unsaid else 0.0
+    if unsaid and left < 1e-6:
+        left = unsaid / sum(counts)
+    return [
+        (1 - left) * share / sum(said) if share else left * count / unsaid
+        for count, share in zip(counts, said, strict=True)
+    ]
 
 
 def count_pixels(

@@ -1,0 +1,52 @@
+"""The data sets of a run: each gets its part of the crops, and a name that means none is not passed over."""
+
+from types import SimpleNamespace
+
+import pytest
+from drawn import tiny_recipe
+
+from tmaseg.errors import ConfigError
+from tmaseg.evaluate import Share
+from tmaseg.training import Job, Listener, Source, check_shares
+from tmaseg.training.build import open_sets
+from tmaseg.training.presets import from_values
+from tmaseg.training.sets import share_out
+
+
+class Heard(Listener):
+    def __init__(self):
+        self.notes = []
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+@pytest.mark.parametrize(
+    ("shares", "parts"),
+    [
+        ({}, (0.1, 0.3, 0.6)),  # by their pictures
+        ({"a": 0.2, "b": 0.2, "c": 0.4}, (0.25, 0.25, 0.5)),
+        ({"a": 0.2}, (0.2, 0.8 / 3, 1.6 / 3)),  # what is left of 1, by their pictures
+        ({"a": 0.7, "elsewhere": 0.3}, (0.7, 0.1, 0.2)),
+        ({"a": 0.7, "b": 0.2 + 0.1}, (0.28, 0.12, 0.6)),  # nothing is left: c has its part of the pictures
+        ({"a": 3.0}, (0.1, 0.3, 0.6)),
+    ],
+)
+def test_sets_get_their_shares_and_those_without_one_a_part_by_their_pictures(shares, parts):
+    sets = [SimpleNamespace(name=name, samples=range(count)) for name, count in (("a", 10), ("b", 30), ("c", 60))]
+    assert share_out(sets, shares) == pytest.approx(parts)
+
+
+def test_names_are_in_lower_case_and_a_share_of_no_set_is_told(drawn, tmp_path):
+    recipe = from_values({"shares": {"Folder": 0.7, "camvid": 0.3}}, tiny_recipe())
+    sources = (Source("Folder", drawn()), Source("folder", drawn("other", train=4, val=2)))
+    heard = Heard()
+    sets = open_sets(Job(recipe, sources, tmp_path / "run"), Share(), heard)
+    assert [data.name for data in sets.train] == ["folder", "folder-2"]
+    assert share_out(sets.train, recipe.shares) == pytest.approx([0.7, 0.3])
+    assert [note for note in heard.notes if "left out" in note] == [
+        "the recipe's share of camvid is left out: there is no such data set in this run"
+    ]
+    check_shares(("lr=1", "shares.Folder=0.3", "shares.folder-2=1"), sources)
+    with pytest.raises(ConfigError, match=r"shares\.camvd is .* folder, folder-2"):
+        check_shares(("shares.camvd=0.3",), sources)
