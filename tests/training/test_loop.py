@@ -210,8 +210,9 @@ def test_a_folder_with_a_run_is_not_overwritten_and_a_recipe_not_changed_on_the_
     train(mine)
     with pytest.raises(ConfigError, match="--resume"):
         train(mine)
-    with pytest.raises(ConfigError, match="only steps, minutes"):
-        resumed(mine.output, ("lr=1",))
+    for setting in ("lr=1", "seed=1", "train_split=val"):
+        with pytest.raises(ConfigError, match="only steps, minutes"):
+            resumed(mine.output, (setting,))
     with pytest.raises(ConfigError, match="holds no run"):
         resumed(mine.output / "elsewhere")
     longer = resumed(mine.output, ("steps=4", "validate_every=0"), device="cpu")

@@ -49,6 +49,17 @@ def test_values_are_set_by_name_alone_or_with_their_group():
     assert recipe.loss == load_recipe("scratch").loss
 
 
+def test_a_length_in_steps_takes_the_place_of_the_preset_s_minutes_and_both_are_refused():
+    timed = load_recipe("scratch")
+    assert timed.descent.minutes > 0
+    assert override(timed, ["lr=1"]).descent.minutes == timed.descent.minutes
+    descent = override(timed, ["descent.steps=5"]).descent
+    assert (descent.steps, descent.minutes) == (5, 0)
+    for settings in (["steps=5", "minutes=3"], ["minutes=3", "steps=5"]):
+        with pytest.raises(ConfigError, match=r"steps is 5 and minutes is 3; .* leave the other out"):
+            override(timed, settings)
+
+
 @pytest.mark.parametrize(
     ("setting", "said"),
     [

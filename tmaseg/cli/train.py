@@ -90,8 +90,6 @@ def train(
         "labels": labels,
     }
     flags |= {"seed": seed, "threads": threads, "precision": precision, "compile": compile_ or None, "init": init}
-    if steps is not None and minutes is None:
-        flags["minutes"] = 0
     given = (*_settings(flags), *(settings or []))
     if show_preset:
         typer.echo(to_toml(_recipe(preset, init, given)), nl=False)

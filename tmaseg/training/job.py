@@ -88,10 +88,10 @@ def resumed(
     saved = load_recipe(output / "recipe.toml")
     recipe = override(saved, settings)
     free = {name: getattr(recipe.descent, name) for name in _FREE}
-    running = replace(recipe.running, seed=saved.running.seed)
+    running = replace(recipe.running, seed=saved.running.seed, train_split=saved.running.train_split)
     if recipe != replace(saved, descent=replace(saved.descent, **free), running=running):
         raise ConfigError(
-            f"the run in {output} has its recipe; only {', '.join(_FREE)} and the values under [running], but for the "
-            "seed, may change when it goes on: begin another run with --init for the rest"
+            f"the run in {output} has its recipe; only {', '.join(_FREE)} and the values under [running], but for "
+            "seed and train_split, may change when it goes on: begin another run with --init for the rest"
         )
     return Job(recipe, sources or old, output, device, resume=True)

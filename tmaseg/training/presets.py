@@ -61,9 +61,17 @@ def from_values(values: Mapping[str, Any], base: Recipe | None = None) -> Recipe
 def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:
     """The recipe with "name=value" settings: "lr=0.01", "descent.lr=0.01", "depth=18", "shares.camvid=0.3".
 
-    Values are as in TOML; quotes may be left out. Raises ConfigError for a name or value that will not do.
+    Values are as in TOML; quotes may be left out. Where steps are set, the recipe's minutes no longer count. Raises
+    ConfigError for a name or value that will not do.
     """
-    return from_values(parse_settings(settings), recipe)
+    values = parse_settings(settings)
+    length = values.get("descent", {})
+    if "steps" in length and length.setdefault("minutes", 0) != 0:
+        raise ConfigError(
+            f"steps is {length['steps']} and minutes is {length['minutes']}; a run's length is one of them: "
+            "leave the other out"
+        )
+    return from_values(values, recipe)
 
 
 def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
