@@ -10,6 +10,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import torch
 from drawn import tiny_recipe, write_drawn
 from typer.testing import CliRunner
 
@@ -63,6 +64,17 @@ def test_wrong_usage_and_bad_input_are_told_in_one_line(tmp_path, data):
         assert result.exit_code == code, result.output
         assert said in " ".join(result.stderr.split()).replace("│ ", ""), result.stderr
         assert "Traceback" not in result.output
+
+
+def test_short_memory_is_told_with_what_helps_in_training(tmp_path, data, monkeypatch):
+    def fail(*_arguments, **_options):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("tmaseg.training.train", fail)
+    result = call("-o", tmp_path / "run", "--dataset", "folder", "--data", data, "--init", "none")
+    assert result.exit_code == 1
+    assert "out of memory; give a smaller --batch or --crop, or --set accumulate=2" in result.stderr
+    assert "--size" not in result.stderr
 
 
 def test_ctrl_c_writes_the_run_down_and_resume_finishes_it(tmp_path, data):

@@ -11,6 +11,8 @@ from tmaseg.errors import TmasegError
 FAILED = 1
 DAMAGED = 3
 INTERRUPTED = 130
+_SMALLER = "give a smaller --size, --precision bf16, or --device cpu"
+_SMALLER_STEP = "give a smaller --batch or --crop, or --set accumulate=2 to go through each step in two parts"
 
 
 def guarded(command: Callable[..., None]) -> Callable[..., None]:
@@ -28,20 +30,20 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
         except Exception as error:
             if options.get("debug"):
                 raise
-            fail(error)
+            fail(error, smaller=_SMALLER_STEP if command.__name__ == "train" else _SMALLER)
 
     return run
 
 
-def fail(error: Exception) -> NoReturn:
-    """Tell the error and exit with 1."""
-    say_error(error)
+def fail(error: Exception, *, smaller: str = _SMALLER) -> NoReturn:
+    """Tell the error and exit with 1; `smaller` is what helps where memory is short."""
+    say_error(error, smaller=smaller)
     raise typer.Exit(FAILED) from error
 
 
-def say_error(error: Exception) -> None:
+def say_error(error: Exception, *, smaller: str = _SMALLER) -> None:
     """`error: ...`, on one line of standard error."""
-    typer.echo(f"error: {' '.join(_explain(error).split())}", err=True)
+    typer.echo(f"error: {' '.join(_explain(error, smaller).split())}", err=True)
 
 
 def finish(*, damaged: bool, interrupted: bool, failed: bool = False, strict: bool = False) -> None:
@@ -54,11 +56,11 @@ def finish(*, damaged: bool, interrupted: bool, failed: bool = False, strict: bo
         raise typer.Exit(DAMAGED)
 
 
-def _explain(error: Exception) -> str:
+def _explain(error: Exception, smaller: str) -> str:
     text = str(error)
     if isinstance(error, TmasegError):
         return text
     if isinstance(error, MemoryError) or "out of memory" in text.lower() or "can't allocate memory" in text.lower():
-        return "out of memory; give a smaller --size, --precision bf16, or --device cpu"
+        return f"out of memory; {smaller}"
     first = text.splitlines()[0] if text else ""
     return f"{type(error).__name__}: {first} (a fault of tmaseg itself; run it again with --debug and report that)"
