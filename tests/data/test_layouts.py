@@ -172,7 +172,7 @@ def test_cityscapes_train_ids_under_either_name(tmp_path, picture, mask):
     dataset = open_dataset("cityscapes", tmp_path)
     assert dataset.layout == "gtFine, trainIds"
     assert truths(dataset, "val")["frankfurt/frankfurt_000000_005000"] == [0, 13, 255, 2]
-    assert any("memory of each frame is the frame itself" in note for note in dataset.notes)
+    assert any("memory is made from each frame itself" in note for note in dataset.notes)
 
 
 def test_the_authors_cityscapes_folder(tmp_path, picture, mask):

@@ -45,7 +45,7 @@ def find_cityscapes(root: Path) -> Dataset:
     note = (
         "past frames from leftImg8bit_sequence/"
         if sequences.is_dir()
-        else "no leftImg8bit_sequence/: the memory of each frame is the frame itself"
+        else "no leftImg8bit_sequence/, so no past frames: memory is made from each frame itself"
     )
     return Dataset(
         "cityscapes", f"{labels.name}, {said}", root, reader, splits, problems=tuple(problems), notes=(note,)
@@ -121,7 +121,7 @@ def find_cityscapes256(root: Path) -> Dataset:
         splits,
         problems=tuple(problems),
         notes=(
-            "no past frames exist: the memory of each frame is the frame itself",
+            "no past frames exist: memory is made from each frame itself",
             "squashed to 256x256, with labels recovered from lossy colours: figures are not those of Cityscapes",
         ),
         stretch=2.0,

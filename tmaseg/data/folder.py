@@ -52,7 +52,7 @@ def find_folder(root: Path) -> Dataset:
     note = (
         "each sub-folder is a sequence"
         if sequences
-        else "pictures are taken as unrelated: the memory of each is itself; `sequence: name` in a YAML says otherwise"
+        else "pictures are taken as unrelated, memory is made from each itself; `sequence: name` in a YAML changes that"
     )
     return Dataset(
         "folder",
