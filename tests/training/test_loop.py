@@ -242,6 +242,15 @@ def test_crops_cut_on_the_device_train_as_those_of_the_cpu(job):
     assert losses[0] == losses[1]  # pixels are copied by either
 
 
+def test_a_run_that_should_be_compiled_where_nothing_compiles_goes_on_and_says_so_once(job, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    heard = Heard()
+    values = {"compile": True, "validate_every": 0, "val_split": ""}
+    train(job(tiny_recipe(descent={"steps": 2}, running=values)), heard)
+    assert len(heard.losses) == 2
+    assert sum("C++ compiler" in note for note in heard.notes) == 1
+
+
 def test_a_run_by_time_ends_by_time(job):
     mine = job(tiny_recipe(descent={"minutes": 0.03}, running={"validate_every": 0}))
     heard = Heard()

@@ -1,11 +1,12 @@
 """The data sets of a run: each gets its part of the crops, and a name that means none is not passed over."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 from drawn import tiny_recipe
 
-from tmaseg.errors import ConfigError
+from tmaseg.errors import CheckpointError, ConfigError, LabelError
 from tmaseg.evaluate import Share
 from tmaseg.training import Job, Listener, Source, check_shares
 from tmaseg.training.build import open_sets
@@ -19,6 +20,29 @@ class Heard(Listener):
 
     def note(self, text):
         self.notes.append(text)
+
+
+def test_what_is_wrong_with_a_set_is_said(drawn, tmp_path):
+    data = drawn()
+    (data / "masks" / "train" / "train_003.png").unlink()
+    heard = Heard()
+    open_sets(Job(tiny_recipe(), (Source("folder", data),), tmp_path / "run"), Share(), heard)
+    assert any("train_003" in note and "folder" in note for note in heard.notes)
+
+
+def test_weights_that_are_not_there_are_told_before_any_label_is_read(drawn, tmp_path):
+    class Deaf(Listener):
+        def checked(self, name, done, total):
+            raise AssertionError(f"label {done} of {total} of {name} was read")
+
+    sources = (Source("folder", drawn()),)
+    for init, network, wrong, said in (
+        ("nowhere.safetensors", {}, CheckpointError, "nowhere"),
+        ("street", {"depth": 50}, LabelError, "do not fit"),
+    ):
+        recipe = replace(tiny_recipe(), init=init, network=network)
+        with pytest.raises(wrong, match=said):
+            open_sets(Job(recipe, sources, tmp_path / "run"), Share(), Deaf())
 
 
 @pytest.mark.parametrize(

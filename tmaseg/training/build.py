@@ -11,6 +11,7 @@ from tmaseg.errors import ConfigError, DataError
 from tmaseg.evaluate import Share
 from tmaseg.labels import LabelSet, get_labels
 from tmaseg.model.checkpoint import load_checkpoint
+from tmaseg.model.compiler import can_compile
 from tmaseg.model.config import TMANetConfig
 from tmaseg.model.tmanet import TMANet
 from tmaseg.training.classes import adopt
@@ -36,13 +37,15 @@ class Sets:
 def open_sets(job: Job, share: Share, listener: Listener) -> Sets:
     """Opens every data set and reads every label file that the run will need.
 
-    Raises DataError that names the exact file whose ids are outside its label set, before the first step.
+    Raises DataError that names the exact file whose ids are outside its label set, before the first step; before any
+    of them is read, what `build_net` raises for weights to start from that will not do.
     """
     recipe = job.recipe
     datasets = dict(
         zip(_unique(job.sources), (open_dataset(each.name, each.root) for each in job.sources), strict=True)
     )
     network = get_labels(recipe.labels) if recipe.labels else next(iter(datasets.values())).labels
+    build_net(recipe, network, Listener())  # reading labels takes minutes: a slip in --init is told before
     others = [name for name in recipe.shares if name not in datasets]
     if others:
         listener.note(f"the recipe's share of {', '.join(others)} is left out: there is no such data set in this run")
@@ -64,6 +67,13 @@ def open_sets(job: Job, share: Share, listener: Listener) -> Sets:
         elif recipe.running.val_split:
             listener.note(f"{name} has no split {recipe.running.val_split!r}: it is not validated on")
     return Sets(tuple(train), tuple(val), network)
+
+
+def compiles(listener: Listener) -> bool:
+    """Whether torch.compile can work on this machine; where it cannot that is said."""
+    if not can_compile():
+        listener.note("torch.compile needs a C++ compiler and there is none: the network is not compiled; install g++")
+    return can_compile()
 
 
 def check_shares(settings: Sequence[str], sources: Sequence[Source]) -> None:
@@ -120,7 +130,7 @@ def _stored_side(recipe: Recipe) -> int:
 
 
 def _about(data: TrainSet) -> list[str]:
-    said = [*data.dataset.notes]
+    said = [*data.dataset.problems, *data.dataset.notes]
     if data.unions.missing:
         said.append(f"classes that the network has no counterpart for are void: {', '.join(data.unions.missing)}")
     if not data.unions.same:

@@ -22,7 +22,7 @@ from tmaseg.model.engine import prepare
 from tmaseg.model.tmanet import TMANet
 from tmaseg.training.average import moving_average
 from tmaseg.training.batch import Batch, BatchMaker
-from tmaseg.training.build import build_net, open_sets, provenance
+from tmaseg.training.build import build_net, compiles, open_sets, provenance
 from tmaseg.training.crops import Crops, HostCrops
 from tmaseg.training.devicecrops import DeviceCrops
 from tmaseg.training.job import Job
@@ -55,6 +55,8 @@ class Run:
         self._objective = Objective(self.sets.train, recipe.loss).to(self.device)
         self.clock = Clock(descent)
         self._build(net)
+        if recipe.running.compile and compiles(listener):
+            self._learner.compile()
         self.step = 0
         self.seconds = 0.0
         self.best: float | None = None
@@ -91,8 +93,6 @@ class Run:
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=self._dtype == torch.float16)
         learner = Learner(self.net, stride=recipe.loss.stride, auxiliary=recipe.loss.auxiliary > 0).to(self.device)
         self._learner = joined(learner, self.share, self.device)
-        if recipe.running.compile:
-            self._learner.compile()
 
     def parts(self, step: int) -> list[Batch]:
         """The batches of a step that this process goes through; called by the loader's threads."""
