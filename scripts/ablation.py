@@ -4,7 +4,8 @@
 
 Each cell is trained from the same recipe but for what its row says, once for each seed, and scored with its last
 weights (none are chosen by their score) on every frame of a split. Run it again to go on: finished cells are kept,
-a broken one goes on where it stopped. The tables are written to RUNS/tables.md after each cell.
+a broken one goes on where it stopped. The tables are written to RUNS/tables.md after each cell, and what all cells
+share to RUNS/base.toml: a folder holds cells of one such recipe.
 """
 
 import argparse
@@ -18,9 +19,22 @@ from typing import Any
 from rich.console import Console
 
 from tmaseg.data import open_dataset
-from tmaseg.errors import TmasegError
+from tmaseg.errors import ConfigError, TmasegError
 from tmaseg.evaluate import EvalOptions, Weights, evaluate
-from tmaseg.training import Interrupt, Job, Listener, Recipe, Source, StepReport, load_recipe, override, resumed, train
+from tmaseg.training import (
+    Interrupt,
+    Job,
+    Listener,
+    Recipe,
+    Source,
+    StepReport,
+    load_recipe,
+    override,
+    resumed,
+    to_toml,
+    train,
+)
+from tmaseg.training.presets import to_values
 
 LENGTHS = (0, 1, 2, 4, 6)
 KEYS = (32, 64, 128, 256)
@@ -38,12 +52,13 @@ class Cell:
     """One network of a table."""
 
     title: str
-    settings: tuple[str, ...] = ()
+    settings: tuple[str, ...]
+    """Beyond what all cells share; the first is its T."""
 
     @property
     def name(self) -> str:
         """Of its folder: the same network in two tables is trained once."""
-        return "_".join(setting.replace("=", "-") for setting in self.settings) or "default"
+        return "_".join(setting.replace("=", "-") for setting in self.settings)
 
 
 @dataclass(frozen=True)
@@ -57,24 +72,26 @@ class Table:
 def tables(length: int) -> dict[str, Table]:
     """The tables, about the network whose T is `length`."""
 
+    def cell(title: str, *settings: str, frames: int = length) -> Cell:
+        return Cell(title, (f"memory_frames={frames}", *settings))
+
     def memory(frames: int) -> Cell:
-        settings = () if frames == length else (f"memory_frames={frames}",)
-        return Cell(f"T = {frames}" if frames else "baseline, no memory", settings)
+        return cell(f"T = {frames}" if frames else "baseline, no memory", frames=frames)
 
     def keys(channels: int) -> Cell:
-        return Cell(f"Ck = {channels}, Cv = {4 * channels}", () if channels == 64 else (f"key_channels={channels}",))
+        return cell(f"Ck = {channels}, Cv = {4 * channels}", *[f"key_channels={channels}"] * (channels != 64))
 
     return {
         "1": Table("memory length", tuple(memory(frames) for frames in LENGTHS)),
-        "1s": Table("sampling of memory frames", (Cell("continuous"), Cell("random", ("sampling=random",)))),
+        "1s": Table("sampling of memory frames", (cell("continuous"), cell("random", "sampling=random"))),
         "2": Table("key and value channels", tuple(keys(channels) for channels in KEYS)),
         "2a": Table(
             "aggregation",
-            (Cell("concat"), Cell("sum", ("aggregation=sum",)), Cell("decoder", ("aggregation=decoder",))),
+            (cell("concat"), cell("sum", "aggregation=sum"), cell("decoder", "aggregation=decoder")),
         ),
         "3": Table(
             "encoder",
-            (Cell("1x1", ("encoder=1x1",)), Cell("3x3", ("encoder=3x3",)), Cell("1x1 then 3x3")),
+            (cell("1x1", "encoder=1x1"), cell("3x3", "encoder=3x3"), cell("1x1 then 3x3")),
         ),
     }
 
@@ -82,19 +99,35 @@ def tables(length: int) -> dict[str, Table]:
 def base_recipe(args: argparse.Namespace) -> Recipe:
     """What all cells share: the preset, but at output stride 16 and concat, remembering real and moved frames."""
     settings = [
-        *(
-            "output_stride=16",
-            "aggregation=concat",
-            "encoder=1x1+3x3",
-            "key_channels=64",
-            f"memory_frames={args.length}",
-        ),
+        *("output_stride=16", "aggregation=concat", "encoder=1x1+3x3", "key_channels=64", "sampling=continuous"),
         *("form=clip", "own_share=0", "moved_share=0.5", "past_share=0.5", "frames_from=0", "frames_to=0"),
         *(f"size={args.size}", f"crop={args.crop}", f"batch={args.batch}", f"precision={args.precision}"),
         *("validate_every=0", "val_split=", f"threads={args.threads}", "save_every=100"),
     ]
     length = [f"minutes={args.minutes}"] if args.minutes else ["minutes=0", f"steps={args.steps}"]
     return override(load_recipe(args.preset), [*settings, *length, *args.set])
+
+
+def keep_base(base: Recipe, folder: Path) -> None:
+    """Writes down what the cells in a folder share. Raises ConfigError where those there share something else."""
+    path = folder / "base.toml"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(to_toml(base), encoding="utf-8")
+        return
+    old, new = flat(load_recipe(path)), flat(base)
+    names = [name for name in sorted({*old, *new} - {"running.threads"}) if old.get(name) != new.get(name)]
+    if names:
+        said = ", ".join(f"{name} was {old.get(name, 'not set')} and is {new.get(name, 'not set')}" for name in names)
+        raise ConfigError(f"the cells in {folder} were made otherwise ({said}): ask for the same, or another folder")
+
+
+def flat(recipe: Recipe) -> dict[str, Any]:
+    """Every value of a recipe, by "group.name"."""
+    values: dict[str, Any] = {}
+    for name, value in to_values(recipe).items():
+        values |= {f"{name}.{key}": each for key, each in value.items()} if isinstance(value, dict) else {name: value}
+    return values
 
 
 class Line(Listener):
@@ -185,6 +218,16 @@ def main() -> int:
         console.print(f"error: no table {unknown[0]}: choose {', '.join(every)}")
         return 2
     chosen = {name: every[name] for name in args.table or every}
+    rows = [cell.title for table in chosen.values() for cell in table.cells]
+    unknown = [row for row in args.row or [] if row not in rows]
+    if unknown:
+        console.print(f"error: no row {unknown[0]!r} here: choose {'; '.join(dict.fromkeys(rows))}", markup=False)
+        return 2
+    try:
+        keep_base(base_recipe(args), args.output)
+    except TmasegError as error:
+        console.print(f"error: {error}", markup=False)
+        return 1
     results: dict[tuple[str, int], dict[str, Any]] = {}
     with Interrupt() as stop:
         # Seeds outside: after the first round every row of every table has a figure.

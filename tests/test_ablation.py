@@ -51,5 +51,21 @@ def test_cells_are_trained_once_and_tables_show_means_and_spread(camvid, tmp_pat
     assert len(made) == 4
     assert ablate(monkeypatch, *common, *rows, "--seeds", 2) == 0
     assert {path: path.stat().st_mtime_ns for path in runs.rglob("last.safetensors")} == made
-    assert ablate(monkeypatch, *common, "--table", "9") == 2
     torch.set_num_threads(threads)
+    # What is asked for otherwise is refused before anything is trained.
+    capsys.readouterr()
+    assert ablate(monkeypatch, *common, *rows, "--seeds", 2, "--threads", 1) == 0
+    assert ablate(monkeypatch, *common, *rows, "--steps", 3, "--set", "key_channels=8") == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "descent.steps was 2 and is 3, network.key_channels was 64 and is 8: ask" in said.replace("):", ":")
+    assert ablate(monkeypatch, *common, "--table", "9") == 2
+    assert ablate(monkeypatch, *common, "--row", "T = 5") == 2
+    assert "'T = 5' here: choose baseline, no memory; T = 1; T = 2;" in " ".join(capsys.readouterr().err.split())
+    assert {path: path.stat().st_mtime_ns for path in runs.rglob("last.safetensors")} == made
+
+
+def test_a_cell_is_named_by_its_whole_difference_so_that_another_length_is_another_cell():
+    tables = runpy.run_path(str(SCRIPT))["tables"]
+    names = {length: {cell.name for table in tables(length).values() for cell in table.cells} for length in (4, 6)}
+    assert {"memory_frames-0", "memory_frames-4", "memory_frames-4_sampling-random"} <= names[4]
+    assert names[4] & names[6] == {f"memory_frames-{frames}" for frames in (0, 1, 2, 4, 6)}
