@@ -15,6 +15,7 @@ from tmaseg.errors import ConfigError
 from tmaseg.labels import LabelSet
 from tmaseg.training.batch import BatchMaker
 from tmaseg.training.classes import unite_by_name
+from tmaseg.training.scene import Scenes
 from tmaseg.training.sets import TrainSet
 
 LABELS = LabelSet("drawn", CLASSES, ((1, 1, 1),) * 4)
@@ -66,6 +67,21 @@ def test_a_step_is_the_same_whenever_it_is_made_and_however_it_is_parted(step, f
     assert parts[0].set_rows == whole.set_rows == (4,)
     first = whole.pictures[whole.remembered[whole.memory[0]]]
     assert torch.equal(parts[0].pictures[parts[0].remembered[parts[0].memory[0]]], first)
+
+
+def test_a_crop_of_one_class_is_cut_elsewhere_at_the_same_scale():
+    data = train_set()
+    shapes = []
+    for most in (1.0, 0.01):  # no crop will do for the second
+        scenes = Scenes(tiny_recipe(augment={**RANDOM, "crop_most": most}).augment, tiny_recipe().remember)
+        draws = [
+            scenes.draw(data, data.samples[0], 0, kind="own", rng=np.random.default_rng(seed)) for seed in range(9)
+        ]
+        shapes.append(np.stack([drawn[0].matrix for drawn in draws]))
+    free, redrawn = shapes
+    assert np.array_equal(free[..., :2], redrawn[..., :2])
+    assert len(np.unique(free[:, 0, 0])) == 9  # scales, some of them mirrored
+    assert (free[..., 2] != redrawn[..., 2]).any(axis=1).sum() > 5
 
 
 def test_own_values_are_hidden_in_their_share_of_the_rows_and_never_without_memory():

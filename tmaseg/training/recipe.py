@@ -37,7 +37,7 @@ class Augment:
     flip: float = 0.5
     """Share of crops that are mirrored."""
     crop_most: float = 0.75
-    """A crop of which one class fills more than this is drawn again, ten times at most; 1: never."""
+    """A crop of which one class fills more than this is cut elsewhere, ten times at most; 1: never."""
     brightness: float = 32.0
     """Up to this many grey levels are added or taken."""
     contrast: float = 0.5

@@ -84,10 +84,12 @@ class Scenes:
         labels = data.store.labels(data.dataset, frame)
         stored_hw = (labels.shape[0], labels.shape[1])
         shown_hw = data.shown_hw(stored_hw, self._augment.size)
+        flip = bool(rng.random() < self._augment.flip)
+        scale = self._scale(rng)
 
         def draw() -> Matrix:
-            flip = bool(rng.random() < self._augment.flip)
-            return place(stored_hw, shown_hw, self._augment.crop_hw, scale=self._scale(rng), flip=flip, rng=rng)
+            # Only the position again, as in the authors' code: larger scales are redrawn more often and would be rarer.
+            return place(stored_hw, shown_hw, self._augment.crop_hw, scale=scale, flip=flip, rng=rng)
 
         ignore = data.dataset.labels.ignore_index
         return place_varied(draw, labels, self._augment.crop_hw, most=self._augment.crop_most, void=ignore)
