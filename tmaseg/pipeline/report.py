@@ -17,7 +17,7 @@ class Report:
     seconds: float
     """Wall time from the first frame read to the last one written."""
     stages: dict[str, float]
-    """Busy seconds of decode, model, render and encode; they overlap."""
+    """Busy seconds of decode, model, render and encode, the last two over all outputs; they overlap."""
     weights: str
     device: str
     precision: str
