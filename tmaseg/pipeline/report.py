@@ -44,6 +44,12 @@ class Report:
         """Frames a second, all stages together."""
         return self.frames / self.seconds if self.seconds > 0 else 0.0
 
+    @property
+    def memory(self) -> str:
+        """The most memory that was taken, in words."""
+        words = f"{self.peak_rss_mb:.0f} MB at most"
+        return words if self.peak_device_mb is None else f"{words} and {self.peak_device_mb:.0f} on the GPU"
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON: rounded, and None for what could not be measured."""
         values = asdict(self) | {"fps": self.fps}
