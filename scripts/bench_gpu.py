@@ -3,26 +3,33 @@
     scripts/bench_gpu >scripts/bench_gpu.md
     scripts/bench_gpu --peak 989                   # dense 16-bit TFLOP/s of a card that is not in the table
 
-Times are medians by CUDA events. A share of the peak counts two operations a multiply-add, attention included.
+Attention is measured in four forms, each checked against `read_memory` on a small memory first. Times are medians by
+CUDA events. A share of the peak counts two operations a multiply-add, attention included.
 """
 
 import argparse
+import re
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from tmaseg.benchmark import Case, Row, machine, measure
 from tmaseg.benchmark.forms import form_cases, form_works
 from tmaseg.errors import ConfigError
 from tmaseg.labels import generic_labels
+from tmaseg.model.attention import Attend, chunked, fused, read_memory, reading_by
 from tmaseg.model.config import TMANetConfig
-from tmaseg.model.device import Precision, choose_device
+from tmaseg.model.device import Precision, choose_device, dtype_of
 from tmaseg.model.engine import Engine, prepare
 from tmaseg.model.tmanet import TMANet
 from tmaseg.stream import Segmenter
@@ -31,8 +38,8 @@ CONFIG = TMANetConfig(classes=19, depth=50, output_stride=8, memory_frames=4)
 SIZE_HW = (1024, 2048)
 RUN_FRAMES = 8  # of a run that is timed whole
 
-# Dense TFLOP/s by NVIDIA's data sheets: 16-bit matrix products with float32 sums, TF32, plain float32. The first name
-# that is part of the device's counts.
+# Dense TFLOP/s by NVIDIA's data sheets: 16-bit matrix products with float32 sums, TF32, plain float32. The first whose
+# words are in the card's name counts.
 PEAKS: dict[str, tuple[float, float | None, float]] = {
     "H100 PCIe": (756, 378, 51),
     "H100": (989, 494, 67),
@@ -47,6 +54,31 @@ PEAKS: dict[str, tuple[float, float | None, float]] = {
 }
 
 
+def flex(rows: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """FlexAttention, whose values may be wider than its keys. An `Attend`."""
+    return _compiled_flex()(rows[:, None], keys[:, None], values[:, None], scale=1.0)[:, 0]
+
+
+@cache
+def _compiled_flex() -> Callable[..., Tensor]:
+    from torch.nn.attention.flex_attention import flex_attention
+
+    return torch.compile(flex_attention, fullgraph=True, dynamic=False)  # without, the matrix would be whole
+
+
+def cudnn(rows: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """cuDNN's attention and no other; keys and values may differ in width, up to 128. An `Attend`."""
+    with sdpa_kernel(SDPBackend.CUDNN_ATTENTION):
+        read = [
+            functional.scaled_dot_product_attention(rows[:, None], keys[:, None], part[:, None], scale=1.0)[:, 0]
+            for part in torch.split(values, 128, dim=-1)
+        ]
+    return torch.cat(read, dim=-1)
+
+
+ATTENTION: dict[str, Attend] = {"heads of 256": fused, "chunks": chunked, "FlexAttention": flex, "cuDNN": cudnn}
+
+
 @dataclass(frozen=True)
 class Variant:
     """One way to compute all forms."""
@@ -57,6 +89,8 @@ class Variant:
     tried: bool = False
     """Whether cuDNN times its kernels and keeps the fastest, instead of guessing."""
     compiled: bool = False
+    attention: str | None = None
+    """One of `ATTENTION`; None: as the program chooses, which is heads of 256 on a GPU."""
 
 
 VARIANTS = (
@@ -70,6 +104,7 @@ VARIANTS = (
     Variant("fp16", "fp16"),
     Variant("fp16, kernels tried", "fp16", tried=True),
     Variant("fp16, kernels tried, compiled", "fp16", tried=True, compiled=True),
+    *(Variant(f"bf16, kernels tried, attention: {name}", "bf16", tried=True, attention=name) for name in ATTENTION),
 )
 
 
@@ -87,6 +122,9 @@ def results(config: TMANetConfig, size_hw: tuple[int, int], device: torch.device
     """Every variant in turn. One that runs out of memory, or that the machine cannot do, says so and is passed over."""
     for variant in VARIANTS:
         with settings(variant):
+            if failure := attention_failure(variant, device):
+                yield Result(variant, "stream", None, failure)
+                continue
             engine = Engine(prepare(TMANet(config), device, variant.precision))
             works = form_works(engine.net, size_hw)
             if variant.compiled:
@@ -101,6 +139,29 @@ def results(config: TMANetConfig, size_hw: tuple[int, int], device: torch.device
         del engine
         if device.type == "cuda":
             torch.cuda.empty_cache()
+
+
+def attention_failure(variant: Variant, device: torch.device) -> str:
+    """Why a variant's attention cannot be measured here: it does not run, or gives something else. Empty if it can."""
+    if variant.attention is None:
+        return ""
+    query = torch.randn(1, CONFIG.key_channels, 8, 16, device=device).to(dtype_of(variant.precision))
+    keys = torch.randn(1, 512, CONFIG.key_channels, device=device).to(query.dtype)
+    values = torch.randn(1, 512, 2 * CONFIG.key_channels, device=device).to(query.dtype)
+    with torch.inference_mode():
+        wanted = read_memory(query.double(), keys.double(), values.double())
+        try:
+            with reading_by(ATTENTION[variant.attention]):
+                off = (read_memory(query, keys, values) - wanted).abs().max().item()
+        except (RuntimeError, ValueError, ConfigError) as error:
+            return reason(error)
+    # Values are of the order of 1, and a step of bfloat16 there is 2^-7.
+    return "" if off < 0.05 else f"disagrees with read_memory by {off:.3g}"
+
+
+def reason(error: Exception) -> str:
+    """An error's first line, for a cell of the table."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].replace("|", "/")[:100]
 
 
 def run_case(engine: Engine, size_hw: tuple[int, int]) -> Case:
@@ -121,8 +182,8 @@ def attempt(variant: Variant, case: Case, repeats: int) -> Result:
     form, begun = case.name.strip(), time.monotonic()
     try:
         (row,) = measure([case], repeats=repeats)
-    except (RuntimeError, ConfigError) as error:  # out of memory, or compiling failed
-        return Result(variant, form, None, str(error).splitlines()[0][:100])
+    except (RuntimeError, ValueError, ConfigError) as error:  # out of memory, or compiling failed
+        return Result(variant, form, None, reason(error))
     finally:
         print(f"{form}, {variant.title}: {time.monotonic() - begun:.1f} s", file=sys.stderr)
     if form == "run":
@@ -138,14 +199,16 @@ def settings(variant: Variant) -> Iterator[None]:
     backends.cudnn.benchmark = variant.tried
     backends.cudnn.allow_tf32 = backends.cuda.matmul.allow_tf32 = variant.tf32
     try:
-        yield
+        with reading_by(ATTENTION[variant.attention] if variant.attention else None):
+            yield
     finally:
         backends.cudnn.benchmark, backends.cudnn.allow_tf32, backends.cuda.matmul.allow_tf32 = before
 
 
-def peak_tflops(name: str, variant: Variant, given: float | None) -> float | None:
-    """The card's peak for the arithmetic of a variant; `given` is that of 16-bit products. None: unknown."""
-    known = next((peaks for card, peaks in PEAKS.items() if card in name), None)
+def peak_tflops(card: str, variant: Variant, given: float | None) -> float | None:
+    """The peak of a card, by its name, for a variant's arithmetic; None: unknown. `given`: that of 16-bit products."""
+    words = f" {' '.join(re.findall('[A-Za-z0-9]+', card))} "
+    known = next((peaks for name, peaks in PEAKS.items() if f" {name} " in words), None)
     if variant.precision != "fp32":
         return given or (known[0] if known else None)
     if known is None:
@@ -153,8 +216,8 @@ def peak_tflops(name: str, variant: Variant, given: float | None) -> float | Non
     return known[1] if variant.tf32 else known[2]
 
 
-def page(found: Sequence[Result], *, name: str, words: Sequence[str], peak: float | None) -> str:
-    """Everything in Markdown."""
+def page(found: Sequence[Result], *, card: str, name: str, words: Sequence[str], peak: float | None) -> str:
+    """Everything in Markdown. `card` is the GPU's name, `name` that of the whole machine."""
     lines = [
         "# The network on a GPU",
         "",
@@ -166,7 +229,7 @@ def page(found: Sequence[Result], *, name: str, words: Sequence[str], peak: floa
         "| form | variant | ms | frames/s | GMACs | TFLOP/s | share of peak | peak MB | working MB |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    lines += [line(each, peak_tflops(name, each.variant, peak)) for each in found]
+    lines += [line(each, peak_tflops(card, each.variant, peak)) for each in found]
     return "\n".join(lines)
 
 
@@ -207,7 +270,8 @@ def main() -> int:
         print(f"error: --device is {args.device}; this measures GPUs: give cuda or cuda:N", file=sys.stderr)
         return 1
     found = list(results(CONFIG, SIZE_HW, device, args.repeats))
-    print(page(found, name=machine(device), words=sys.argv[1:], peak=args.peak))
+    card = torch.cuda.get_device_name(device)
+    print(page(found, card=card, name=machine(device), words=sys.argv[1:], peak=args.peak))
     return 0
 
 

@@ -1,9 +1,6 @@
 """Economy: what a stream gives up when memory is short: first size, then past frames."""
 
-import resource
-import sys
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 
@@ -12,6 +9,7 @@ from tmaseg.model.checkpoint import View
 from tmaseg.model.config import TMANetConfig
 from tmaseg.model.footprint import step_megabytes
 from tmaseg.model.preprocess import network_size
+from tmaseg.resident import resident_mb
 
 _STEP = 0.8  # of the short side, each time: a third less memory
 _LEAST_SIDE = 96
@@ -101,13 +99,3 @@ def is_shortage(error: BaseException) -> bool:
         return True
     text = str(error)
     return isinstance(error, RuntimeError) and ("allocate memory" in text or "out of memory" in text)
-
-
-def resident_mb() -> float:
-    """Memory of this process now, in MB of 2**20 bytes; at most so far where the system tells no more."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    except (OSError, ValueError, IndexError):
-        unit = 1024 if sys.platform == "darwin" else 1  # kilobytes, but bytes on macOS
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 / unit
-    return pages * resource.getpagesize() / 2**20

@@ -9,6 +9,8 @@ import pytest
 import torch
 from tiny import tiny_config
 
+from tmaseg.model.compiler import can_compile
+
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
 
@@ -46,17 +48,11 @@ def test_every_variant_becomes_a_row(monkeypatch):
     assert [(each.form, each.variant) for each in found] == [
         (form, variant) for variant in chosen for form in ("clip", "stream", "alone", "run")
     ]
-    page = script["page"](found, name="NVIDIA H100 PCIe", words=[], peak=None)
+    page = script["page"](found, card="NVIDIA H100 PCIe", name="NVIDIA H100 PCIe, Xeon L4", words=[], peak=None)
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| ")][1:]
     assert [row[:2] for row in rows] == [[each.form, each.variant.title] for each in found]
     assert all(float(row[2]) > 0 for row in rows)
 
-    peak = script["peak_tflops"]
-    assert peak("NVIDIA H100 PCIe", known["bf16"], None) == 756
-    assert peak("NVIDIA H100 80GB HBM3", known["bf16"], None) == 989
-    assert peak("NVIDIA L40S", known["TF32"], None) == 183
-    assert peak("NVIDIA Z1", known["bf16"], 500.0) == 500
-    assert peak("NVIDIA Z1", known["fp32"], 500.0) is None
     seconds, gmacs = found[1].row.seconds_per_frame, found[1].row.work.total
     line = script["line"](found[1], 100.0)
     assert f"{100 * 2 * gmacs / 1000 / seconds / 100.0:.1f} %" in line
@@ -71,3 +67,61 @@ def test_a_variant_that_fails_is_told_in_its_row():
     case = script["Case"]("clip ", fail, torch.device("cpu"))
     result = script["attempt"](script["VARIANTS"][0], case, 1)
     assert script["line"](result, None).startswith("| clip | fp32 | CUDA out of memory |")
+
+
+@pytest.mark.parametrize(
+    ("card", "bf16", "tf32"),
+    [
+        ("NVIDIA H100 PCIe", 756, 378),
+        ("NVIDIA H100 80GB HBM3", 989, 494),
+        ("NVIDIA A100-SXM4-80GB", 312, 156),
+        ("NVIDIA GeForce RTX 4090", 165, 82.6),
+        ("NVIDIA L40S", 362, 183),
+        ("NVIDIA L4", 121, 60),
+        ("NVIDIA L40", None, None),  # neither an L4 nor an L40S
+        ("NVIDIA GH200 480GB", None, None),
+        ("NVIDIA GeForce RTX 40900", None, None),
+    ],
+)
+def test_a_card_is_known_by_whole_words_of_its_name(card, bf16, tf32):
+    script = runpy.run_path(str(SCRIPTS / "bench_gpu.py"))
+    known, peak = {variant.title: variant for variant in script["VARIANTS"]}, script["peak_tflops"]
+    assert peak(card, known["bf16"], None) == bf16
+    assert peak(card, known["TF32"], None) == tf32
+    assert peak(card, known["bf16"], 500.0) == 500
+    assert bf16 is not None or peak(card, known["fp32"], 500.0) is None
+
+
+@pytest.mark.parametrize("name", ["heads of 256", "chunks", "FlexAttention", "cuDNN"])
+def test_attention_variants_agree_with_read_memory_or_say_why_not(name):
+    script = runpy.run_path(str(SCRIPTS / "bench_gpu.py"))
+    (variant,) = (each for each in script["VARIANTS"] if each.attention == name)
+    failure = script["attention_failure"](variant, torch.device("cpu"))
+    runs_here = name != "cuDNN" and (name != "FlexAttention" or can_compile())
+    assert bool(failure) != runs_here, failure
+
+
+def test_an_attention_that_reads_something_else_is_not_measured(monkeypatch):
+    script = runpy.run_path(str(SCRIPTS / "bench_gpu.py"))
+    (variant,) = (each for each in script["VARIANTS"] if each.attention == "chunks")
+    asked = []
+
+    def scaled(rows, keys, values):
+        asked.append(rows.shape)
+        return script["chunked"](rows * 0.9, keys, values)
+
+    monkeypatch.setitem(script["ATTENTION"], "chunks", scaled)
+    monkeypatch.setitem(script["results"].__globals__, "VARIANTS", (variant,))
+    (result,) = script["results"](tiny_config(), (64, 96), torch.device("cpu"), 1)
+    assert asked
+    assert result.failure.startswith("disagrees with read_memory by")
+    monkeypatch.setitem(
+        script["ATTENTION"], "chunks", lambda *all_of_it: asked.append(0) or script["chunked"](*all_of_it)
+    )
+    found = list(script["results"](tiny_config(), (64, 96), torch.device("cpu"), 1))
+    assert all(each.row for each in found)
+    assert asked.count(0) > 1  # the network itself reads by it
+    attend = len(asked)
+    read = torch.zeros(1, 4, 2, 2), torch.zeros(1, 4, 4), torch.zeros(1, 4, 4)
+    script["read_memory"](*read)
+    assert len(asked) == attend  # and nobody afterwards

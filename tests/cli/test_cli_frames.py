@@ -39,6 +39,7 @@ def test_masks_follow_names_order_and_sequences(tmaseg, weights, tmp_path):
     assert answer.code == 0
     report = answer.json
     assert (report["frames"], report["sequences"], report["skipped"], report["missing"]) == (14, 2, 0, 0)
+    assert f"frames/s, {report['peak_rss_mb']:.0f} MB at most)" in answer.err
     masks = masks_of(tmp_path / "out")
     assert set(masks) == {f"f{index}.png" for index in range(11)} | {"sub/x1.png", "sub/x2.png", "sub/x3.png"}
     decoded = [np.array(Image.open(tmp_path / "in" / f"f{index}.jpg")) for index in range(11)]

@@ -104,6 +104,18 @@ def test_the_network_follows_the_options(tmaseg, clip, weights, tmp_path):
     assert (got != expected_labels(clip, weights)).any(), "the options make no difference"
 
 
+def test_hardware_that_does_not_open_is_said(tmaseg, clip, tmp_path, monkeypatch):
+    from tmaseg.video import decoder, encoder
+
+    monkeypatch.setattr(decoder, "hwdevices_available", list)
+    monkeypatch.setattr(encoder, "_works", lambda name, _: name == "libx264")
+    asked = tmaseg("run", clip, "-o", tmp_path / "a.mp4", "--hardware")
+    assert asked.code == 0
+    assert "warning: --hardware: no device is used for decoding h264; the CPU does it" in asked.err
+    assert "warning: --hardware: no device is used for encoding; libx264 does it on the CPU" in asked.err
+    assert "no device" not in tmaseg("run", clip, "-o", tmp_path / "b.mp4").err
+
+
 def test_start_end_every(tmaseg, clip, tmp_path):
     masks, out = tmp_path / "masks", tmp_path / "out.mp4"
     options = ("--start", "0.08", "--end", "0.4", "--every", "3")

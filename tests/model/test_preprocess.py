@@ -16,3 +16,23 @@ def test_a_table_normalises_as_the_formula_does(size_hw):
     x = Preprocess()(rgb, size_hw)
     assert torch.equal(x, expected)
     assert x.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("size_hw", [(41, 37), (20, 30), (9, 7), (60, 80)])
+def test_the_form_for_cuda_differs_by_the_rounding_of_levels_alone(size_hw):
+    """Noise of full contrast, the worst for rounding. The CPU resizes rows, rounds, resizes columns and rounds again.
+
+    Each rounding moves a value by half a level at most, and averaging what the first one left cannot enlarge it: one
+    level in all, and a twentieth for weights that are integers there.
+    """
+    rgb = torch.randint(0, 2, (2, 41, 37, 3), dtype=torch.uint8) * 255
+    preprocess = Preprocess()
+    x = rgb.permute(0, 3, 1, 2)
+    one, other = preprocess._in_floats(x, size_hw), preprocess._in_levels(x, size_hw)
+    assert (one.dtype, one.shape, one.stride()) == (other.dtype, other.shape, other.stride())
+    levels = (one - other) * preprocess.std
+    if size_hw == (41, 37):
+        assert torch.equal(one, other)  # without a resize there is nothing to round
+        return
+    assert 0.1 < levels.abs().max() < 1.05
+    assert levels.mean().abs() < 0.1  # and no lean to one side

@@ -90,15 +90,29 @@ def test_a_failure_in_any_stage_stops_all_and_is_raised_as_it_is(stage, at):
     assert recorder.rows == [(index, index, index + 1) for index in range(len(recorder.rows))]
 
 
-def test_a_failure_in_rendering_is_raised_and_nothing_is_written_for_it():
-    recorder = Recorder()
+@pytest.mark.parametrize("at", [0, 3, 30])
+def test_a_failure_in_rendering_is_raised_and_nothing_is_written_for_it(at):
+    recorder, other = Recorder(), Recorder(slow=0.002)
 
     def render(frame, labels):
-        raise BoomError("render")
+        if frame.index == at:
+            raise BoomError("render")
+        return frame
 
     with pytest.raises(BoomError, match="render"):
-        segment(frames(40), Stepper(), [Output(recorder.write, render=render)])
-    assert recorder.rows == []
+        segment(frames(60), Stepper(), [Output(recorder.write, render=render), Output(other.write)])
+    assert all(len(each.rows) <= at for each in (recorder, other))
+
+
+@pytest.mark.parametrize("slow", [0, 1])
+def test_a_failing_output_stops_one_that_does_not_fail(slow):
+    """Whether the other one is ahead of it or behind, by no more than what may wait."""
+    failing, other = Recorder(fail_at=9, slow=0.005 * slow), Recorder(slow=0.005 * (1 - slow))
+    with pytest.raises(BoomError, match="output"):
+        segment(frames(100), Stepper(), [Output(failing.write), Output(other.write)])
+    assert [row[0] for row in failing.rows] == list(range(9))
+    assert [row[0] for row in other.rows] == list(range(len(other.rows)))
+    assert len(other.rows) <= 9 + 5
 
 
 def test_a_failing_output_stops_a_source_that_never_ends():
@@ -134,6 +148,27 @@ def test_ctrl_c_while_waiting_for_a_slow_source():
     assert [row[0] for row in recorder.rows] == [0, 1, 2]
 
 
+def test_ctrl_c_while_the_outputs_are_finished_is_raised():
+    """A real signal, when all frames are segmented and the main thread waits for the outputs."""
+    ended, slow, quick = threading.Event(), Recorder(), Recorder()
+
+    def source():
+        yield from frames(3)
+        ended.set()
+
+    def write(frame, labels):
+        if frame.index == 2:
+            assert ended.wait(10)
+            time.sleep(0.3)  # the main thread sees the end of the source
+            __import__("_thread").interrupt_main()
+            time.sleep(0.1)
+        slow.write(frame, labels)
+
+    with pytest.raises(KeyboardInterrupt):
+        segment(source(), Stepper(), [Output(write), Output(quick.write)])
+    assert [row[0] for row in slow.rows] == [row[0] for row in quick.rows] == [0, 1, 2]
+
+
 def test_told_to_stop_it_finishes_the_frames_already_segmented():
     recorder, stepper = Recorder(slow=0.002), Stepper()
     outcome = segment(frames(1000), stepper, [Output(recorder.write)], stop=lambda: len(stepper.seen) == 20)
@@ -157,9 +192,9 @@ def test_told_to_stop_while_the_source_is_silent():
     assert (outcome.interrupted, outcome.frames) == (True, 3)
 
 
-def test_the_source_is_never_far_ahead():
-    """Bounded queues: a slow output holds the source back, whatever the length."""
-    given = 0
+def test_nothing_is_far_ahead():
+    """Bounded queues: a slow output holds back the source and what is painted for the others, whatever the length."""
+    given = painted = 0
 
     def counting():
         nonlocal given
@@ -167,20 +202,27 @@ def test_the_source_is_never_far_ahead():
             given += 1
             yield frame
 
-    ahead = []
+    def render(frame, labels):
+        nonlocal painted
+        painted += 1
+        return frame
+
+    ahead, painted_ahead = [], []
 
     def write(frame, labels):
         time.sleep(0.001)
         ahead.append(given - frame.index)
+        painted_ahead.append(painted - frame.index)
 
-    segment(counting(), Stepper(), [Output(write)])
-    assert max(ahead) <= 14
+    segment(counting(), Stepper(), [Output(write), Output(Recorder().write, render=render)])
+    assert max(ahead) <= 13
+    assert max(painted_ahead) <= 4
 
 
 def test_stages_overlap():
     """Each stage waits until the stage before it is at work on the next frame: one after the other they never would."""
     count = 20
-    decoding, segmenting = ([threading.Event() for _ in range(count + 1)] for _ in range(2))
+    decoding, segmenting, painting = ([threading.Event() for _ in range(count + 1)] for _ in range(3))
 
     def source():
         for frame in frames(count):
@@ -195,7 +237,33 @@ def test_stages_overlap():
             assert decoding[index + 1].wait(10)
             return super().step(rgb, seconds=seconds, **options)
 
-    def write(frame, labels):
+    def render(frame, labels):
+        painting[frame.index].set()
         assert frame.index == count - 1 or segmenting[frame.index + 1].wait(10)
+        return frame
 
-    assert segment(source(), Waiting(), [Output(write)]).frames == count
+    def write(frame, labels):
+        assert frame.index == count - 1 or painting[frame.index + 1].wait(10)
+
+    assert segment(source(), Waiting(), [Output(write, render=render)]).frames == count
+
+
+def test_outputs_are_written_at_once():
+    """Each waits at every frame until the other is there, too."""
+    meeting = threading.Barrier(2, timeout=10)
+
+    def write(frame, labels):
+        meeting.wait()
+
+    assert segment(frames(10), Stepper(), [Output(write), Output(write)]).frames == 10
+
+
+def test_time_is_told_by_stage_over_all_outputs_without_the_waiting_for_others():
+    def render(frame, labels):
+        time.sleep(0.001)
+        return frame
+
+    slow = Output(lambda frame, labels: time.sleep(0.1))
+    stages = segment(frames(10), Stepper(), [slow, Output(slow.write, render=render)]).stages
+    assert 0.01 <= stages["render"] < 0.5  # it waits for 0.7 s
+    assert stages["encode"] >= 2 * 10 * 0.1

@@ -19,6 +19,8 @@ def test_a_device_that_does_not_open_leaves_decoding_to_the_cpu(tmp_path, monkey
     path = film(tmp_path / "film.mp4", moving(5))
     with open_source(path) as plain, open_source(path, ReadOptions(hardware=True)) as source:
         assert source.info.device is None
+        assert source.warnings == ("--hardware: no device is used for decoding h264; the CPU does it",)
+        assert not plain.warnings
         for one, other in zip(plain, source, strict=True):
             assert (one.rgb == other.rgb).all()
     assert asked[0] == "cuda"
@@ -28,5 +30,6 @@ def test_a_device_that_does_not_open_leaves_decoding_to_the_cpu(tmp_path, monkey
 def test_an_encoding_device_is_taken_where_it_works(monkeypatch, works, wanted):
     monkeypatch.setattr(encoder, "_works", lambda name, _: name in works)
     monkeypatch.setattr(encoder, "_check_options", lambda *_: None)
-    assert choose_encoder("mp4", WriteOptions(hardware=True), Fraction(1, 25)).name == wanted
+    chosen = choose_encoder("mp4", WriteOptions(hardware=True), Fraction(1, 25))
+    assert (chosen.name, chosen.on_device) == (wanted, wanted == "h264_nvenc")
     assert choose_encoder("mp4", WriteOptions(), Fraction(1, 25)).name == "libx264"

@@ -130,13 +130,11 @@ def _summary(report: RunReport) -> str:
     outputs = ", ".join(name for name in (report.output, report.masks, report.stats) if name)
     resets = f"memory emptied {report.memory_resets} times" if report.memory_resets != 1 else "memory emptied once"
     compiled = ", compiled" if report.compiled else ""
-    memory = f"{report.peak_rss_mb:.0f} MB at most"
-    if report.peak_device_mb is not None:
-        memory += f" and {report.peak_device_mb:.0f} on the GPU"
     coders = "".join(f", {name}" for name in (report.decoder, report.encoder) if name)
     line = (
         f"{outputs}: {report.frames} frames of {report.width}x{report.height} in {duration(report.seconds)} "
-        f"({report.fps:.1f} frames/s, {report.precision} on {report.device}{compiled}, {memory}{coders}); {resets}"
+        f"({report.fps:.1f} frames/s, {report.precision} on {report.device}{compiled}, {report.memory}{coders}); "
+        f"{resets}"
     )
     if report.agreement and math.isnan(report.agreement.miou):
         line += "; the drawn truth has no class that these weights know"

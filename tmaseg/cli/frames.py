@@ -71,7 +71,7 @@ def frames(
     screen.warn(report.warnings)
     screen.say(
         f"{output}: {report.frames} images written, {report.skipped} there already, from {report.sequences} "
-        f"{'sequence' if report.sequences == 1 else 'sequences'} ({report.fps:.1f} frames/s)"
+        f"{'sequence' if report.sequences == 1 else 'sequences'} ({report.fps:.1f} frames/s, {report.memory})"
     )
     if json:
         typer.echo(json_format.dumps(report.to_dict(), allow_nan=False))

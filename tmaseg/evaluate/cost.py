@@ -1,14 +1,12 @@
 """What a frame costs: multiply-adds counted by torch, and the memory that was used."""
 
-import resource
-import sys
-
 import torch
 
 from tmaseg.evaluate.options import EvalOptions
 from tmaseg.evaluate.predict import Weights
 from tmaseg.model.preprocess import network_size
 from tmaseg.model.work import step_work
+from tmaseg.resident import peak_resident_mb
 from tmaseg.windows import window_grid
 
 
@@ -31,8 +29,7 @@ def frame_gmacs(weights: Weights, options: EvalOptions, size_hw: tuple[int, int]
 
 def peak_memory_mb(device: torch.device) -> dict[str, float]:
     """Most memory used so far: resident in this process, and on a CUDA device what tensors took there."""
-    unit = 1024 if sys.platform == "darwin" else 1  # kilobytes, but bytes on macOS
-    peak = {"peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 / unit}
+    peak = {"peak_rss_mb": peak_resident_mb()}
     if device.type == "cuda":
         peak["peak_device_mb"] = torch.cuda.max_memory_allocated(device) / 2**20
     return peak

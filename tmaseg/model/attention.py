@@ -3,6 +3,9 @@
 Notation: B batch, M = h w query positions, N = T h w memory positions, Ck key and Cv value channels.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -14,6 +17,11 @@ _MASKED_ROWS = 1024
 _FUSED_WIDTH = 256  # the widest head that the fused CUDA kernels take
 _AMX = "amx_bf16" in cpu_flags()  # read once: a compiler that follows `read_memory` cannot follow a file
 _LEAST_SCORE = -60.0  # below the row's highest: e^-60 is 1e-26
+
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Query positions (B, M, Ck), keys (B, N, Ck), values (B, N, Cv) -> what is read, (B, M, Cv)."""
+
+_instead: Attend | None = None
 
 
 def read_memory(query: Tensor, keys: Tensor, values: Tensor, *, reach: float = 0.0) -> Tensor:
@@ -27,8 +35,32 @@ def read_memory(query: Tensor, keys: Tensor, values: Tensor, *, reach: float = 0
     batch, _, height, width = query.shape
     rows = query.flatten(2).transpose(1, 2)  # (B, M, Ck)
     around = _Around(height, width, max(1, round(reach * height)), rows.device) if reach else None
-    read = (_fused if _fused_is_faster(rows) else _chunked)(rows, keys, values, around)  # (B, M, Cv)
+    if _instead is not None and around is None:
+        read = _instead(rows, keys, values)
+    else:
+        read = (_fused if _fused_is_faster(rows) else _chunked)(rows, keys, values, around)  # (B, M, Cv)
     return read.transpose(1, 2).reshape(batch, -1, height, width)
+
+
+@contextmanager
+def reading_by(attend: Attend | None) -> Iterator[None]:
+    """For measuring: while its block lasts, memory without a reach is read this way; None: in the usual one."""
+    global _instead
+    before, _instead = _instead, attend
+    try:
+        yield
+    finally:
+        _instead = before
+
+
+def fused(rows: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """The form for GPUs: scaled_dot_product_attention over parts of the values. An `Attend`."""
+    return _fused(rows, keys, values, None)
+
+
+def chunked(rows: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """The form for CPUs: the explicit softmax, in chunks. An `Attend`."""
+    return _chunked(rows, keys, values, None)
 
 
 class _Around:

@@ -26,11 +26,18 @@ class Preprocess(nn.Module):
     def forward(self, rgb: Tensor, size_hw: tuple[int, int]) -> Tensor:
         """rgb (B, H, W, 3) uint8, red first -> (B, 3, *size_hw) float32, channels last in memory."""
         x = rgb.permute(0, 3, 1, 2)  # (B, 3, H, W), channels last as it lies
-        if tuple(x.shape[-2:]) != size_hw:
-            # Filtered when shrinking: aliasing looks like texture to the network. CUDA has no uint8 resize.
-            x = x.float() if x.is_cuda else x
-            x = functional.interpolate(x, size_hw, mode="bilinear", antialias=True)
-        return (x.float() - self.mean) / self.std if x.is_cuda else self._looked_up(x)
+        return self._in_floats(x, size_hw) if x.is_cuda else self._in_levels(x, size_hw)
+
+    def _in_floats(self, x: Tensor, size_hw: tuple[int, int]) -> Tensor:
+        """For CUDA, which has no uint8 resize.
+
+        The CPU's pixels are whole levels, rounded after each of two passes: up to one level of 255 from these.
+        """
+        return (_resized(x.float(), size_hw) - self.mean) / self.std
+
+    def _in_levels(self, x: Tensor, size_hw: tuple[int, int]) -> Tensor:
+        """For the CPU: uint8 until the last step."""
+        return self._looked_up(_resized(x, size_hw))
 
     def _looked_up(self, x: Tensor) -> Tensor:
         """x (B, 3, h, w) uint8 -> the same bits as (x.float() - mean) / std in one pass rather than three.
@@ -43,6 +50,13 @@ class Preprocess(nn.Module):
         table = ((levels - self.mean) / self.std).reshape(3, 256).T[None].contiguous().numpy()  # (1, 256, 3)
         normal = torch.from_numpy(cv2.LUT(pixels, table))
         return normal.view(-1, height, width, 3).permute(0, 3, 1, 2)
+
+
+def _resized(x: Tensor, size_hw: tuple[int, int]) -> Tensor:
+    if tuple(x.shape[-2:]) == size_hw:
+        return x
+    # Filtered when shrinking: aliasing looks like texture to the network.
+    return functional.interpolate(x, size_hw, mode="bilinear", antialias=True)
 
 
 def network_size(size_hw: tuple[int, int], short_side: int | None) -> tuple[int, int]:

@@ -25,37 +25,41 @@ class Arrival:
 class Transfer:
     """Copies for one device. On a CPU nothing is copied.
 
-    To CUDA: through pinned memory, on a stream of its own, so that the next frame goes up while this one is computed;
-    nobody waits until the labels are looked at. Not measured: no GPU was at hand.
+    To CUDA: through pinned memory, up on one stream and down on another. Labels wait for the network of their frame, so
+    that pixels queued behind them on the same stream would wait for it as well; on a stream of its own the next frame
+    goes up while this one is computed. Nobody waits on the host until the labels are looked at. Not measured: no GPU
+    was at hand.
     """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._stream = _stream_of(device) if device.type == "cuda" else None
+        self._streams = (_stream_of(device), _stream_of(device)) if device.type == "cuda" else None
 
     def up(self, pixels: NDArray[np.uint8]) -> Tensor:
-        """The array on the device; kernels launched from now on find it complete."""
+        """The array on the device; kernels launched from now on find it complete. The copy waits for nothing."""
         host = torch.from_numpy(np.require(pixels, requirements=["C", "W"]))
-        if self._stream is None:
+        if self._streams is None:
             return host
-        with torch.cuda.stream(self._stream):
+        stream, _ = self._streams
+        with torch.cuda.stream(stream):
             there = host.pin_memory().to(self._device, non_blocking=True)
         current = torch.cuda.current_stream(self._device)
-        current.wait_stream(self._stream)
+        current.wait_stream(stream)
         there.record_stream(current)  # its memory is not given away before the network has read it
         return there
 
     def down(self, labels: Tensor) -> Arrival:
         """Starts the way back of uint8 `labels`; kernels launched before are waited for by the copy, not by us."""
-        if self._stream is None:
+        if self._streams is None:
             return Arrival(labels)
-        self._stream.wait_stream(torch.cuda.current_stream(self._device))
-        with torch.cuda.stream(self._stream):
+        _, stream = self._streams
+        stream.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(stream):
             there = torch.empty(labels.shape, dtype=labels.dtype, pin_memory=True)
             there.copy_(labels, non_blocking=True)
-            labels.record_stream(self._stream)
+            labels.record_stream(stream)  # nor that of the labels before they are copied
             event = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            event.record(self._stream)
+            event.record(stream)
         return Arrival(there, event)
 
 

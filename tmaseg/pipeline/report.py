@@ -17,7 +17,7 @@ class Report:
     seconds: float
     """Wall time from the first frame read to the last one written."""
     stages: dict[str, float]
-    """Busy seconds of decode, model, render and encode; they overlap."""
+    """Busy seconds of decode, model, render and encode, the last two over all outputs; they overlap."""
     weights: str
     device: str
     precision: str
@@ -43,6 +43,12 @@ class Report:
     def fps(self) -> float:
         """Frames a second, all stages together."""
         return self.frames / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def memory(self) -> str:
+        """The most memory that was taken, in words."""
+        words = f"{self.peak_rss_mb:.0f} MB at most"
+        return words if self.peak_device_mb is None else f"{words} and {self.peak_device_mb:.0f} on the GPU"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON: rounded, and None for what could not be measured."""

@@ -1,13 +1,14 @@
-"""Stages: decoding, the network, and painting with encoding, at once, each in a thread of its own."""
+"""Stages: decoding, the network, painting and every output, at once, each in a thread of its own."""
 
 import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Generic, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,10 @@ from tmaseg.video.frame import RGB, Frame
 
 Labels = NDArray[np.uint8]  # (H, W) class ids
 
-_QUEUED = 4  # frames waiting between two stages: enough to hide an uneven stage, few enough for 4K
+Item = TypeVar("Item")
+
+_QUEUED = 4  # frames that wait for the network: enough to hide an uneven stage, few enough for 4K
+_QUEUED_BEHIND = 2  # that wait to be painted, and then for each output
 _PATIENCE_SECONDS = 0.1  # between looks at whether a stage that waits should give up
 
 
@@ -49,7 +53,7 @@ class Outcome:
     seconds: float
     """Wall time."""
     stages: dict[str, float]
-    """Busy seconds of decode, model, render and encode; they overlap."""
+    """Busy seconds of decode, model, render and encode, the last two over all outputs; they overlap."""
     memory_resets: int
     """How often the memory was emptied on the way."""
     interrupted: bool
@@ -169,15 +173,82 @@ class _Reader:
 
 
 class _Writer:
-    """Paints and writes in a thread of its own, a few frames behind."""
+    """Paints in a thread of its own, a few frames behind, and writes in another for each output."""
 
     def __init__(self, outputs: Sequence[Output], clock: _Clock) -> None:
         self._outputs, self._clock = outputs, clock
-        self._waiting: queue.Queue[tuple[Frame, Segmentation] | None] = queue.Queue(_QUEUED)
-        self._abandoned = threading.Event()
+        self._trouble = _Trouble()
+        self._sinks = [_Worker("tmaseg-encode", partial(self._write, output), self._trouble) for output in outputs]
+        self._painter = _Worker("tmaseg-render", self._paint, self._trouble)
+        self._threads = ExitStack()
+
+    @property
+    def written(self) -> int:
+        """Frames that every output has."""
+        return min(worker.done for worker in (self._painter, *self._sinks))
+
+    def __enter__(self) -> Self:
+        with ExitStack() as threads:
+            for worker in (*self._sinks, self._painter):  # the painter ends first: it feeds the others
+                threads.enter_context(worker)
+            self._threads = threads.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Writes what is waiting, or drops it when leaving by an error; raises what a thread failed with."""
+        self._threads.__exit__(kind, error, trace)
+        if error is None:
+            self._trouble.check()
+
+    def put(self, frame: Frame, segmentation: Segmentation) -> None:
+        """Queues a frame, whose labels a GPU may still be working on; raises what a thread failed with earlier."""
+        self._painter.put((frame, segmentation))
+        self._trouble.check()
+
+    def _paint(self, item: tuple[Frame, Segmentation]) -> None:
+        frame, segmentation = item
+        with self._clock.busy("model"):  # the rest of it, where it is computed on a GPU
+            labels = segmentation.labels
+        for output, sink in zip(self._outputs, self._sinks, strict=True):
+            picture = frame
+            if output.render is not None:
+                with self._clock.busy("render"):
+                    picture = output.render(frame, labels)
+            sink.put((picture, labels))
+
+    def _write(self, output: Output, item: tuple[Frame, Labels]) -> None:
+        with self._clock.busy("encode"):
+            output.write(*item)
+
+
+class _Trouble:
+    """What went wrong first in the threads that share this, and whether they drop what still waits."""
+
+    def __init__(self) -> None:
+        self.dropping = False
         self._error: BaseException | None = None
-        self.written = 0
-        self._thread = threading.Thread(target=self._run, name="tmaseg-encode", daemon=True)
+
+    def note(self, error: BaseException) -> None:
+        if self._error is None:
+            self._error = error
+        self.dropping = True
+
+    def check(self) -> None:
+        """Raises it."""
+        if self._error is not None:
+            raise self._error
+
+
+class _Worker(Generic[Item]):
+    """Does one thing to every item, in order, in a thread of its own."""
+
+    def __init__(self, name: str, do: Callable[[Item], None], trouble: _Trouble) -> None:
+        self._do, self._trouble = do, trouble
+        self.done = 0
+        self._waiting: queue.Queue[Item | None] = queue.Queue(_QUEUED_BEHIND)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -186,50 +257,31 @@ class _Writer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Writes what is waiting, or drops it when leaving by an error; raises what the thread failed with."""
+        """Does what is waiting, or drops it when leaving by an error, and ends the thread."""
         if error is not None:
-            self._abandoned.set()
+            self._trouble.dropping = True
         try:
-            self._offer(None)
-            _join(self._thread)
-        except BaseException:
-            self._abandoned.set()
-            self._offer(None)
+            self._waiting.put(None)
+        except BaseException:  # an interrupt, before or after it was queued; a thread that ended leaves room
+            self._trouble.dropping = True
+            self._waiting.put(None)
             _join(self._thread)
             raise
-        if error is None and self._error is not None:
-            raise self._error
+        _join(self._thread)
 
-    def put(self, frame: Frame, segmentation: Segmentation) -> None:
-        """Queues a frame, whose labels a GPU may still be working on; raises what the thread failed with earlier."""
-        self._offer((frame, segmentation))
-        if self._error is not None:
-            raise self._error
-
-    def _offer(self, item: tuple[Frame, Segmentation] | None) -> None:
-        # The thread takes items until it is told to end, even after it has failed: this never waits for good.
+    def put(self, item: Item) -> None:
+        # The thread takes items until it is told to end, even after a failure: this never waits for good.
         self._waiting.put(item)
 
     def _run(self) -> None:
         while (item := self._waiting.get()) is not None:
-            if self._error is not None or self._abandoned.is_set():
+            if self._trouble.dropping:
                 continue
             try:
-                frame, segmentation = item
-                with self._clock.busy("model"):  # the rest of it, where it is computed on a GPU
-                    labels = segmentation.labels
-                for output in self._outputs:
-                    self._make(output, frame, labels)
-                self.written += 1
+                self._do(item)
+                self.done += 1
             except BaseException as error:
-                self._error = error
-
-    def _make(self, output: Output, frame: Frame, labels: Labels) -> None:
-        if output.render is not None:
-            with self._clock.busy("render"):
-                frame = output.render(frame, labels)
-        with self._clock.busy("encode"):
-            output.write(frame, labels)
+                self._trouble.note(error)
 
 
 def _join(thread: threading.Thread) -> None:

@@ -34,6 +34,7 @@ _DEFAULTS: dict[str, dict[str, str]] = {
     # Quality 3 of 31, in FFmpeg's unit of 118 a step.
     "mpeg4": {"flags": "+qscale", "global_quality": "354"},
 }
+_ON_DEVICES = ("_nvenc", "_videotoolbox", "_qsv", "_vaapi", "_amf", "_v4l2m2m")  # how FFmpeg's names of them end
 _FORMATS = ("yuv420p", "nv12", "yuv422p", "yuv444p", "bgr0", "rgb24", "gbrp")  # in order of liking
 _PROBE_PX = 256  # hardware encoders refuse smaller pictures
 
@@ -82,6 +83,11 @@ class Encoder:
     def rgb(self) -> bool:
         """Whether it stores RGB, so that no matrix is involved."""
         return av.VideoFormat(self.pixel_format).is_rgb
+
+    @property
+    def on_device(self) -> bool:
+        """Whether something else than the CPU encodes."""
+        return self.name.endswith(_ON_DEVICES)
 
     @property
     def even(self) -> tuple[bool, bool]:

@@ -1,5 +1,6 @@
 """Folders of pictures as sinks: PNG frames and PNG masks."""
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -79,7 +80,8 @@ class PictureFolder:
             file.complete()
         except BaseException as error:
             for folder in made:
-                folder.rmdir()
+                with contextlib.suppress(OSError):  # another format's folder was made in it meanwhile
+                    folder.rmdir()
             if isinstance(error, OSError):
                 raise OutputError(
                     f"{path} cannot be written: {error.strerror}; check the disk and the folder"

@@ -46,6 +46,8 @@ class VideoSource:
             self._clock = Clock(self._decoder.time_base, self._decoder.rate, self._decoder.first_pts)
             self._first: Frame | None = self._peek()
             self._info = self._describe()
+            if options.hardware and self._info.device is None:
+                self._warn(f"--hardware: no device is used for decoding {self._info.codec}; the CPU does it")
         except BaseException:
             self.close()
             raise

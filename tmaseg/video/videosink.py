@@ -53,6 +53,8 @@ class VideoSink:
         self._time_base = time_base_of(self._kind, info.time_base)
         self._encoder = choose_encoder(self._kind, options, self._time_base)
         self._warnings: list[str] = []
+        if options.hardware and not self._encoder.on_device:
+            self._warn(f"--hardware: no device is used for encoding; {self._encoder.name} does it on the CPU")
         self._container: OutputContainer | None = None
         self._companions: Companions | None = None
         self._stream: VideoStream
