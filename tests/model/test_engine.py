@@ -3,6 +3,8 @@
 import pytest
 import torch
 from tiny import noise_frames, tiny_net
+from torch._inductor import compile_fx
+from torch._inductor import config as inductor
 
 from tmaseg.errors import ConfigError
 from tmaseg.labels import generic_labels
@@ -42,15 +44,34 @@ def stream(net, **options):
     return segmenter, [segmenter.step(frame, logits=True).logits for frame in frames]
 
 
+def inputs_of_graphs(monkeypatch, *, build):
+    """Lists the shapes of what every graph that Inductor is given takes; it builds them, or they run as they are."""
+    real, seen = compile_fx.compile_fx, []
+
+    def compile_graph(graph, examples, **options):
+        assert inductor.freezing
+        seen.append([tuple(node.meta["example_value"].shape) for node in graph.graph.find_nodes(op="placeholder")])
+        return real(graph, examples, **options) if build else graph.forward
+
+    torch.compiler.reset()
+    monkeypatch.setattr(compile_fx, "compile_fx", compile_graph)
+    return seen
+
+
 @pytest.mark.skipif(not can_compile(), reason="no C++ compiler")
-def test_compiled_passes_give_the_logits_of_the_plain_ones():
+def test_compiled_passes_have_their_weights_inside_and_give_the_logits_of_the_plain_ones(monkeypatch):
     net = prepare(tiny_net(memory_encoder="per-slot"), CPU, "fp32")
     _, plain = stream(net)
+    graphs = inputs_of_graphs(monkeypatch, build=True)
     segmenter, fast = stream(net, compiling="on")
     assert segmenter.engine.compiled
     assert not segmenter.warnings
     for one, other in zip(fast, plain, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    look, answer = graphs
+    assert look == [(1, 3, 64, 96)]
+    # the frame's key and value, and three frames' keys and values, at 4 x 6 positions; this head needs no stage 1
+    assert sorted(answer) == sorted([(1, 4, 4, 6), (1, 16, 4, 6), (1, 72, 4), (1, 72, 16)])
 
 
 def test_without_a_compiler_it_goes_on_as_it_was_and_says_so(monkeypatch):
