@@ -43,6 +43,11 @@ class Viewing:
         """Of the network's input for frames of `size_hw`."""
         return min(network_size(size_hw, self.view.size))
 
+    def input_hw(self, size_hw: tuple[int, int]) -> tuple[int, int]:
+        """How much of a frame of `size_hw` the network sees at once, in pixels of its input: a window, or all of it."""
+        height, width = network_size(size_hw, self.view.size)
+        return min(self.view.window or height, height), min(self.view.window or width, width)
+
     def cheaper(self, size_hw: tuple[int, int], slots: int) -> "Viewing":
         """The next way down. Raises ShortageError at the bottom."""
         side = self.short_side(size_hw)
@@ -57,11 +62,8 @@ class Viewing:
 
     def megabytes(self, config: TMANetConfig, dtype: torch.dtype, size_hw: tuple[int, int]) -> float:
         """Roughly what looking at frames of `size_hw` takes beside the program and its weights."""
-        height, width = network_size(size_hw, self.view.size)
-        window = self.view.window
-        input_hw = (min(window or height, height), min(window or width, width))
         pictures = _FRAMES_ABOUT * 3 * size_hw[0] * size_hw[1] / 2**20
-        return _SPARE * step_megabytes(config, input_hw, max(1, self.frames), dtype) + pictures
+        return _SPARE * step_megabytes(config, self.input_hw(size_hw), max(1, self.frames), dtype) + pictures
 
     def differs(self, other: "Viewing", size_hw: tuple[int, int]) -> str:
         """What is given up against `other`, in words."""

@@ -163,7 +163,8 @@ class Segmenter:
                 continue
             if self._compiling.watching:
                 seen[0].wait()  # a GPU is not done when the step returns
-            self._compiling.stepped(self._size_of(rgb), time.perf_counter() - begun)
+            input_hw = self._viewing.input_hw(self._size_of(rgb))
+            self._compiling.stepped(input_hw, self.memory_frames, time.perf_counter() - begun)
             segmentation = Segmentation(*seen, reset)
             if self.key_frames > 1:
                 self._key_frames.keep(segmentation.labels)

@@ -39,7 +39,7 @@ def compiled(function: F, device: torch.device) -> F:
     use.
     """
     if not can_compile():
-        raise ConfigError("torch.compile needs a C++ compiler and there is none: install g++, or leave out --compile")
+        raise ConfigError("torch.compile needs a C++ compiler and there is none: install g++, or give --compile off")
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder()))
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it warns of CUDA kits without a GPU
     options: dict[str, Any] = {"triton.cudagraphs": True} if device.type == "cuda" else {}
@@ -89,12 +89,14 @@ def can_compile() -> bool:
     return any(shutil.which(name) for name in ([named] if named else ["g++", "clang++", "c++"]))
 
 
-def repays(frame_seconds: float, frames: int, dtype: torch.dtype, *, again: bool) -> bool:
+def repays(frame_seconds: float, frames: int, dtype: torch.dtype, device: torch.device, *, again: bool) -> bool:
     """Whether compiling is sooner done with `frames` more frames that take `frame_seconds` each as they are.
 
     `again`: it has been compiled here before.
     """
     gain = _GAIN_AMX if dtype == torch.bfloat16 and "amx_bf16" in cpu_flags() else _GAIN
+    if device.type == "cuda":
+        gain = _GAIN_CUDA
     return frames * frame_seconds * gain > (_AGAIN_SECONDS if again else _FIRST_SECONDS)
 
 
