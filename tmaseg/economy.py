@@ -78,21 +78,21 @@ class Viewing:
 
 
 def within(
-    limit_mb: float, wanted: Viewing, config: TMANetConfig, dtype: torch.dtype, size_hw: tuple[int, int]
+    limit_mb: float, base_mb: float, wanted: Viewing, config: TMANetConfig, dtype: torch.dtype, size_hw: tuple[int, int]
 ) -> Viewing:
-    """The first way down from `wanted` that this process can afford below `limit_mb` of resident memory.
+    """The first way down from `wanted` that a process of `base_mb` can afford below `limit_mb` of resident memory.
 
     Raises ShortageError when there is none.
     """
-    base, look = resident_mb(), wanted
-    while base + look.megabytes(config, dtype, size_hw) > limit_mb:
+    look = wanted
+    while base_mb + look.megabytes(config, dtype, size_hw) > limit_mb:
         try:
             look = look.cheaper(size_hw, config.slots)
         except ShortageError as error:
-            least = base + look.megabytes(config, dtype, size_hw)
+            least = base_mb + look.megabytes(config, dtype, size_hw)
             raise ShortageError(
                 f"--max-memory is {limit_mb:.0f} MB, but frames of {size_hw[1]}x{size_hw[0]} need about {least:.0f} at "
-                f"least, of which {base:.0f} are the program and its weights: give more"
+                f"least, of which {base_mb:.0f} are the program and its weights: give more"
             ) from error
     return look
 
