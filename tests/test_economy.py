@@ -1,5 +1,7 @@
 """What happens when memory is short: less is looked at, it is said once, and nothing else changes."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -37,6 +39,77 @@ def test_a_shortage_makes_frames_smaller_and_goes_on():
     smaller = Segmenter(tiny_net(), LABELS, view=View(size=102), detect_cuts=False)
     for frame, labels in zip(frames, seen, strict=True):
         assert (labels == smaller.step(frame).labels).all()
+
+
+def test_a_shortage_amid_a_video_shows_that_the_memory_was_emptied():
+    frames = noise_frames(5, (160, 240))
+    segmenter = Segmenter(tiny_net(), LABELS, thrift=Thrift(), detect_cuts=False)
+    seen = [segmenter.step(frame) for frame in frames[:3]]
+    short_of_memory(segmenter, 110 * 170)
+    seen += [segmenter.step(frame) for frame in frames[3:]]
+    assert [each.reset for each in seen] == [False, False, False, True, False]
+    assert segmenter.memory_resets == 1
+    smaller = Segmenter(tiny_net(), LABELS, view=View(size=102), detect_cuts=False)
+    for frame, each in zip(frames[3:], seen[3:], strict=True):
+        assert (each.labels == smaller.step(frame).labels).all()
+
+
+@pytest.fixture
+def compiler(tmp_path, monkeypatch):
+    """Compiles nothing, but says what was asked of it; while `short`, every `nth` call runs out of memory."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    state = SimpleNamespace(short=False, nth=2, compiled=0, freed=0, calls=0)
+
+    def compiled(function, _):
+        state.compiled += 1
+
+        def call(*arguments):
+            state.calls += 1
+            if state.short and state.calls % state.nth == 0:
+                raise MemoryError
+            return function(*arguments)
+
+        return call
+
+    def free():
+        state.freed += 1
+
+    monkeypatch.setattr("tmaseg.model.engine.compiled", compiled)
+    monkeypatch.setattr("tmaseg.model.engine.free_compiled", free)
+    return state
+
+
+@pytest.mark.parametrize("thrift", [None, Thrift()])
+@pytest.mark.parametrize("at", [0, 3])
+def test_a_shortage_takes_compiling_first_and_changes_no_label(compiler, thrift, at):
+    frames = noise_frames(7, (64, 96))
+    plain = Segmenter(tiny_net(), LABELS, detect_cuts=False)
+    segmenter = Segmenter(tiny_net(), LABELS, detect_cuts=False, thrift=thrift, compiling="on")
+    for index, frame in enumerate(frames):
+        compiler.short = index == at
+        got, want = segmenter.step(frame, logits=True), plain.step(frame, logits=True)
+        torch.testing.assert_close(got.logits, want.logits)
+        assert not got.reset
+        assert segmenter.engine.compiled == (index < at)
+    assert segmenter.warnings == ("memory is short: it goes on without compiling",)
+    assert (compiler.compiled, compiler.freed) == (2, 1)
+    segmenter.reset()
+    assert segmenter.engine.compiled
+    assert not segmenter.warnings
+
+
+def test_windows_of_which_some_hold_a_frame_already_forget_all(compiler):
+    frames, view = noise_frames(6, (64, 96)), View(window=64, stride=32)
+    segmenter = Segmenter(tiny_net(), LABELS, detect_cuts=False, view=view, compiling="on")
+    plain = Segmenter(tiny_net(), LABELS, detect_cuts=False, view=view)
+    for index, frame in enumerate(frames):
+        if index == 3:
+            plain.reset()
+            compiler.short, compiler.nth = True, 4  # looks and answers: the second window's answer
+        got, want = segmenter.step(frame, logits=True), plain.step(frame, logits=True)
+        torch.testing.assert_close(got.logits, want.logits)
+        assert got.reset == (index == 3)
+    assert segmenter.memory_resets == 1
 
 
 def test_a_new_video_begins_as_it_was_wanted():
@@ -83,6 +156,19 @@ def test_a_limit_is_kept_by_looking_at_smaller_frames():
         Segmenter(tiny_net(), LABELS, thrift=Thrift(5)).step(np.zeros((*size_hw, 3), np.uint8))
     with pytest.raises(ConfigError, match="--max-memory is 0"):
         Thrift(0)
+
+
+def test_a_limit_holds_for_the_next_video_as_for_the_first():
+    frame = np.zeros((1080, 1920, 3), np.uint8)
+    whole = Viewing(View(), 3).megabytes(tiny_config(), torch.float32, frame.shape[:2])
+    segmenter = Segmenter(tiny_net(), LABELS, thrift=Thrift(resident_mb() + 1.5 * whole))
+    segmenter.step(frame)
+    assert not segmenter.warnings
+    kept = np.ones((int(whole), 2**17))  # as allocators keep what was used; float64, so MB
+    segmenter.reset()
+    segmenter.step(frame)
+    assert not segmenter.warnings
+    assert kept[0, 0]
 
 
 def test_the_footprint_is_that_of_the_tensors_alive():

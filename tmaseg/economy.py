@@ -41,6 +41,11 @@ class Viewing:
         """Of the network's input for frames of `size_hw`."""
         return min(network_size(size_hw, self.view.size))
 
+    def input_hw(self, size_hw: tuple[int, int]) -> tuple[int, int]:
+        """How much of a frame of `size_hw` the network sees at once, in pixels of its input: a window, or all of it."""
+        height, width = network_size(size_hw, self.view.size)
+        return min(self.view.window or height, height), min(self.view.window or width, width)
+
     def cheaper(self, size_hw: tuple[int, int], slots: int) -> "Viewing":
         """The next way down. Raises ShortageError at the bottom."""
         side = self.short_side(size_hw)
@@ -55,11 +60,8 @@ class Viewing:
 
     def megabytes(self, config: TMANetConfig, dtype: torch.dtype, size_hw: tuple[int, int]) -> float:
         """Roughly what looking at frames of `size_hw` takes beside the program and its weights."""
-        height, width = network_size(size_hw, self.view.size)
-        window = self.view.window
-        input_hw = (min(window or height, height), min(window or width, width))
         pictures = _FRAMES_ABOUT * 3 * size_hw[0] * size_hw[1] / 2**20
-        return _SPARE * step_megabytes(config, input_hw, max(1, self.frames), dtype) + pictures
+        return _SPARE * step_megabytes(config, self.input_hw(size_hw), max(1, self.frames), dtype) + pictures
 
     def differs(self, other: "Viewing", size_hw: tuple[int, int]) -> str:
         """What is given up against `other`, in words."""
@@ -74,21 +76,21 @@ class Viewing:
 
 
 def within(
-    limit_mb: float, wanted: Viewing, config: TMANetConfig, dtype: torch.dtype, size_hw: tuple[int, int]
+    limit_mb: float, base_mb: float, wanted: Viewing, config: TMANetConfig, dtype: torch.dtype, size_hw: tuple[int, int]
 ) -> Viewing:
-    """The first way down from `wanted` that this process can afford below `limit_mb` of resident memory.
+    """The first way down from `wanted` that a process of `base_mb` can afford below `limit_mb` of resident memory.
 
     Raises ShortageError when there is none.
     """
-    base, look = resident_mb(), wanted
-    while base + look.megabytes(config, dtype, size_hw) > limit_mb:
+    look = wanted
+    while base_mb + look.megabytes(config, dtype, size_hw) > limit_mb:
         try:
             look = look.cheaper(size_hw, config.slots)
         except ShortageError as error:
-            least = base + look.megabytes(config, dtype, size_hw)
+            least = base_mb + look.megabytes(config, dtype, size_hw)
             raise ShortageError(
                 f"--max-memory is {limit_mb:.0f} MB, but frames of {size_hw[1]}x{size_hw[0]} need about {least:.0f} at "
-                f"least, of which {base:.0f} are the program and its weights: give more"
+                f"least, of which {base_mb:.0f} are the program and its weights: give more"
             ) from error
     return look
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tmaseg.compiling import Compiling
 from tmaseg.cuts import SceneCuts
-from tmaseg.economy import Thrift, Viewing, is_shortage, within
+from tmaseg.economy import Thrift, Viewing, is_shortage, resident_mb, within
 from tmaseg.errors import ConfigError, ShortageError
 from tmaseg.keyframes import KeyFrames
 from tmaseg.labels import LabelSet
@@ -40,7 +40,8 @@ class Segmentation:
         self.logits = logits
         """(K, H, W) float32 on the network's device, if asked for."""
         self.reset = reset
-        """Whether the memory was emptied before this frame: new size, scene cut, gap in time, or told so."""
+        """Whether the memory was emptied before this frame: new size, scene cut, gap in time, told so, or a shortage of
+        the machine's memory."""
         self.carried = carried
         """Whether the network did not see this frame: its labels are those of the frame before, moved along."""
 
@@ -72,9 +73,10 @@ class Segmenter:
 
         `memory_frames` is T; None: as trained. 0: each frame alone, reading only its own key and value, as a
         first frame does. `detect_cuts` empties the memory at scene cuts. `compiling`: "auto" compiles where `expect` is
-        told of a video long enough to repay it. `thrift`: what to do when memory is short; None: raise ShortageError.
-        `key_frames` k: the network sees every k-th frame, and every frame that follows a cut or a gap; memory holds
-        those, and labels between follow the motion. Raises ConfigError for values that do not go together.
+        told of a video long enough to repay it. `thrift`: what to do when memory is short and giving up compiling does
+        not help; None: raise ShortageError. `key_frames` k: the network sees every k-th frame, and every frame that
+        follows a cut or a gap; memory holds those, and labels between follow the motion. Raises ConfigError for values
+        that do not go together.
         """
         self.engine = net if isinstance(net, Engine) else Engine(net)
         self.net = self.engine.net
@@ -121,7 +123,7 @@ class Segmenter:
         self.network_frames = 0
         """How many frames the network has seen; all, but for those between key frames."""
         self.memory_resets = 0
-        """How often a new size, a scene cut or a gap in time emptied the memory."""
+        """How often a new size, a scene cut, a gap in time or a shortage emptied the memory."""
         self._size_hw: tuple[int, int] | None = None
         self._windows = self._new_windows()
         self._seconds: float | None = None
@@ -159,11 +161,14 @@ class Segmenter:
             except (RuntimeError, MemoryError) as error:
                 if not is_shortage(error):
                     raise
-                self._give_up_something(error)
+                if self._give_up_something(error) and self.network_frames and not reset:
+                    reset = True
+                    self.memory_resets += 1
                 continue
             if self._compiling.watching:
                 seen[0].wait()  # a GPU is not done when the step returns
-            self._compiling.stepped(self._size_of(rgb), time.perf_counter() - begun)
+            input_hw = self._viewing.input_hw(self._size_of(rgb))
+            self._compiling.stepped(input_hw, self.memory_frames, time.perf_counter() - begun)
             segmentation = Segmentation(*seen, reset)
             if self.key_frames > 1:
                 self._key_frames.keep(segmentation.labels)
@@ -179,17 +184,25 @@ class Segmenter:
         labels = classify(logits[0], size_hw, align_corners=self.net.config.align_corners)
         return self._transfer.down(labels), self.net.resize(logits, size_hw)[0] if whole else None
 
-    def _give_up_something(self, error: BaseException) -> None:
-        """Memory ran out: look at frames in a cheaper way from now on. Raises ShortageError where that may not be."""
+    def _give_up_something(self, error: BaseException) -> bool:
+        """Memory ran out: give up compiling, or else look at frames in a cheaper way from now on.
+
+        Says whether that emptied the network's memory. Raises ShortageError where nothing more may be given up.
+        """
         assert self._size_hw is not None
         height, width = self._size_hw
-        if self._thrift is None:
+        if self._compiling.give_up():
+            emptied = self._windows.mend()
+        elif self._thrift is None:
             raise ShortageError(
                 f"memory ran out at a frame of {width}x{height}: lower --size or --memory, or close other programs"
             ) from error
-        self._economise(self._viewing.cheaper(self._size_hw, self.net.config.slots))
+        else:
+            self._economise(self._viewing.cheaper(self._size_hw, self.net.config.slots))
+            emptied = True
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+        return emptied
 
     def _economise(self, viewing: Viewing) -> None:
         self._viewing, self.memory_frames = viewing, viewing.frames
@@ -223,7 +236,12 @@ class Segmenter:
         limit = self._thrift.limit_mb if self._thrift else None
         if limit is None or self.device.type == "cuda":  # there the allocator keeps the limit
             return self._wanted
-        return within(limit, self._wanted, self.net.config, self._dtype, size_hw)
+        return within(limit, self._base_mb, self._wanted, self.net.config, self._dtype, size_hw)
+
+    @cached_property
+    def _base_mb(self) -> float:
+        """The program and its weights. Read once: later, what allocators keep of former frames would count twice."""
+        return resident_mb()
 
     def _is_gap(self, seconds: float | None) -> bool:
         last, self._seconds = self._seconds, seconds

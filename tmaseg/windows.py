@@ -37,6 +37,17 @@ class Windows:
             if window.ring:
                 window.ring.reset()
 
+    def mend(self) -> bool:
+        """After a `look` that failed: makes memory good for the same frame again. Says whether that emptied it.
+
+        One window keeps a frame last of all, or, the very first, twice, which reads the same. Of several windows some
+        may hold the frame already.
+        """
+        if len(self._windows) < 2:
+            return False
+        self.forget()
+        return True
+
     def look(self, x: Tensor) -> Tensor:
         """The next frame (B, 3, H, W) -> logits at the head's resolution, or at the input's when windows overlap.
 

@@ -3,10 +3,13 @@
 import pytest
 import torch
 from tiny import noise_frames, tiny_net
+from torch._inductor import compile_fx
+from torch._inductor import config as inductor
 
 from tmaseg.errors import ConfigError
 from tmaseg.labels import generic_labels
 from tmaseg.model import compiler, engine
+from tmaseg.model.checkpoint import View
 from tmaseg.model.compiler import CompiledBefore, can_compile, repays
 from tmaseg.model.engine import Engine, prepare
 from tmaseg.stream import Segmenter
@@ -42,15 +45,34 @@ def stream(net, **options):
     return segmenter, [segmenter.step(frame, logits=True).logits for frame in frames]
 
 
+def inputs_of_graphs(monkeypatch, *, build):
+    """Lists the shapes of what every graph that Inductor is given takes; it builds them, or they run as they are."""
+    real, seen = compile_fx.compile_fx, []
+
+    def compile_graph(graph, examples, **options):
+        assert inductor.freezing
+        seen.append([tuple(node.meta["example_value"].shape) for node in graph.graph.find_nodes(op="placeholder")])
+        return real(graph, examples, **options) if build else graph.forward
+
+    torch.compiler.reset()
+    monkeypatch.setattr(compile_fx, "compile_fx", compile_graph)
+    return seen
+
+
 @pytest.mark.skipif(not can_compile(), reason="no C++ compiler")
-def test_compiled_passes_give_the_logits_of_the_plain_ones():
+def test_compiled_passes_have_their_weights_inside_and_give_the_logits_of_the_plain_ones(monkeypatch):
     net = prepare(tiny_net(memory_encoder="per-slot"), CPU, "fp32")
     _, plain = stream(net)
+    graphs = inputs_of_graphs(monkeypatch, build=True)
     segmenter, fast = stream(net, compiling="on")
     assert segmenter.engine.compiled
     assert not segmenter.warnings
     for one, other in zip(fast, plain, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    look, answer = graphs
+    assert look == [(1, 3, 64, 96)]
+    # the frame's key and value, and three frames' keys and values, at 4 x 6 positions; this head needs no stage 1
+    assert sorted(answer) == sorted([(1, 4, 4, 6), (1, 16, 4, 6), (1, 72, 4), (1, 72, 16)])
 
 
 def test_without_a_compiler_it_goes_on_as_it_was_and_says_so(monkeypatch):
@@ -63,23 +85,61 @@ def test_without_a_compiler_it_goes_on_as_it_was_and_says_so(monkeypatch):
     assert all((one == other).all() for one, other in zip(logits, stream(net)[1], strict=True))
 
 
-def test_a_compiler_that_fails_costs_nothing_but_a_line(monkeypatch):
-    class BackendError(Exception):
-        """As torch raises them."""
+class BackendError(Exception):
+    """As torch raises them."""
 
-    BackendError.__module__ = "torch._inductor.exc"
+    def __init__(self, inner):
+        super().__init__(f"backend='inductor' raised:\n{type(inner).__name__}: {inner}")
+        self.inner_exception = inner
 
+
+BackendError.__module__ = "torch._dynamo.exc"
+
+
+@pytest.mark.parametrize(
+    ("inner", "cause"),
+    [
+        (RuntimeError("disk full\nwith many more lines"), "RuntimeError: disk full"),
+        (BackendError(ValueError("\n\n a register is missing ")), "ValueError: a register is missing"),
+        (NotImplementedError(), "NotImplementedError"),
+    ],
+)
+def test_a_compiler_that_fails_costs_nothing_but_a_line(monkeypatch, inner, cause):
     def broken(*_):
         def call(*_):
-            raise BackendError("CppCompileError: disk full\nwith many more lines")
+            raise BackendError(inner)
 
         return call
 
     monkeypatch.setattr(engine, "compiled", broken)
     net = prepare(tiny_net(), CPU, "fp32")
     segmenter, logits = stream(net, compiling="on")
-    assert segmenter.warnings == ("not compiled: torch.compile failed (CppCompileError: disk full)",)
+    assert segmenter.warnings == (f"not compiled: torch.compile failed ({cause})",)
     assert all((one == other).all() for one, other in zip(logits, stream(net)[1], strict=True))
+
+
+def test_more_shapes_than_torch_would_compile_are_compiled(monkeypatch):
+    monkeypatch.setattr(compiler, "can_compile", lambda: True)
+    graphs = inputs_of_graphs(monkeypatch, build=False)
+    double = compiler.compiled(lambda x: 2 * x, CPU)
+    with torch.inference_mode():
+        for length in range(2, 14):
+            assert (double(torch.ones(length)) == 2).all()
+    assert graphs == [[(length,)] for length in range(2, 14)]
+
+
+def test_too_many_shapes_are_a_failure_to_compile(monkeypatch):
+    monkeypatch.setattr(compiler, "can_compile", lambda: True)
+    monkeypatch.setattr(compiler, "_MOST_SHAPES", 1)
+    inputs_of_graphs(monkeypatch, build=False)
+    net = prepare(tiny_net(), CPU, "fp32")
+    fast, plain = (Segmenter(net, generic_labels(5), compiling=choice) for choice in ("on", "off"))
+    for size_hw, compiles in (((64, 96), True), ((64, 64), False)):
+        (frame,) = noise_frames(1, size_hw)
+        got, want = (segmenter.step(frame, logits=True).logits for segmenter in (fast, plain))
+        torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
+        assert fast.engine.compiled == compiles
+    assert fast.warnings == ("not compiled: torch.compile failed (frames came in too many different sizes)",)
 
 
 def test_errors_of_the_network_itself_are_not_taken_for_the_compilers(monkeypatch):
@@ -90,20 +150,59 @@ def test_errors_of_the_network_itself_are_not_taken_for_the_compilers(monkeypatc
         ready.look(torch.zeros(1, 4, 64, 96))
 
 
+def watched(net, frames, expected=None, **options):
+    """A segmenter that has seen the frames of a video said to have so many."""
+    segmenter = Segmenter(net, generic_labels(5), **options)
+    see(segmenter, frames, expected)
+    return segmenter
+
+
+def see(segmenter, frames, expected):
+    segmenter.reset()
+    segmenter.expect(expected)
+    for frame in frames:
+        segmenter.step(frame)
+
+
 def test_auto_compiles_long_videos_only(monkeypatch):
     asked = []
     monkeypatch.setattr(engine, "compiled", lambda function, _: asked.append(function) or function)
-    monkeypatch.setattr("tmaseg.compiling.can_compile", lambda: True)
     net = prepare(tiny_net(), CPU, "fp32")
     segmenter = Segmenter(net, generic_labels(5), compiling="auto")
-    frames = noise_frames(8, (64, 96))
     for expected, compiles in ((8, False), (None, False), (10**7, True)):
-        segmenter.reset()
-        segmenter.expect(expected)
-        for frame in frames:
-            segmenter.step(frame)
+        see(segmenter, noise_frames(8, (64, 96)), expected)
         assert segmenter.engine.compiled == compiles
         assert bool(asked) == compiles
+
+
+def test_auto_misses_a_compiler_only_where_it_would_repay_and_says_so_once(monkeypatch):
+    monkeypatch.setattr(compiler, "can_compile", lambda: False)
+    segmenter = Segmenter(prepare(tiny_net(), CPU, "fp32"), generic_labels(5), compiling="auto")
+    said = []
+    for expected in (8, 10**7, 10**7):
+        see(segmenter, noise_frames(8, (64, 96)), expected)
+        said.append(segmenter.warnings)
+    assert said[0] == said[2] == ()
+    (warning,) = said[1]
+    assert "C++ compiler" in warning
+
+
+def test_what_was_compiled_before_is_known_by_what_the_network_saw(monkeypatch):
+    known = []
+    monkeypatch.setattr(engine, "compiled", lambda function, _: function)
+    monkeypatch.setattr("tmaseg.compiling.repays", lambda *_, again: known.append(again))
+    net = prepare(tiny_net(), CPU, "fp32")
+    watched(net, noise_frames(1, (96, 144)), compiling="on", view=View(size=64))
+    for options in (
+        {"view": View(size=64)},
+        {"view": View(window=96)},
+        {"view": View(size=64), "memory_frames": 2},
+        {"view": View(window=48)},
+        {},
+    ):
+        watched(net, noise_frames(5, (64, 96)), 9, compiling="auto", **options)
+    watched(net, noise_frames(5, (32, 48)), 9, compiling="auto", view=View(size=64))
+    assert known == [True, True, False, False, True, True]
 
 
 def test_what_was_compiled_before_repays_sooner(monkeypatch):
@@ -112,11 +211,21 @@ def test_what_was_compiled_before_repays_sooner(monkeypatch):
     before.remember()
     assert CompiledBefore("network", (64, 96))
     assert not CompiledBefore("network", (64, 97))
-    assert repays(0.1, 5000, torch.float32, again=True)
-    assert not repays(0.1, 5000, torch.float32, again=False)
-    monkeypatch.setattr(compiler, "cpu_flags", lambda: frozenset({"amx_bf16"}))
-    assert repays(0.1, 1500, torch.bfloat16, again=False)
-    assert not repays(0.1, 1500, torch.float32, again=False)
+    assert repays(0.1, 5000, torch.float32, CPU, again=True)
+    assert not repays(0.1, 5000, torch.float32, CPU, again=False)
+
+
+def test_what_compiling_gains_depends_on_where_it_runs(monkeypatch):
+    for flags, device, dtype, frames in (
+        ({"amx_bf16"}, CPU, torch.bfloat16, 1001),
+        ({"amx_bf16"}, CPU, torch.float32, 10001),
+        (set(), CPU, torch.bfloat16, 10001),
+        ({"amx_bf16"}, torch.device("cuda"), torch.bfloat16, 1501),
+        (set(), torch.device("cuda"), torch.float32, 1501),
+    ):
+        monkeypatch.setattr(compiler, "cpu_flags", lambda flags=flags: frozenset(flags))
+        assert repays(0.1, frames, dtype, device, again=False)
+        assert not repays(0.1, frames - 2, dtype, device, again=False)
 
 
 def test_no_compiler_is_an_error_that_says_what_to_do(monkeypatch):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tmaseg.model.attention import read_memory
-from tmaseg.model.compiler import compiled
+from tmaseg.model.compiler import cause, compiled, free_compiled, is_compilers
 from tmaseg.model.device import Precision, dtype_of
 from tmaseg.model.encode import Encoder, KeyValueEncoder
 from tmaseg.model.fold import fold_batch_norm
@@ -67,6 +67,7 @@ class Engine:
     def compile(self) -> None:
         """Compiles both passes with the weights frozen into them; the first frame of each size pays for it.
 
+        It holds for frames in inference mode or without gradients; what is loaded into the network later is not seen.
         Raises ConfigError when this machine has no compiler. Should it fail on the way, the passes stay as they are and
         `failure` says why.
         """
@@ -75,18 +76,20 @@ class Engine:
             self._answer = compiled(self._plain_answer, self.device)
             self.compiled = True
 
-    def interpret(self) -> None:
-        """Goes back to the passes as they are."""
+    def interpret(self, *, free: bool = False) -> None:
+        """Goes back to the passes as they are. `free`: also frees what has been compiled, of all engines."""
         self._look, self._answer = self._plain_look, self._plain_answer
         self.compiled = False
+        if free:
+            free_compiled()
 
     def _carefully(self, fast: Callable[..., R], plain: Callable[..., R], *arguments: object) -> R:
         try:
             return fast(*arguments)
         except Exception as error:
-            if not self.compiled or not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            if not self.compiled or not is_compilers(error):
                 raise
-            self.failure = f"torch.compile failed ({str(error).strip().splitlines()[0]})"
+            self.failure = f"torch.compile failed ({cause(error)})"
             self.interpret()
             return plain(*arguments)
 
@@ -131,9 +134,10 @@ class _JoinedEncoders:
         self._padding = firsts[0].padding
         self._widths = [first.out_channels for first in firsts]
         weight = torch.cat([first.weight.detach() for first in firsts])
-        self._weight = weight.contiguous(memory_format=torch.channels_last)
+        # Parameters, because these are frozen when compiled; other tensors would be inputs.
+        self._weight = _constant(weight.contiguous(memory_format=torch.channels_last))
         biases = [first.bias.detach() for first in firsts if first.bias is not None]  # none before norms are folded
-        self._bias = torch.cat(biases) if biases else None
+        self._bias = _constant(torch.cat(biases)) if biases else None
         self._rests = [_after_first_convolution(branch).eval() for branch in branches]
 
     def __call__(self, stage4: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -143,6 +147,10 @@ class _JoinedEncoders:
         keys = torch.stack([part.flatten(2).transpose(1, 2) for part in parts[2::2]], dim=1)  # (B, S, P, Ck)
         values = torch.stack([part.flatten(2).transpose(1, 2) for part in parts[3::2]], dim=1)  # (B, S, P, Cv)
         return parts[0], parts[1], keys, values
+
+
+def _constant(tensor: Tensor) -> nn.Parameter:
+    return nn.Parameter(tensor, requires_grad=False)
 
 
 def _first_convolution(branch: Encoder) -> nn.Conv2d:
