@@ -9,7 +9,6 @@ from tmaseg.model.checkpoint import View
 from tmaseg.model.config import TMANetConfig
 from tmaseg.model.footprint import step_megabytes
 from tmaseg.model.preprocess import network_size
-from tmaseg.resident import resident_mb
 
 _STEP = 0.8  # of the short side, each time: a third less memory
 _LEAST_SIDE = 96

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tmaseg.compiling import Compiling
 from tmaseg.cuts import SceneCuts
-from tmaseg.economy import Thrift, Viewing, is_shortage, resident_mb, within
+from tmaseg.economy import Thrift, Viewing, is_shortage, within
 from tmaseg.errors import ConfigError, ShortageError
 from tmaseg.keyframes import KeyFrames
 from tmaseg.labels import LabelSet
@@ -25,6 +25,7 @@ from tmaseg.model.engine import Engine, prepare
 from tmaseg.model.preprocess import Preprocess, network_size
 from tmaseg.model.tmanet import TMANet
 from tmaseg.model.transfer import Arrival, Transfer
+from tmaseg.resident import resident_mb
 from tmaseg.windows import Windows
 
 _GAP_INTERVALS = 8  # a frame this many usual intervals late is another moment ...
