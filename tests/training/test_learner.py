@@ -8,6 +8,7 @@ from torch.nn import functional
 from tmaseg.model.preprocess import Preprocess
 from tmaseg.training.average import moving_average
 from tmaseg.training.learner import Learner, freeze, make_optimiser, parameter_groups, set_dropout, train_mode
+from tmaseg.training.parallel import share_statistics
 
 NORMS = torch.nn.BatchNorm2d
 
@@ -73,6 +74,20 @@ def test_frozen_stages_and_statistics_stay_and_all_else_moves():
     assert any(name.startswith("backbone.layer2") and name.endswith("running_mean") for name in moved)
     train_mode(net, (), norms=True)
     assert not any(module.training for module in net.modules() if isinstance(module, NORMS))
+
+
+def test_what_is_frozen_stays_frozen_when_statistics_are_shared():
+    net = tiny_net()
+    freeze(net, ("stem", "layer1"), norms=False, auxiliary=False)
+    trained = {name: value.requires_grad for name, value in net.named_parameters()}
+    values = {name: value.clone() for name, value in net.state_dict().items()}
+    norm = net.backbone.layer1[0].bn1
+    share_statistics(net, torch.device("cpu"))
+    assert net.backbone.layer1[0].bn1 is not norm
+    assert {name: value.requires_grad for name, value in net.named_parameters()} == trained
+    assert not trained["backbone.layer1.0.bn1.weight"]
+    assert trained["backbone.layer2.0.bn1.weight"]
+    assert all(torch.equal(value, values[name]) for name, value in net.state_dict().items())
 
 
 def test_the_average_forgets_its_beginning_and_then_moves_slowly():
