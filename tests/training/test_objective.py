@@ -102,11 +102,13 @@ def test_parts_of_two_sets_with_weights_add_up_to_the_whole_step_with_its_gradie
 
 def test_a_batch_without_labels_costs_nothing():
     for loss in (Loss(), Loss(ohem=0.7)):
-        objective = Objective([data_set(Unions(((0,), (1,))), [1, 1])], loss)
+        objective = Objective([data_set(Unions(((0,), (1,), ())), [1, 1, 1])], loss)
         logits = torch.randn(1, 2, 4, 4, requires_grad=True)
         nothing = batch(torch.full((1, 4, 4), 255, dtype=torch.uint8), (0,))
         value = objective(logits, nothing, objective.totals(nothing))
+        value.backward()
         assert float(value.detach()) == 0
+        assert torch.equal(logits.grad, torch.zeros_like(logits))
 
 
 @pytest.mark.parametrize("kind", ["none", "log", "root", "inverse", "median"])

@@ -47,7 +47,7 @@ class Objective(nn.Module):
 
     def forward(self, logits: Tensor, batch: Batch, totals: Tensor) -> Tensor:
         """This part's share of the step's loss: float32 logits (B, K, h, w); `totals` of the whole step."""
-        value = logits.new_zeros(())
+        value = logits.sum() * 0  # a part without a labelled pixel still has a gradient, of zeros
         step_rows = sum(batch.set_rows)
         for number, rows in _rows(batch).items():
             some = logits if len(rows) == len(logits) else logits[rows]
@@ -98,7 +98,7 @@ def _hardest(chances: Tensor, labels: Tensor, weights: Tensor, loss: Loss) -> Te
     """Mean loss of the pixels whose class is improbable, and of at least the hardest few."""
     labelled = labels != VOID
     if not labelled.any():
-        return chances.sum() * 0
+        return chances.new_zeros(())
     each = functional.nll_loss(chances, labels, ignore_index=VOID, reduction="none")[labelled]
     with torch.no_grad():
         least = max(1, int(loss.ohem_least * each.numel()))
