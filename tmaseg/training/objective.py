@@ -75,9 +75,13 @@ def log_chances(logits: Tensor, unions: Unions) -> Tensor:
 
 
 def class_weights(pixels: NDArray[np.int64], unions: Unions, kind: ClassWeights) -> NDArray[np.float64]:
-    """(D,) weights from pixel counts (D,), their mean over the labelled pixels 1; 0 for a class that is left out."""
+    """(D,) weights from pixel counts (D,), their mean over the labelled pixels 1; 0 for a class that is left out.
+
+    Classes that are one to the network are counted as one: a logit is not pulled by as many weights as it has names.
+    """
     known = np.array([bool(union) for union in unions.members])
-    counts = np.where(known, pixels, 0).astype(np.float64)
+    merged = unions.merged[: len(known)]
+    counts = np.bincount(merged, np.where(known, pixels, 0), minlength=len(known))  # 0 for those merged into others
     share = counts / max(counts.sum(), 1)
     present = share > 0
     if not present.any():
@@ -90,8 +94,7 @@ def class_weights(pixels: NDArray[np.int64], unions: Unions, kind: ClassWeights)
         raw = np.divide(middle, share, out=np.zeros_like(share), where=present)
         raw = np.sqrt(raw) if kind == "root" else raw
         raw = np.minimum(raw, _MOST * raw[present].mean())
-    raw = np.where(known, raw, 0)
-    return np.asarray(raw / (raw * share).sum(), np.float64)
+    return np.where(known, (raw / (raw * share).sum())[merged], 0.0)
 
 
 def _hardest(chances: Tensor, labels: Tensor, weights: Tensor, loss: Loss) -> Tensor:
