@@ -40,6 +40,26 @@ def test_reading_by_index_is_the_clip_form(kind, aggregation):
     assert not torch.allclose(other[1], answered[1], atol=1e-4)
 
 
+def test_a_picture_that_many_read_has_the_same_gradient_each_time_on_two_threads():
+    net = tiny_net(output_stride=8, width=8, key_channels=64).train()
+    set_dropout(net, 0.0)
+    learner = Learner(net, stride=4, auxiliary=False)
+    generator = torch.Generator().manual_seed(0)
+    pictures = torch.randint(0, 256, (4, 96, 128, 3), dtype=torch.uint8, generator=generator)
+    remembered, memory = torch.tensor([0, 1]), torch.tensor([[0], [0], [0], [0]])
+    pull = torch.randn(4, 5, 24, 32, generator=generator)
+
+    def gradient():
+        net.zero_grad()
+        (learner(pictures, remembered, memory)[0] * pull).sum().backward()
+        return torch.cat([value.grad.flatten() for value in net.parameters() if value.grad is not None])
+
+    torch.set_num_threads(2)  # conftest sets it back
+    first = gradient()
+    assert first.isfinite().all()
+    assert all(torch.equal(first, gradient()) for _ in range(5))
+
+
 def test_without_memory_it_is_the_baseline():
     net = tiny_net(memory_frames=0)
     pictures = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
