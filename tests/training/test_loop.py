@@ -62,7 +62,7 @@ def comparable(job):
         {
             "remember": {"form": "mutual", "frames_from": 1, "frames_to": 3, "hide_share": 0.5},
             "augment": {"flip": 0.5, "scale_from": 0.7, "scale_to": 1.5, "noise_share": 0.5, "light_share": 1.0},
-            "descent": {"optimiser": "sgd", "lr": 0.02, "warmup": 3, "accumulate": 2, "clip_norm": 1.0},
+            "descent": {"optimiser": "sgd", "lr": 0.02, "warmup": 3, "batch": 8, "accumulate": 2, "clip_norm": 1.0},
             "running": {"threads": 3, "precision": "bf16", "augment_on": "device"},
         },
     ],

@@ -43,7 +43,8 @@ class Run:
         recipe, descent = job.recipe, job.recipe.descent
         self.device = choose_device(share.device(job.device))
         self._dtype = dtype_of(choose_precision(recipe.running.precision, self.device))
-        if descent.batch % (share.count * descent.accumulate):
+        parts = share.count * descent.accumulate
+        if descent.batch % parts:
             raise ConfigError(
                 f"batch is {descent.batch}; it must be a multiple of {share.count} processes times "
                 f"{descent.accumulate} parts (accumulate)"
@@ -51,7 +52,7 @@ class Run:
         self.sets = open_sets(job, share, listener)
         torch.manual_seed(recipe.running.seed)  # every process starts from the same weights
         net = build_net(recipe, self.sets.labels, listener)
-        self.maker = BatchMaker(self.sets.train, recipe, net.config, self._crops())
+        self.maker = BatchMaker(self.sets.train, recipe, net.config, self._crops(), parts=parts)
         self._objective = Objective(self.sets.train, recipe.loss).to(self.device)
         self.clock = Clock(descent)
         self._build(net)
