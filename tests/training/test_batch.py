@@ -79,7 +79,7 @@ def test_rows_that_remember_each_other_need_a_whole_scene_in_each_part():
     others = {"form": "mutual", "own_share": 0.5, "moved_share": 0.5, "frames_from": 1, "frames_to": 2}
     recipe = tiny_recipe(remember=others, descent={"batch": 6, "accumulate": 3})
     maker(recipe, parts=2)
-    with pytest.raises(ConfigError, match="batch is 6, in 3 parts .*raise batch to 9, or lower accumulate"):
+    with pytest.raises(ConfigError, match=r"batch is 6, in 3 parts .*raise batch to 9, or lower accumulate"):
         maker(recipe, parts=3)
     with pytest.raises(ConfigError, match="raise batch to 4"):
         maker(tiny_recipe(remember={"form": "mutual"}, descent={"batch": 3}))

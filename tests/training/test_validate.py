@@ -26,7 +26,7 @@ def test_classes_that_the_network_cannot_tell_apart_are_scored_as_one(drawn, mon
     class Oracle:
         """Answers with the network's class of each true one."""
 
-        def __init__(self, _weights, answers, _options, *, stretch):
+        def __init__(self, _weights, answers, _options, **_stretch):
             self.table = answers.table[list(answered)]
 
         def start(self):

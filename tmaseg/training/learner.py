@@ -53,7 +53,7 @@ class Learner(nn.Module):
 
 def _pick(parts: Tensor, places: Tensor) -> Tensor:
     """`parts[places]`, whose gradient adds in a fixed order: indexing adds by whichever thread comes first, on CPUs."""
-    return parts.index_select(0, places.flatten()).unflatten(0, places.shape)
+    return parts.index_select(0, places.flatten()).view(*places.shape, *parts.shape[1:])
 
 
 def freeze(net: TMANet, stages: Sequence[str], *, norms: bool, auxiliary: bool) -> None:

@@ -23,7 +23,8 @@ _MOST = 10.0  # times the mean weight: a class of a few pixels would drown the o
 class Objective(nn.Module):
     """The mean over each data set's labelled pixels of their weighted cross-entropy, data sets by their rows.
 
-    Parts of a step, here and in other processes, add up to the loss of the whole step at once.
+    Parts of a step, here and in other processes, add up to the loss of the whole step at once; but for OHEM, which
+    seeks the hardest pixels of each part alone.
     """
 
     def __init__(self, sets: Sequence[TrainSet], loss: Loss) -> None:
