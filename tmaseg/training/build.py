@@ -63,8 +63,13 @@ def open_sets(job: Job, share: Share, listener: Listener) -> Sets:
     return Sets(tuple(train), tuple(val), network)
 
 
-def build_net(recipe: Recipe, labels: LabelSet, listener: Listener) -> TMANet:
-    """The network with the weights it starts from. Raises ConfigError, CheckpointError and LabelError."""
+def build_net(recipe: Recipe, labels: LabelSet, listener: Listener, saved: dict[str, Any] | None = None) -> TMANet:
+    """The network with the weights it starts from. Raises ConfigError, CheckpointError and LabelError.
+
+    `saved`: the configuration of a run that goes on; what it started from may be gone, and its state has the weights.
+    """
+    if saved:
+        return TMANet(TMANetConfig.from_dict(saved))
     if recipe.init in ("none", "imagenet"):
         config = TMANetConfig.from_dict({"classes": len(labels), **recipe.network})
         return TMANet(config, pretrained_backbone=recipe.init == "imagenet")
