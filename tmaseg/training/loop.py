@@ -26,7 +26,8 @@ def train(job: Job, listener: Listener | None = None, *, stop: Callable[[], bool
 
     `stop` is asked before every step: once true, the run is written down and ends; `resumed` goes on with it. Under
     torchrun every process calls this; listeners of all but the first should be silent.
-    Raises ConfigError, DataError, CheckpointError, OutputError, and TrainingError when the loss is no number.
+    Raises ConfigError, DataError, CheckpointError, OutputError, and TrainingError when a loss or gradient is no
+    number.
     """
     listener = listener or Listener()
     with ExitStack() as stack:
