@@ -43,30 +43,63 @@ def train_set(count=6, *, alone=False):
     return TrainSet("drawn", FakeData(), samples, unite_by_name(LABELS, LABELS), FakeStore(), np.ones(4, np.int64))
 
 
-def maker(recipe=None, data=None, **network):
+def maker(recipe=None, data=None, *, parts=1, **network):
     config = tiny_config(**{"classes": 4, "memory_frames": 3, **network})
-    return BatchMaker([data or train_set()], recipe or tiny_recipe(), config)
+    return BatchMaker([data or train_set()], recipe or tiny_recipe(), config, parts=parts)
+
+
+def recalled(made):
+    """(B, T, H, W, 3): the pictures that each row remembers."""
+    return made.pictures[made.remembered[made.memory]]
 
 
 RANDOM = {"flip": 0.5, "scale_from": 0.7, "scale_to": 1.5, "light_share": 1.0, "noise_share": 0.5}
 
 
 @settings(max_examples=15, deadline=None)
-@given(st.integers(0, 50), st.sampled_from(["clip", "mutual"]), st.integers(0, 3))
-def test_a_step_is_the_same_whenever_it_is_made_and_however_it_is_parted(step, form, seed):
-    remember = {"form": form, "own_share": 0.3, "moved_share": 0.3, "past_share": 0.4, "frames_from": 1, "frames_to": 1}
-    recipe = tiny_recipe(augment=RANDOM, remember=remember, loss={"stride": 2}, running={"seed": seed})
-    make = maker(recipe)
+@given(st.integers(0, 50), st.sampled_from(["clip", "mutual"]), st.integers(0, 3), st.integers(2, 3))
+def test_a_step_is_the_same_whenever_it_is_made_and_however_it_is_parted(step, form, seed, count):
+    remember = {"form": form, "own_share": 0.2, "moved_share": 0.4, "past_share": 0.4, "frames_from": 1, "frames_to": 2}
+    groups = {"remember": remember, "descent": {"batch": 10}, "loss": {"stride": 2}, "running": {"seed": seed}}
+    recipe = tiny_recipe(augment=RANDOM, **groups)
+    make = maker(recipe, parts=count)
     whole, again = make.make(step), maker(recipe).make(step)
-    parts = [make.make(step, part, 2) for part in range(2)]
+    parts = [make.make(step, part, count) for part in range(count)]
     assert torch.equal(whole.pictures, again.pictures)
     assert torch.equal(whole.labels, again.labels)
     assert torch.equal(torch.cat([part.labels for part in parts]), whole.labels)
     assert sum((part.files for part in parts), ()) == whole.files
-    assert torch.equal(torch.cat([part.pictures[:2] for part in parts]), whole.pictures[:4])
-    assert parts[0].set_rows == whole.set_rows == (4,)
-    first = whole.pictures[whole.remembered[whole.memory[0]]]
-    assert torch.equal(parts[0].pictures[parts[0].remembered[parts[0].memory[0]]], first)
+    assert torch.equal(torch.cat([part.pictures[: len(part.labels)] for part in parts]), whole.pictures[:10])
+    assert torch.equal(torch.cat([part.hidden for part in parts]), whole.hidden)
+    assert torch.equal(torch.cat([recalled(part) for part in parts]), recalled(whole))
+    assert all(len(part.labels) for part in parts)
+    assert parts[0].set_rows == whole.set_rows == (10,)
+
+
+def test_rows_that_remember_each_other_need_a_whole_scene_in_each_part():
+    others = {"form": "mutual", "own_share": 0.5, "moved_share": 0.5, "frames_from": 1, "frames_to": 2}
+    recipe = tiny_recipe(remember=others, descent={"batch": 6, "accumulate": 3})
+    maker(recipe, parts=2)
+    with pytest.raises(ConfigError, match=r"batch is 6, in 3 parts .*raise batch to 9, or lower accumulate"):
+        maker(recipe, parts=3)
+    with pytest.raises(ConfigError, match="raise batch to 4"):
+        maker(tiny_recipe(remember={"form": "mutual"}, descent={"batch": 3}))
+    maker(tiny_recipe(remember={**others, "own_share": 1.0, "moved_share": 0.0}), parts=4)
+    maker(tiny_recipe(remember={**others, "form": "clip"}), parts=4)
+
+
+def test_an_epoch_shows_each_picture_once_however_many_moments_its_scenes_have():
+    remember = {"form": "mutual", "own_share": 0.4, "moved_share": 0.6, "frames_from": 1, "frames_to": 1}
+    make = maker(tiny_recipe(remember=remember))
+    shown, sizes = [], set()
+    for step in range(9):
+        made = make.make(step)
+        alone = made.remembered[made.memory[0]].tolist() == [0]
+        shown += made.files[:: 1 if alone else 2]
+        sizes.add(alone)
+    assert sizes == {True, False}
+    assert len(shown) >= 18
+    assert len(set(shown[:6])) == len(set(shown[6:12])) == len(set(shown[12:18])) == 6
 
 
 def test_a_crop_of_one_class_is_cut_elsewhere_at_the_same_scale():
@@ -152,7 +185,7 @@ def test_moments_of_one_scene_remember_each_other_and_are_all_labelled():
     assert made.remembered[made.memory].tolist() == [[1], [0], [3], [2]]
     assert (made.labels != 255).float().mean() > 0.8
     odd = maker(tiny_recipe(remember={**remember, "frames_from": 2, "frames_to": 2})).make(0)
-    assert odd.remembered[odd.memory].tolist() == [[1, 2], [2, 0], [0, 1], [3, 3]]  # the last group is cut short
+    assert odd.remembered[odd.memory].tolist() == [[1, 2], [2, 3], [3, 0], [0, 1]]  # the last row is not left alone
 
 
 def test_the_loss_s_stride_takes_every_other_label_at_a_random_phase():

@@ -8,6 +8,7 @@ from torch.nn import functional
 from tmaseg.model.preprocess import Preprocess
 from tmaseg.training.average import moving_average
 from tmaseg.training.learner import Learner, freeze, make_optimiser, parameter_groups, set_dropout, train_mode
+from tmaseg.training.parallel import share_statistics
 
 NORMS = torch.nn.BatchNorm2d
 
@@ -37,6 +38,26 @@ def test_reading_by_index_is_the_clip_form(kind, aggregation):
     other = learner(pictures, remembered, memory, hidden)[0]
     assert torch.allclose(other[0], answered[0], atol=1e-4)
     assert not torch.allclose(other[1], answered[1], atol=1e-4)
+
+
+def test_a_picture_that_many_read_has_the_same_gradient_each_time_on_two_threads():
+    net = tiny_net(output_stride=8, width=8, key_channels=64).train()
+    set_dropout(net, 0.0)
+    learner = Learner(net, stride=4, auxiliary=False)
+    generator = torch.Generator().manual_seed(0)
+    pictures = torch.randint(0, 256, (4, 96, 128, 3), dtype=torch.uint8, generator=generator)
+    remembered, memory = torch.tensor([0, 1]), torch.tensor([[0], [0], [0], [0]])
+    pull = torch.randn(4, 5, 24, 32, generator=generator)
+
+    def gradient():
+        net.zero_grad()
+        (learner(pictures, remembered, memory)[0] * pull).sum().backward()
+        return torch.cat([value.grad.flatten() for value in net.parameters() if value.grad is not None])
+
+    torch.set_num_threads(2)  # conftest sets it back
+    first = gradient()
+    assert first.isfinite().all()
+    assert all(torch.equal(first, gradient()) for _ in range(5))
 
 
 def test_without_memory_it_is_the_baseline():
@@ -73,6 +94,20 @@ def test_frozen_stages_and_statistics_stay_and_all_else_moves():
     assert any(name.startswith("backbone.layer2") and name.endswith("running_mean") for name in moved)
     train_mode(net, (), norms=True)
     assert not any(module.training for module in net.modules() if isinstance(module, NORMS))
+
+
+def test_what_is_frozen_stays_frozen_when_statistics_are_shared():
+    net = tiny_net()
+    freeze(net, ("stem", "layer1"), norms=False, auxiliary=False)
+    trained = {name: value.requires_grad for name, value in net.named_parameters()}
+    values = {name: value.clone() for name, value in net.state_dict().items()}
+    norm = net.backbone.layer1[0].bn1
+    share_statistics(net, torch.device("cpu"))
+    assert net.backbone.layer1[0].bn1 is not norm
+    assert {name: value.requires_grad for name, value in net.named_parameters()} == trained
+    assert not trained["backbone.layer1.0.bn1.weight"]
+    assert trained["backbone.layer2.0.bn1.weight"]
+    assert all(torch.equal(value, values[name]) for name, value in net.state_dict().items())
 
 
 def test_the_average_forgets_its_beginning_and_then_moves_slowly():

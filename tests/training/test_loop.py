@@ -2,6 +2,7 @@
 
 import math
 import resource
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 from drawn import tiny_recipe
 
-from tmaseg.errors import ConfigError, DataError, OutputError, TrainingError
+from tmaseg.errors import CheckpointError, ConfigError, DataError, OutputError, TrainingError
 from tmaseg.model.checkpoint import load_checkpoint
 from tmaseg.stream import load
 from tmaseg.training import Listener, Source, resumed, train
@@ -38,6 +39,17 @@ class Heard(Listener):
         self.scores.append(scores)
 
 
+class StopsInValidation(Heard):
+    """Asks the run to end when the first frame is scored `after` so many steps."""
+
+    def __init__(self, after):
+        super().__init__()
+        self.after, self.asked = after, False
+
+    def validating(self, _done, _total):
+        self.asked = self.asked or len(self.losses) == self.after
+
+
 def same(one, other):
     """Whether two states hold the same bits."""
     if isinstance(one, torch.Tensor):
@@ -62,7 +74,7 @@ def comparable(job):
         {
             "remember": {"form": "mutual", "frames_from": 1, "frames_to": 3, "hide_share": 0.5},
             "augment": {"flip": 0.5, "scale_from": 0.7, "scale_to": 1.5, "noise_share": 0.5, "light_share": 1.0},
-            "descent": {"optimiser": "sgd", "lr": 0.02, "warmup": 3, "accumulate": 2, "clip_norm": 1.0},
+            "descent": {"optimiser": "sgd", "lr": 0.02, "warmup": 3, "batch": 8, "accumulate": 2, "clip_norm": 1.0},
             "running": {"threads": 3, "precision": "bf16", "augment_on": "device"},
         },
     ],
@@ -88,6 +100,91 @@ def test_a_run_that_goes_on_repeats_an_unbroken_one_bit_for_bit(job, groups):
     train(resumed(crashed.output, device="cpu"))
     assert same(comparable(whole), comparable(crashed))
     assert [{**row, "seconds": ""} for row in read_record(crashed.log)] == rows[0]
+
+
+def test_a_validation_that_was_stopped_is_made_up_for_when_the_run_goes_on(job):
+    whole, broken = job(tiny_recipe(), "whole"), job(tiny_recipe(), "broken")
+    train(whole)
+    for step in (4, 8):  # in the one on the way, then in the one at the end
+        watch = StopsInValidation(after=4)
+        begun = resumed(broken.output, device="cpu") if step == 8 else broken
+        assert train(begun, watch, stop=lambda watch=watch: watch.asked).interrupted
+        assert load_state(broken.state)["step"] == step
+    assert not train(resumed(broken.output, device="cpu")).interrupted
+    assert same(comparable(whole), comparable(broken))
+    assert same(load_checkpoint(whole.best).state, load_checkpoint(broken.best).state)
+    rows = [[{**row, "seconds": ""} for row in read_record(each.log)] for each in (whole, broken)]
+    assert rows[0] == rows[1]
+    assert [bool(row["miou_folder"]) for row in rows[1]] == [step in (4, 8) for step in range(1, 9)]
+
+
+def test_a_run_that_any_process_asked_to_end_is_interrupted_even_if_it_was_asked_but_once(job):
+    asked = []
+
+    def stop():  # as another process's wish: this one's is no longer there when it looks again
+        asked.append(1)
+        return len(asked) == 3
+
+    outcome = train(job(tiny_recipe()), stop=stop)
+    assert outcome.interrupted
+    assert outcome.steps == 2
+
+
+def test_going_on_keeps_the_precision_that_auto_chose_and_takes_one_that_is_asked_for(job, monkeypatch):
+    from tmaseg.model.device import choose_precision
+
+    measured = ["fp32", "bf16"]  # another answer the next time
+    monkeypatch.setattr(
+        "tmaseg.training.run.choose_precision",
+        lambda name, device: measured.pop(0) if name == "auto" else choose_precision(name, device),
+    )
+    mine = job(tiny_recipe(descent={"steps": 1}, running={"precision": "auto", "validate_every": 0}))
+    train(mine)
+    train(resumed(mine.output, ("steps=2",), device="cpu"))
+    state = load_state(mine.state)
+    assert (state["step"], state["precision"], measured) == (2, "fp32", ["bf16"])
+    assert not state["scaler"]
+    train(resumed(mine.output, ("steps=3", "precision=fp16"), device="cpu"))
+    state = load_state(mine.state)
+    assert (state["step"], state["precision"]) == (3, "fp16")
+    assert state["scaler"]
+
+
+def test_a_run_goes_on_without_the_weights_that_it_began_from_and_not_with_other_classes(job):
+    short = tiny_recipe(descent={"steps": 1}, running={"validate_every": 0})
+    first = job(short, "first")
+    train(first)
+    second = job(replace(short, init=str(first.last), network={}), "second")
+    train(second)
+    first.last.unlink()
+    assert train(resumed(second.output, ("steps=2",), device="cpu")).steps == 2
+    assert load_checkpoint(second.last).config == load_checkpoint(first.best).config
+    labels = second.sources[0].root / "labels.yaml"
+    labels.write_text(labels.read_text().replace("ball", "egg"))
+    with pytest.raises(ConfigError, match=r"began with the classes .*ball.* now have .*egg"):
+        train(resumed(second.output, ("steps=3",), device="cpu"))
+
+
+def test_the_files_of_a_run_are_replaced_whole_and_only_when_they_change(job, monkeypatch):
+    mine = job(tiny_recipe())
+    mine.prepare()
+    files = [mine.output / name for name in ("recipe.toml", "run.json")]
+    before = [(path.read_text(), path.stat().st_ino, path.stat().st_mtime_ns) for path in files]
+    again = resumed(mine.output)
+    again.prepare()
+    assert [(path.read_text(), path.stat().st_ino, path.stat().st_mtime_ns) for path in files] == before
+    longer = resumed(mine.output, ("steps=99",))
+    with monkeypatch.context() as patch:
+        patch.setattr("pathlib.Path.replace", _no_room)
+        with pytest.raises(OutputError, match="No space"):
+            longer.prepare()
+    assert files[0].read_text() == before[0][0]
+    longer.prepare()
+    assert resumed(mine.output).recipe.descent.steps == 99
+
+
+def _no_room(_path, _target):
+    raise OSError(28, "No space left on device")
 
 
 def _fail():
@@ -158,7 +255,8 @@ def test_labels_of_another_size_than_their_picture_are_refused_with_the_file(job
         train(mine)
 
 
-def test_a_loss_that_is_no_number_stops_with_the_files_and_leaves_the_weights(job, monkeypatch):
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_a_loss_or_gradient_that_is_no_number_stops_with_the_files_and_leaves_the_weights(job, monkeypatch, what):
     mine = job(tiny_recipe(running={"save_every": 1}))
     from tmaseg.training.objective import Objective
 
@@ -167,11 +265,14 @@ def test_a_loss_that_is_no_number_stops_with_the_files_and_leaves_the_weights(jo
 
     def forward(self, logits, batch, totals):
         calls.append(1)
-        return right(self, logits, batch, totals) * (float("nan") if len(calls) > 6 else 1.0)
+        value = right(self, logits, batch, totals)
+        if len(calls) <= 6:
+            return value
+        return value * float("nan") if what == "loss" else value + (logits.sum() * 0).abs().sqrt()  # slope 0 / 0
 
     monkeypatch.setattr(Objective, "forward", forward)
     heard = Heard()
-    with pytest.raises(TrainingError, match=r"step 4 .*train_00\d\.png.*lower lr"):
+    with pytest.raises(TrainingError, match=rf"{what} of step 4 .*train_00\d\.png.*lower lr"):
         train(mine, heard)
     assert len(heard.losses) == 3
     state = load_state(mine.state)
@@ -199,6 +300,21 @@ def test_a_run_whose_disk_is_full_goes_on_and_says_so(job, monkeypatch):
     monkeypatch.setattr("tmaseg.training.run.save_state", _refuse)
     assert train(mine, heard).steps == 8
     assert any("make room" in note for note in heard.notes)
+
+
+def test_a_disk_too_full_for_the_best_weights_loses_their_last_score_and_not_the_run(job, monkeypatch):
+    mine = job(tiny_recipe(running={"validate_limit": 2}))
+    monkeypatch.setattr("tmaseg.training.run.save_checkpoint", _refuse_weights)
+    heard = Heard()
+    outcome = train(mine, heard)
+    assert outcome.steps == load_state(mine.state)["step"] == 8
+    assert not outcome.interrupted
+    assert outcome.scores.frames == 2
+    assert any("not scored on every frame" in note for note in heard.notes)
+
+
+def _refuse_weights(path, checkpoint, *, half):
+    raise CheckpointError(f"{path}: the weights cannot be written (no space): choose another place")
 
 
 def _refuse(path, state):

@@ -102,11 +102,13 @@ def test_parts_of_two_sets_with_weights_add_up_to_the_whole_step_with_its_gradie
 
 def test_a_batch_without_labels_costs_nothing():
     for loss in (Loss(), Loss(ohem=0.7)):
-        objective = Objective([data_set(Unions(((0,), (1,))), [1, 1])], loss)
+        objective = Objective([data_set(Unions(((0,), (1,), ())), [1, 1, 1])], loss)
         logits = torch.randn(1, 2, 4, 4, requires_grad=True)
         nothing = batch(torch.full((1, 4, 4), 255, dtype=torch.uint8), (0,))
         value = objective(logits, nothing, objective.totals(nothing))
+        value.backward()
         assert float(value.detach()) == 0
+        assert torch.equal(logits.grad, torch.zeros_like(logits))
 
 
 @pytest.mark.parametrize("kind", ["none", "log", "root", "inverse", "median"])
@@ -119,6 +121,27 @@ def test_class_weights_average_to_one_over_pixels_and_favour_the_rare(kind):
     assert abs((weights[:4] * share).sum() - 1) < 1e-9
     if kind != "none":
         assert weights[0] < weights[1] <= weights[2]
+
+
+@pytest.mark.parametrize("kind", ["none", "log", "root", "inverse", "median"])
+def test_classes_that_are_one_to_the_network_weigh_what_one_class_would(kind):
+    unions = unite_by_name(CITYSCAPES, CAMVID)
+    pixels = np.array([10 ** (2 + index % 5) + index for index in range(len(CITYSCAPES))])
+    weights = class_weights(pixels, unions, kind)
+    assert abs((weights * pixels).sum() / pixels.sum() - 1) < 1e-9
+    summed = np.zeros(len(CAMVID), np.int64)
+    for index, (member,) in enumerate(unions.members):
+        summed[member] += pixels[index]
+    expected = class_weights(summed, unite_by_name(CAMVID, CAMVID), kind)
+    assert len({round(weight, 9) for weight in expected if weight}) == (1 if kind == "none" else 11)
+    assert np.allclose(weights, [expected[member] for (member,) in unions.members])
+
+
+def test_classes_merge_through_every_class_of_the_network_that_they_share():
+    unions = Unions(((0,), (1, 2), (), (3,), (2,), (3, 1), ()))
+    assert unions.merged[:8].tolist() == [0, 1, 2, 1, 1, 1, 6, 7]
+    assert unions.merged[255] == 255
+    assert np.array_equal(unite_by_name(CAMVID, CITYSCAPES).merged, np.arange(256))
 
 
 def test_hard_pixels_alone_count_and_never_too_few():

@@ -4,6 +4,7 @@ Notation: B labelled rows, N pictures (the B first, then memory frames that nobo
 M rows that somebody remembers, s the loss's stride.
 """
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -32,7 +33,8 @@ class Batch:
     remembered: Tensor
     """(M,) int64: the pictures that serve as memory."""
     memory: Tensor
-    """(B, T) int64: which of the remembered each row reads, oldest first. T is 0 for a network without memory."""
+    """(B, T) int64: which of the remembered each row reads; oldest first where each row has its own memory frames, the
+    scene's others in a circle where rows remember each other. T is 0 for a network without memory."""
     hidden: Tensor
     """(B,) bool: rows whose own value the head does not see."""
     sets: tuple[int, ...]
@@ -65,8 +67,8 @@ class _Step:
 
     frames: int
     """Memory frames that each row reads."""
-    group: int
-    """Rows that are moments of one scene."""
+    groups: tuple[range, ...]
+    """Rows that are moments of one scene, in order; one row each where rows have memory frames of their own."""
     phase: tuple[int, int]
     """The first pixel that the loss looks at, down and across: random, so that labels are centred on average."""
 
@@ -75,11 +77,17 @@ class BatchMaker:
     """Makes the batch of any step; threads may ask for several at once."""
 
     def __init__(
-        self, sets: Sequence[TrainSet], recipe: Recipe, network: TMANetConfig, crops: Crops | None = None
+        self,
+        sets: Sequence[TrainSet],
+        recipe: Recipe,
+        network: TMANetConfig,
+        crops: Crops | None = None,
+        *,
+        parts: int = 1,
     ) -> None:
-        """`crops` makes the pixels; None: on the CPU.
+        """`crops` makes the pixels; None: on the CPU. `parts`: the most parts that a step will be asked for in.
 
-        Raises ConfigError for ways of remembering that the network cannot be trained with.
+        Raises ConfigError for ways of remembering that the network cannot be trained with, or not in that many parts.
         """
         self._crops = crops or HostCrops(recipe.augment.crop_hw)
         self._sets = tuple(sets)
@@ -93,19 +101,26 @@ class BatchMaker:
                 "with an encoder for each memory slot every row needs its own T frames in order: set form=clip and "
                 "frames_from=0, frames_to=0, or memory_encoder=shared"
             )
+        self._check_parts(parts)
+        self._lock = threading.Lock()
+        self._places = [0]
 
     def make(self, step: int, part: int = 0, parts: int = 1) -> Batch:
-        """The `part`th of `parts` equal parts of a step's crops. Raises DataError when a file cannot be read."""
-        count = self._recipe.descent.batch
-        rows = range(part * count // parts, (part + 1) * count // parts)
+        """The `part`th of `parts` parts of a step's crops, equal but that moments of one scene stay together.
+
+        Raises DataError when a file cannot be read.
+        """
         common = self._common(step)
-        mutual = self._recipe.remember.form == "mutual"
-        views, memory = self._mutual(step, rows, common) if mutual else self._clips(step, rows, common)
+        count = len(common.groups)
+        dealt = range(part * count // parts, (part + 1) * count // parts)
+        rows = [row for number in dealt for row in common.groups[number]]
+        views, memory = self._mutual(step, dealt, common) if self._is_mutual else self._clips(step, dealt, common)
         remembered, places = np.unique(np.array(memory, np.int64).reshape(len(rows), -1), return_inverse=True)
         labels = self._crops.labels(views[: len(rows)])
         (y, x), stride = common.phase, self._recipe.loss.stride
-        firsts = (row // common.group * common.group for row in range(count))
-        of_step = Counter(self._entry(step, first)[0] for first in firsts)
+        of_step: Counter[int] = Counter()
+        for number, group in enumerate(common.groups):
+            of_step[self._entry(step, number)[0]] += len(group)
         return Batch(
             self._crops.pictures(views),
             labels[:, y::stride, x::stride].contiguous(),
@@ -117,6 +132,22 @@ class BatchMaker:
             tuple(str(view.frame.image) for view in views[: len(rows)]),
         )
 
+    @property
+    def _is_mutual(self) -> bool:
+        return self._recipe.remember.form == "mutual"
+
+    def _check_parts(self, parts: int) -> None:
+        """Every part must hold a whole scene, or a row would be cut off from those that it remembers."""
+        remember, batch = self._recipe.remember, self._recipe.descent.batch
+        others = remember.frames_to or self._frames
+        if not self._is_mutual or not self._frames or remember.own_share == 1 or batch // parts > others:
+            return
+        raise ConfigError(
+            f"scenes of {others + 1} moments that remember each other need as many crops in each part, but batch is "
+            f"{batch}, in {parts} parts (processes times accumulate): raise batch to {parts * (others + 1)}, or lower "
+            "accumulate, the processes, or frames_to"
+        )
+
     def _common(self, step: int) -> _Step:
         rng = self._rng(step, 0)
         remember, stride = self._recipe.remember, self._recipe.loss.stride
@@ -124,49 +155,45 @@ class BatchMaker:
         frames = self._frames
         if frames and remember.frames_to:
             frames = int(rng.integers(remember.frames_from, remember.frames_to + 1))
-        group = 1
-        if frames and remember.form == "mutual":
+        size = 1
+        if frames and self._is_mutual:
             # Of a frame alone any number of memory frames is the frame itself: one will do.
-            group, frames = (1, 1) if self._scenes.kind(rng) == "own" else (frames + 1, frames)
-        return _Step(frames, group, (int(y), int(x)))
+            size, frames = (1, 1) if self._scenes.kind(rng) == "own" else (frames + 1, frames)
+        return _Step(frames, _in_groups(self._recipe.descent.batch, size), (int(y), int(x)))
 
-    def _mutual(self, step: int, rows: range, common: _Step) -> tuple[list[View], list[list[int]]]:
-        """Rows in groups, one scene each, every row remembering the others of its group."""
+    def _mutual(self, step: int, dealt: range, common: _Step) -> tuple[list[View], list[list[int]]]:
+        """Groups of rows, one scene each, every row remembering the others of its group."""
         views: list[View] = []
         memory: list[list[int]] = []
-        size = common.group
-        for first in sorted({row // size * size for row in rows}):
-            drawn = self._scene(step, first, size - 1, alone=size == 1)
-            inside = [drawn[row - first] for row in range(first, first + size) if row in rows]
-            start, count = len(views), len(inside)
+        for number in dealt:
+            start, count = len(views), len(common.groups[number])
+            views += self._scene(step, number, common.groups[number][0], count - 1, alone=count == 1)
             for place in range(count):
                 memory.append([start + (place + 1 + back) % count for back in range(common.frames)])
-            views += inside
         return views, memory
 
-    def _clips(self, step: int, rows: range, common: _Step) -> tuple[list[View], list[list[int]]]:
+    def _clips(self, step: int, dealt: range, common: _Step) -> tuple[list[View], list[list[int]]]:
         """Each row with its own memory frames, which nobody labels."""
         views: list[View] = []
         extra: list[View] = []
         memory: list[list[int]] = []
-        for place, row in enumerate(rows):
-            newest, *past = self._scene(step, row, common.frames)
+        for place, row in enumerate(dealt):
+            newest, *past = self._scene(step, row, row, common.frames)
             views.append(newest)
             if past:
-                first = len(rows) + len(extra)
+                first = len(dealt) + len(extra)
                 memory.append([first + age for age in reversed(range(len(past)))])  # oldest first
             else:
                 memory.append([place] * common.frames)
             extra += past
         return views + extra, memory
 
-    def _scene(self, step: int, row: int, past: int, *, alone: bool = False) -> list[View]:
-        """The views of the scene that begins at a row; the labelled one alone if its memory is to be itself."""
-        data, picture = self._entry(step, row)
+    def _scene(self, step: int, number: int, row: int, past: int, *, alone: bool = False) -> list[View]:
+        """The views of a step's `number`th scene, which begins at a row; one alone if its memory is to be itself."""
+        data, picture = self._entry(step, number)
         rng = self._rng(step, 1 + row)
-        mutual = self._recipe.remember.form == "mutual"
         kind = self._scenes.kind(rng)
-        if mutual and not alone:  # the step decided that it remembers others: the kind says which
+        if self._is_mutual and not alone:  # the step decided that it remembers others: the kind says which
             while kind == "own":
                 kind = self._scenes.kind(rng)
         elif kind == "own" or alone:
@@ -177,8 +204,26 @@ class BatchMaker:
         share = self._recipe.remember.hide_share if self._frames else 0.0
         return bool(share) and bool(self._rng(step, 1 + row, 1).random() < share)
 
-    def _entry(self, step: int, row: int) -> tuple[int, int]:
-        return self.order[step * self._recipe.descent.batch + row]
+    def _entry(self, step: int, number: int) -> tuple[int, int]:
+        """The data set and the picture of a step's `number`th scene: scenes take one place in the order each."""
+        return self.order[self._first_place(step) + number]
+
+    def _first_place(self, step: int) -> int:
+        """How many scenes the steps before a step have; of 80 000 steps this takes seconds, once."""
+        if not self._is_mutual:
+            return step * self._recipe.descent.batch
+        with self._lock:
+            while len(self._places) <= step:
+                self._places.append(self._places[-1] + len(self._common(len(self._places) - 1).groups))
+            return self._places[step]
 
     def _rng(self, step: int, *place: int) -> np.random.Generator:
         return np.random.default_rng((self._recipe.running.seed, 3, step, *place))
+
+
+def _in_groups(rows: int, size: int) -> tuple[range, ...]:
+    """Rows in groups of `size`, the last one shorter; a last row that would be alone joins the group before."""
+    firsts = [*range(0, rows, size)]
+    if size > 1 and len(firsts) > 1 and rows - firsts[-1] == 1:
+        firsts.pop()
+    return tuple(range(first, end) for first, end in zip(firsts, [*firsts[1:], rows], strict=True))

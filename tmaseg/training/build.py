@@ -45,7 +45,8 @@ def open_sets(job: Job, share: Share, listener: Listener) -> Sets:
         zip(_unique(job.sources), (open_dataset(each.name, each.root) for each in job.sources), strict=True)
     )
     network = get_labels(recipe.labels) if recipe.labels else next(iter(datasets.values())).labels
-    build_net(recipe, network, Listener())  # reading labels takes minutes: a slip in --init is told before
+    if not job.resume:
+        build_net(recipe, network, Listener())  # reading labels takes minutes: a slip in --init is told before
     others = [name for name in recipe.shares if name not in datasets]
     if others:
         listener.note(f"the recipe's share of {', '.join(others)} is left out: there is no such data set in this run")
@@ -87,8 +88,13 @@ def check_shares(settings: Sequence[str], sources: Sequence[Source]) -> None:
             raise ConfigError(f"shares.{name} is the share of no data set here; they are {', '.join(names)}")
 
 
-def build_net(recipe: Recipe, labels: LabelSet, listener: Listener) -> TMANet:
-    """The network with the weights it starts from. Raises ConfigError, CheckpointError and LabelError."""
+def build_net(recipe: Recipe, labels: LabelSet, listener: Listener, saved: dict[str, Any] | None = None) -> TMANet:
+    """The network with the weights it starts from. Raises ConfigError, CheckpointError and LabelError.
+
+    `saved`: the configuration of a run that goes on; what it started from may be gone, and its state has the weights.
+    """
+    if saved:
+        return TMANet(TMANetConfig.from_dict(saved))
     if recipe.init in ("none", "imagenet"):
         config = TMANetConfig.from_dict({"classes": len(labels), **recipe.network})
         return TMANet(config, pretrained_backbone=recipe.init == "imagenet")

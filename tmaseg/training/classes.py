@@ -1,8 +1,11 @@
 """Unions: what each class of a data set is among the network's, so that several label sets train one head."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tmaseg.errors import LabelError
@@ -28,6 +31,18 @@ class Unions:
     def same(self) -> bool:
         """Whether the data set's class ids are the network's."""
         return self.members == tuple((index,) for index in range(len(self.members)))
+
+    @cached_property
+    def merged(self) -> NDArray[np.uint8]:
+        """(256,) class id of the data set -> the first class that the network cannot tell it from; else itself.
+
+        Cityscapes' truck, bus and train are all CamVid's car: with CamVid's classes they are one class.
+        """
+        first = list(range(256))
+        for index, union in enumerate(self.members):
+            met = {first[earlier] for earlier in range(index) if set(self.members[earlier]) & set(union)} | {index}
+            first = [min(met) if other in met else other for other in first]
+        return np.array(first, np.uint8)
 
     def unite(self, logits: Tensor) -> Tensor:
         """(B, K, ...) logits of the network's classes -> (B, D, ...): the logarithm of each union's summed exponent.

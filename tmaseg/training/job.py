@@ -59,11 +59,11 @@ class Job:
             raise ConfigError(f"{self.output} holds a run already: go on with --resume, or choose another folder")
         try:
             self.output.mkdir(parents=True, exist_ok=True)
-            (self.output / "recipe.toml").write_text(to_toml(self.recipe), encoding="utf-8")
+            _write(self.output / "recipe.toml", to_toml(self.recipe))
             data = [
                 {"name": each.name, "root": str(each.root.resolve()) if each.root else None} for each in self.sources
             ]
-            (self.output / "run.json").write_text(json.dumps({"data": data}, indent=2) + "\n", encoding="utf-8")
+            _write(self.output / "run.json", json.dumps({"data": data}, indent=2) + "\n")
         except OSError as error:
             raise OutputError(
                 f"{self.output}: no run can be kept there ({error.strerror}): choose another place"
@@ -95,3 +95,12 @@ def resumed(
             "seed and train_split, may change when it goes on: begin another run with --init for the rest"
         )
     return Job(recipe, sources or old, output, device, resume=True)
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all, and only what has changed: without these files a run cannot go on."""
+    if path.is_file() and path.read_text(encoding="utf-8") == text:
+        return
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)

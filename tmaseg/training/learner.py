@@ -36,7 +36,8 @@ class Learner(nn.Module):
         x = self._preprocess(pictures, crop_hw)
         features = self.net.features(x)
         asked = Features(*(part[: len(memory)] for part in features))
-        keys, values = self._recall(features.stage4[remembered], memory) if memory.shape[1] else (None, None)
+        recalled = _pick(features.stage4, remembered).contiguous(memory_format=torch.channels_last)
+        keys, values = self._recall(recalled, memory) if memory.shape[1] else (None, None)
         logits = self.net.resize(self.net.answer(asked, keys, values, hidden), size_hw)
         if not self._auxiliary:
             return logits, None
@@ -45,9 +46,14 @@ class Learner(nn.Module):
     def _recall(self, stage4: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
         """stage4 (M, C, h, w), memory (B, T) -> keys (B, T P, Ck), values (B, T P, Cv)."""
         if self.net.config.slots > 1:  # a frame's key depends on its age: each is encoded where it stands
-            return self.net.encode_clip(stage4[memory])  # (B, T, C, h, w)
+            return self.net.encode_clip(_pick(stage4, memory))  # (B, T, C, h, w)
         keys, values = self.net.encode_memory(stage4)  # (M, 1, P, Ck), (M, 1, P, Cv)
-        return keys[:, 0][memory].flatten(1, 2), values[:, 0][memory].flatten(1, 2)
+        return _pick(keys[:, 0], memory).flatten(1, 2), _pick(values[:, 0], memory).flatten(1, 2)
+
+
+def _pick(parts: Tensor, places: Tensor) -> Tensor:
+    """`parts[places]`, whose gradient adds in a fixed order: indexing adds by whichever thread comes first, on CPUs."""
+    return parts.index_select(0, places.flatten()).view(*places.shape, *parts.shape[1:])
 
 
 def freeze(net: TMANet, stages: Sequence[str], *, norms: bool, auxiliary: bool) -> None:

@@ -16,7 +16,7 @@ class StepReport:
     progress: float
     """How far the run is, 0 to 1."""
     seconds: float
-    """Since the run began, pauses not counted."""
+    """That the run has taken, its validations included; the time between a stop and going on is not."""
     left_seconds: float | None
     """Until the end; None before that is known."""
 

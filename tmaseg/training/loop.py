@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 
 from tmaseg.errors import CheckpointError, OutputError
-from tmaseg.model.checkpoint import load_checkpoint, save_checkpoint
+from tmaseg.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from tmaseg.training.job import Job
 from tmaseg.training.listener import Listener, Outcome, Scores, mean_of
 from tmaseg.training.loader import Loader
@@ -26,7 +26,8 @@ def train(job: Job, listener: Listener | None = None, *, stop: Callable[[], bool
 
     `stop` is asked before every step: once true, the run is written down and ends; `resumed` goes on with it. Under
     torchrun every process calls this; listeners of all but the first should be silent.
-    Raises ConfigError, DataError, CheckpointError, OutputError, and TrainingError when the loss is no number.
+    Raises ConfigError, DataError, CheckpointError, OutputError, and TrainingError when a loss or gradient is no
+    number.
     """
     listener = listener or Listener()
     with ExitStack() as stack:
@@ -39,29 +40,36 @@ def train(job: Job, listener: Listener | None = None, *, stop: Callable[[], bool
         names = [each.name for each in run.sets.val]
         record = stack.enter_context(Record(job.log, names, after=run.step)) if share.first else None
         batches = stack.enter_context(Loader(run.parts, first=run.step, threads=job.recipe.running.threads))
-        loop(run, batches, record, listener, stop)
-        scores = None if run.agree(stop())[1] else _finish(run, listener, record, stop)
+        stopped = loop(run, batches, record, listener, stop)
         _save(run, listener, record)
-        return Outcome(job.output, run.step, run.seconds, scores is None and stop(), scores, run.best)
+        scores = None if stopped else _finish(run, listener, record, stop)
+        if scores:
+            _save(run, listener, record)
+        return Outcome(job.output, run.step, run.seconds, scores is None, scores, run.best)
 
 
-def loop(run: Run, batches: Loader, record: Record | None, listener: Listener, stop: Callable[[], bool]) -> None:
-    """Steps until the end or until it is stopped. `record` is None in all processes but the first."""
+def loop(run: Run, batches: Loader, record: Record | None, listener: Listener, stop: Callable[[], bool]) -> bool:
+    """Steps until the end or until it is stopped in any process: whether it was.
+
+    `record` is None in all processes but the first.
+    """
     running, first = run.job.recipe.running, run.step
+    if run.due and run.scored != run.step:  # it was stopped while it was scored
+        _score(run, listener, record, stop, limit=running.validate_limit)
+        _save(run, listener, record)
     while True:
         progress, stopped = run.agree(stop())
         if progress >= 1 or stopped:
-            return
+            return stopped
         report = run.learn(batches.take(), progress)
         if record:
             record.step(report)
         listener.stepped(report)
         if run.step == first + _SETTLED and batches.starved > _STARVED:
             listener.note(f"{batches.starved:.0%} of the time goes into waiting for pictures: set threads higher")
-        due = running.validate_every and run.step % running.validate_every == 0 and not run.last
-        if due:
+        if run.due:
             _score(run, listener, record, stop, limit=running.validate_limit)
-        if due or run.step % running.save_every == 0:
+        if run.due or run.step % running.save_every == 0:
             _save(run, listener, record)
 
 
@@ -72,6 +80,7 @@ def _score(
     found = validate(run.weights(), run.sets.val, run.share, limit=limit, stop=stop, progress=listener.validating)
     if found is None:
         return None
+    run.scored = run.step
     mean = mean_of(found.miou)
     best = not found.miou or run.best is None or mean > run.best
     run.best = mean if best and found.miou else run.best
@@ -91,7 +100,10 @@ def _finish(run: Run, listener: Listener, record: Record | None, stop: Callable[
     scores = _score(run, listener, record, stop, limit=limit)
     if scores is None or not limit or all(each.count <= limit for each in run.sets.val):
         return scores
-    best = from_first(run.share, lambda: load_checkpoint(run.job.best))
+    kept = from_first(run.share, lambda: _best(run, listener))
+    if not kept:
+        return scores
+    best = kept[0]
     found = validate(run.weights(best), run.sets.val, run.share, stop=stop, progress=listener.validating)
     if found is None:
         return None
@@ -101,6 +113,15 @@ def _finish(run: Run, listener: Listener, record: Record | None, stop: Callable[
         _tried(listener, lambda: save_checkpoint(run.job.best, replace(best, provenance=card), half=True))
         listener.validated(scores)
     return scores
+
+
+def _best(run: Run, listener: Listener) -> list[Checkpoint]:
+    """The best weights; none where the disk was too full to keep them."""
+    try:
+        return [load_checkpoint(run.job.best)]
+    except CheckpointError as error:
+        listener.note(f"the best weights are not scored on every frame: {error}")
+        return []
 
 
 def _save(run: Run, listener: Listener, record: Record | None) -> None:

@@ -23,7 +23,8 @@ _MOST = 10.0  # times the mean weight: a class of a few pixels would drown the o
 class Objective(nn.Module):
     """The mean over each data set's labelled pixels of their weighted cross-entropy, data sets by their rows.
 
-    Parts of a step, here and in other processes, add up to the loss of the whole step at once.
+    Parts of a step, here and in other processes, add up to the loss of the whole step at once; but for OHEM, which
+    seeks the hardest pixels of each part alone.
     """
 
     def __init__(self, sets: Sequence[TrainSet], loss: Loss) -> None:
@@ -47,7 +48,7 @@ class Objective(nn.Module):
 
     def forward(self, logits: Tensor, batch: Batch, totals: Tensor) -> Tensor:
         """This part's share of the step's loss: float32 logits (B, K, h, w); `totals` of the whole step."""
-        value = logits.new_zeros(())
+        value = logits.sum() * 0  # a part without a labelled pixel still has a gradient, of zeros
         step_rows = sum(batch.set_rows)
         for number, rows in _rows(batch).items():
             some = logits if len(rows) == len(logits) else logits[rows]
@@ -75,9 +76,13 @@ def log_chances(logits: Tensor, unions: Unions) -> Tensor:
 
 
 def class_weights(pixels: NDArray[np.int64], unions: Unions, kind: ClassWeights) -> NDArray[np.float64]:
-    """(D,) weights from pixel counts (D,), their mean over the labelled pixels 1; 0 for a class that is left out."""
+    """(D,) weights from pixel counts (D,), their mean over the labelled pixels 1; 0 for a class that is left out.
+
+    Classes that are one to the network are counted as one: a logit is not pulled by as many weights as it has names.
+    """
     known = np.array([bool(union) for union in unions.members])
-    counts = np.where(known, pixels, 0).astype(np.float64)
+    merged = unions.merged[: len(known)]
+    counts = np.bincount(merged, np.where(known, pixels, 0), minlength=len(known))  # 0 for those merged into others
     share = counts / max(counts.sum(), 1)
     present = share > 0
     if not present.any():
@@ -90,15 +95,14 @@ def class_weights(pixels: NDArray[np.int64], unions: Unions, kind: ClassWeights)
         raw = np.divide(middle, share, out=np.zeros_like(share), where=present)
         raw = np.sqrt(raw) if kind == "root" else raw
         raw = np.minimum(raw, _MOST * raw[present].mean())
-    raw = np.where(known, raw, 0)
-    return np.asarray(raw / (raw * share).sum(), np.float64)
+    return np.where(known, (raw / (raw * share).sum())[merged], 0.0)
 
 
 def _hardest(chances: Tensor, labels: Tensor, weights: Tensor, loss: Loss) -> Tensor:
     """Mean loss of the pixels whose class is improbable, and of at least the hardest few."""
     labelled = labels != VOID
     if not labelled.any():
-        return chances.sum() * 0
+        return chances.new_zeros(())
     each = functional.nll_loss(chances, labels, ignore_index=VOID, reduction="none")[labelled]
     with torch.no_grad():
         least = max(1, int(loss.ohem_least * each.numel()))

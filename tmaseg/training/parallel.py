@@ -63,12 +63,17 @@ def joined(learner: Learner, share: Share, device: torch.device) -> Learner | Di
 
 
 def share_statistics(net: nn.Module, device: torch.device) -> None:
-    """Makes every batch normalisation take its statistics from the batches of all processes; names stay."""
+    """Makes every batch normalisation take its statistics from the batches of all processes.
+
+    Names stay, and so does what is frozen: a parameter without a gradient makes DistributedDataParallel wait for it.
+    """
     for name, module in net.named_children():
         if isinstance(module, nn.BatchNorm2d):
             kind: Any = nn.SyncBatchNorm if device.type == "cuda" else _GlobalBatchNorm
             shared = kind(module.num_features, eps=module.eps, momentum=module.momentum)
             shared.load_state_dict(module.state_dict())
+            for own, old in zip(shared.parameters(), module.parameters(), strict=True):
+                own.requires_grad_(old.requires_grad)
             setattr(net, name, shared.to(device))
         else:
             share_statistics(module, device)

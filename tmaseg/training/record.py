@@ -21,18 +21,21 @@ class Record:
         self.path = path
         self._fields = [*_ALWAYS, *(f"miou_{name}" for name in names)]
         self._last: StepReport | None = None
-        kept = [row for row in read_record(path) if float(row["step"]) <= after]
-        part = path.with_name(f".{path.name}.part")
         try:
-            with part.open("w", newline="", encoding="utf-8") as file:
-                writer = self._writer_to(file)
-                writer.writeheader()
-                writer.writerows(kept)
-            part.replace(path)
-            self._file = path.open("a", buffering=1, newline="", encoding="utf-8")  # a crash loses a line at most
+            self._file = self._begin([row for row in read_record(path) if float(row["step"]) <= after])
         except OSError as error:
             raise OutputError(f"{path}: the log cannot be written ({error.strerror}): choose another place") from error
         self._writer = self._writer_to(self._file)
+
+    def _begin(self, rows: Sequence[dict[str, str]]) -> TextIO:
+        """The log with these rows, open for more."""
+        part = self.path.with_name(f".{self.path.name}.part")
+        with part.open("w", newline="", encoding="utf-8") as file:
+            writer = self._writer_to(file)
+            writer.writeheader()
+            writer.writerows(rows)
+        part.replace(self.path)
+        return self.path.open("a", buffering=1, newline="", encoding="utf-8")  # a crash loses a line at most
 
     def __enter__(self) -> Self:
         return self
@@ -52,8 +55,18 @@ class Record:
         self._last = report
 
     def scores(self, scores: Scores) -> None:
-        """The validation after the last step."""
-        self._write(scores)
+        """The validation after the last step, whose row may be written already: one that was stopped comes late."""
+        if self._last:
+            self._write(scores)
+            return
+        rows = read_record(self.path)
+        try:
+            rows[-1:] = [{**row, **_columns(scores)} for row in rows[-1:]]
+            before, self._file = self._file, self._begin(rows)
+            before.close()
+            self._writer = self._writer_to(self._file)
+        except OSError:  # as in `_write`
+            return
 
     def flush(self) -> None:
         """Writes the last step's row: the run is about to be written down, and goes on after it."""
@@ -73,11 +86,15 @@ class Record:
             "loss": f"{last.loss:.9g}",
         }
         if scores:
-            row |= {f"miou_{name}": f"{value:.5f}" for name, value in scores.miou.items() if not math.isnan(value)}
+            row |= _columns(scores)
         try:
             self._writer.writerow(row)
         except OSError:
             return
+
+
+def _columns(scores: Scores) -> dict[str, str]:
+    return {f"miou_{name}": f"{value:.5f}" for name, value in scores.miou.items() if not math.isnan(value)}
 
 
 def read_record(path: Path) -> list[dict[str, str]]:

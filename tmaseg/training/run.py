@@ -1,13 +1,14 @@
 """Run: a network, its data and its optimiser; one step of it, and what is written down of it.
 
-What happens in a step depends on the seed and the step's number alone, so a run that goes on repeats what an unbroken
-one would have done, bit for bit.
+What happens in a step depends on the seed and the step's number alone, and on the learning rate. So a run that goes on
+repeats what an unbroken one would have done, bit for bit; but for a run by minutes, whose rate falls with the clock.
 """
 
 import math
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from tmaseg.errors import ConfigError, TrainingError
 from tmaseg.evaluate import Share, Weights
 from tmaseg.model.checkpoint import Checkpoint, View, save_checkpoint
-from tmaseg.model.device import choose_device, choose_precision, dtype_of
+from tmaseg.model.device import Precision, choose_device, choose_precision, dtype_of
 from tmaseg.model.engine import prepare
 from tmaseg.model.tmanet import TMANet
 from tmaseg.training.average import moving_average
@@ -42,16 +43,19 @@ class Run:
         self.job, self.share = job, share
         recipe, descent = job.recipe, job.recipe.descent
         self.device = choose_device(share.device(job.device))
-        self._dtype = dtype_of(choose_precision(recipe.running.precision, self.device))
-        if descent.batch % (share.count * descent.accumulate):
+        state = from_first(share, lambda: load_state(job.state)) if job.resume else {}
+        self.precision = self._precision(state.get("precision", "auto"))
+        self._dtype = dtype_of(self.precision)
+        parts = share.count * descent.accumulate
+        if descent.batch % parts:
             raise ConfigError(
                 f"batch is {descent.batch}; it must be a multiple of {share.count} processes times "
                 f"{descent.accumulate} parts (accumulate)"
             )
         self.sets = open_sets(job, share, listener)
         torch.manual_seed(recipe.running.seed)  # every process starts from the same weights
-        net = build_net(recipe, self.sets.labels, listener)
-        self.maker = BatchMaker(self.sets.train, recipe, net.config, self._crops())
+        net = build_net(recipe, self.sets.labels, listener, state.get("config"))
+        self.maker = BatchMaker(self.sets.train, recipe, net.config, self._crops(), parts=parts)
         self._objective = Objective(self.sets.train, recipe.loss).to(self.device)
         self.clock = Clock(descent)
         self._build(net)
@@ -60,10 +64,20 @@ class Run:
         self.step = 0
         self.seconds = 0.0
         self.best: float | None = None
+        self.scored = 0
+        """The step of the last whole validation."""
         if job.resume:
-            self._restore()
+            self._restore(state)
         self._begun = time.monotonic() - self.seconds
         self._since = (self.step, self.seconds)
+
+    def _precision(self, saved: str) -> Precision:
+        """As the recipe says; "auto" is measured once in a run and is the same in all processes."""
+        wanted = self.job.recipe.running.precision
+        name = saved if wanted == "auto" else wanted
+        if name != "auto":
+            return choose_precision(name, self.device)
+        return from_first(self.share, lambda: choose_precision("auto", self.device))
 
     def _crops(self) -> Crops:
         recipe = self.job.recipe
@@ -107,6 +121,12 @@ class Run:
         descent = self.job.recipe.descent
         return not descent.minutes and self.step >= descent.steps
 
+    @property
+    def due(self) -> bool:
+        """Whether the weights are to be scored after the step just done. The last ones are anyway."""
+        every = self.job.recipe.running.validate_every
+        return bool(every and self.step) and self.step % every == 0 and not self.last
+
     def agree(self, stop: bool) -> tuple[float, bool]:
         """How far the run is by the first process's clock, and whether any process was asked to stop."""
         self.seconds = time.monotonic() - self._begun
@@ -115,7 +135,10 @@ class Run:
         return progress, stops > 0
 
     def learn(self, parts: Sequence[Batch], progress: float) -> StepReport:
-        """One step. Raises TrainingError, naming the files, when the loss is no number; nothing has changed then."""
+        """One step. Raises TrainingError, naming the files, when the loss or its gradient is no number.
+
+        The weights are as before then; the statistics of batch normalisation are not.
+        """
         rate = self.clock.rate(self.step, progress)
         for group in self._optimiser.param_groups:
             group["lr"] = rate * group["scale"]
@@ -125,8 +148,7 @@ class Run:
         self._optimiser.zero_grad(set_to_none=True)
         loss = self._backward(parts)
         self._scaler.unscale_(self._optimiser)
-        if descent.clip_norm:
-            torch.nn.utils.clip_grad_norm_(self.net.parameters(), descent.clip_norm)
+        self._clip(parts)
         self._scaler.step(self._optimiser)
         self._scaler.update()
         if self.average:
@@ -157,12 +179,23 @@ class Run:
         ]
         whole, trouble = summed(self.share, [sum(losses), float(bool(bad))])
         if trouble:
-            where = f" on {', '.join(bad)}" if bad else ", in another process"
-            raise TrainingError(
-                f"the loss of step {self.step + 1} is no finite number{where}: look at these files, lower lr, or set "
-                "clip_norm=5 or precision=fp32"
-            )
+            raise self._trouble("loss", f" on {', '.join(bad)}" if bad else ", in another process")
         return whole
+
+    def _clip(self, parts: Sequence[Batch]) -> None:
+        """Shortens the gradient where it is too long. With fp16 the scaler leaves out steps without a finite one."""
+        parameters = [value for value in self.net.parameters() if value.grad is not None]
+        norm = torch.nn.utils.get_total_norm([value.grad for value in parameters if value.grad is not None])
+        if not self._scaler.is_enabled() and not norm.isfinite():
+            raise self._trouble("gradient", f" on {', '.join(name for part in parts for name in part.files)}")
+        if self.job.recipe.descent.clip_norm:
+            torch.nn.utils.clip_grads_with_norm_(parameters, self.job.recipe.descent.clip_norm, norm)
+
+    def _trouble(self, what: str, where: str) -> TrainingError:
+        return TrainingError(
+            f"the {what} of step {self.step + 1} is no finite number{where}: look at these files, lower lr, or set "
+            "clip_norm=5 or precision=fp32"
+        )
 
     def _loss(self, batch: Batch, totals: Tensor) -> Tensor:
         with torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32):
@@ -198,9 +231,8 @@ class Run:
     def weights(self, checkpoint: Checkpoint | None = None) -> Weights:
         """A copy of these weights, or of others of this run, ready to stream."""
         checkpoint = checkpoint or self.checkpoint()
-        precision = choose_precision(self.job.recipe.running.precision, self.device)
-        net = prepare(checkpoint.build(), self.device, precision)
-        return Weights("these weights", net, checkpoint.labels, checkpoint.view, precision)
+        net = prepare(checkpoint.build(), self.device, self.precision)
+        return Weights("these weights", net, checkpoint.labels, checkpoint.view, self.precision)
 
     def export(self, scores: Scores | None, *, best: bool) -> None:
         """Writes last.safetensors, and best.safetensors too. Raises CheckpointError when they cannot be written."""
@@ -213,6 +245,10 @@ class Run:
             "step": self.step,
             "seconds": self.seconds,
             "best": self.best,
+            "scored": self.scored,
+            "precision": self.precision,
+            "config": self.net.config.to_dict(),
+            "classes": list(self.sets.labels.names),
             "net": self.net.state_dict(),
             "average": self.average.state_dict() if self.average else None,
             "optimiser": self._optimiser.state_dict(),
@@ -220,11 +256,18 @@ class Run:
         }
         save_state(self.job.state, state)
 
-    def _restore(self) -> None:
-        state = from_first(self.share, lambda: load_state(self.job.state))
+    def _restore(self, state: dict[str, Any]) -> None:
+        names = list(self.sets.labels.names)
+        if state.get("classes", names) != names:
+            raise ConfigError(
+                f"the run began with the classes {', '.join(state['classes'])}, its data sets now have "
+                f"{', '.join(names)}: give it the data sets and labels that it began with"
+            )
         self.net.load_state_dict(state["net"])
         if self.average:
             self.average.load_state_dict(state["average"])
         self._optimiser.load_state_dict(state["optimiser"])
-        self._scaler.load_state_dict(state["scaler"])
+        if state["scaler"]:  # empty after steps in another precision
+            self._scaler.load_state_dict(state["scaler"])
         self.step, self.seconds, self.best = state["step"], state["seconds"], state["best"]
+        self.scored = state.get("scored", self.step)

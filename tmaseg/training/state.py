@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from tmaseg.errors import CheckpointError, OutputError
 
@@ -43,8 +42,3 @@ def load_state(path: Path) -> dict[str, Any]:
     if state.get("format") != _FORMAT:
         raise CheckpointError(f"{path}: no state of this version of tmaseg: begin again from the run's last weights")
     return state
-
-
-def to_cpu(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A copy of parameters that later steps do not change."""
-    return {name: value.detach().to("cpu", copy=True) for name, value in state.items()}

@@ -11,6 +11,7 @@ from tmaseg.evaluate import EvalOptions, Share, Weights
 from tmaseg.evaluate.predict import Answers, Predictor
 from tmaseg.metrics import ConfusionMatrix
 from tmaseg.metrics.iou import accuracy
+from tmaseg.training.classes import unite_by_name
 from tmaseg.training.parallel import summed
 from tmaseg.training.pictures import Seen
 
@@ -66,7 +67,10 @@ def validate(
     stop: Callable[[], bool] = lambda: False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Validation | None:
-    """Scores the weights on every set, sequences shared out among the processes. None when any of them was stopped."""
+    """Scores the weights on every set, sequences shared out among the processes. None when any of them was stopped.
+
+    Classes of a set that are one to the network are scored as one: mIoU is over the classes that it can tell apart.
+    """
     past = weights.net.config.memory_frames
     streams = [(each, share.mine(each.clips(past, limit), lambda clip: len(clip.frames))) for each in sets]
     total = sum(frame.wanted for _, clips in streams for clip in clips for frame in clip.frames)
@@ -74,9 +78,10 @@ def validate(
     for each, clips in streams:
         labels = each.dataset.labels
         matrix = ConfusionMatrix(len(labels), ignore_index=labels.ignore_index, void=labels.void)
+        merged = unite_by_name(labels, weights.labels).merged
         chosen = _spread(sum(frame.wanted for clip in clips for frame in clip.frames))
         for place, frame in enumerate(_frames(weights, each, clips, stop)):
-            matrix.update(frame.prediction, frame.truth)
+            matrix.update(merged[frame.prediction], merged[frame.truth])
             if place in chosen:
                 seen.append(frame)
             done += 1
