@@ -85,6 +85,7 @@ def test_a_run_that_goes_on_repeats_an_unbroken_one_bit_for_bit(job, groups):
     train(whole)
     listener, stop = stop_after(3)
     assert train(broken, listener, stop=stop).interrupted
+    assert load_checkpoint(broken.last).provenance["steps"] == 3
     assert train(resumed(broken.output, device="cpu")).steps == 8
     assert same(comparable(whole), comparable(broken))
     assert same(load_checkpoint(whole.best).state, load_checkpoint(broken.best).state)

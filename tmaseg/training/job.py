@@ -48,7 +48,7 @@ class Job:
 
     @property
     def last(self) -> Path:
-        """The weights of the last validation or end."""
+        """The weights of the last validation, stop or end."""
         return self.output / "last.safetensors"
 
     def prepare(self) -> None:

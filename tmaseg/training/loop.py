@@ -42,6 +42,8 @@ def train(job: Job, listener: Listener | None = None, *, stop: Callable[[], bool
         batches = stack.enter_context(Loader(run.parts, first=run.step, threads=job.recipe.running.threads))
         stopped = loop(run, batches, record, listener, stop)
         _save(run, listener, record)
+        if stopped and record:
+            _tried(listener, lambda: run.export(None, best=False))
         scores = None if stopped else _finish(run, listener, record, stop)
         if scores:
             _save(run, listener, record)
