@@ -36,8 +36,7 @@ def measure(name: str, args: argparse.Namespace) -> None:
     args.output.mkdir(parents=True, exist_ok=True)
     (args.output / f"{name}.json").write_text(json.dumps(report.to_dict(), indent=2) + "\n")
     if report.curves:
-        title = f"{report.title}, {report.run_precision}, on {report.machine}"
-        draw_curves(report.curves, title, args.output / f"{name}.png")
+        draw_curves(report.curves, report.headline, args.output / f"{name}.png")
     print(f"\n{report.machine}")
     show_bench(report)
 

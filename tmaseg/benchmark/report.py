@@ -28,6 +28,11 @@ class Report:
     curves: Curves | None = None
 
     @property
+    def headline(self) -> str:
+        """Over its curves: what was measured, in which precision, where."""
+        return f"{self.title}, {self.run_precision}, on {self.machine}"
+
+    @property
     def frame(self) -> str:
         """WIDTHxHEIGHT."""
         height, width = self.size_hw

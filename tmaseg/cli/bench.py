@@ -12,20 +12,21 @@ from tmaseg.cli.values import listed
 from tmaseg.errors import ConfigError, OutputError
 
 _SET_HELP = "Change a value of the configuration, such as memory_frames=8 or depth=50; repeatable."
+Paper = Annotated[
+    Literal["camvid", "cityscapes"] | None,
+    typer.Option(help="Measure the authors' network for this data set instead, without weights."),
+]
+Changes = Annotated[list[str] | None, typer.Option("--set", help=_SET_HELP, metavar="NAME=VALUE", show_default=False)]
+FrameSize = Annotated[
+    str, typer.Option(help="Size of the network's input, and of the drawn video.", metavar="WIDTHxHEIGHT")
+]
 
 
 def bench(
     weights: shared.Weights = "street",
-    paper: Annotated[
-        Literal["camvid", "cityscapes"] | None,
-        typer.Option(help="Measure the authors' network for this data set instead, without weights."),
-    ] = None,
-    changes: Annotated[
-        list[str] | None, typer.Option("--set", help=_SET_HELP, metavar="NAME=VALUE", show_default=False)
-    ] = None,
-    frame: Annotated[
-        str, typer.Option(help="Size of the network's input, and of the drawn video.", metavar="WIDTHxHEIGHT")
-    ] = "480x360",
+    paper: Paper = None,
+    changes: Changes = None,
+    frame: FrameSize = "480x360",
     precisions: Annotated[str, typer.Option(help="Precisions to compare.", metavar="NAME,...")] = "fp32,bf16",
     compiled: Annotated[
         Literal["on", "off"], typer.Option("--compile", help="Measure streaming compiled (torch.compile), too.")
@@ -73,8 +74,7 @@ def bench(
     screen = Screen(quiet=quiet)
     report = run_bench(options, lambda line: screen.say(f"measuring {line}"))
     if plot and report.curves:
-        title = f"{report.title}, {report.run_precision}, on {report.machine}"
-        draw_curves(report.curves, title, plot)
+        draw_curves(report.curves, report.headline, plot)
         screen.say(f"curves: {plot}")
     if json:
         show_json(report.to_dict())

@@ -10,16 +10,18 @@ from tmaseg.cli import options as shared
 from tmaseg.cli.guard import finish
 from tmaseg.cli.values import formats, listed
 
+Formats = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="ids, indexed, color, overlay: several get a sub-folder each [default: ids]", metavar="FORMAT,..."
+    ),
+]
+
 
 def frames(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of images, and of folders of images.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the PNGs.", metavar="OUT_DIR")],
-    format: Annotated[  # noqa: A002  (the flag's name)
-        list[str] | None,
-        typer.Option(
-            help="ids, indexed, color, overlay: several get a sub-folder each [default: ids]", metavar="FORMAT,..."
-        ),
-    ] = None,
+    format: Formats = None,  # noqa: A002  (the flag's name)
     palette: shared.Palette = None,
     opacity: shared.Opacity = 0.5,
     classes: shared.Classes = None,
