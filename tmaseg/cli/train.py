@@ -18,57 +18,63 @@ _PRESET = (
     "Without one: finetune, or scratch with --init none."
 )
 
+Dataset = Annotated[list[str] | None, typer.Option(help=_DATASET, metavar="NAME|FILE.yaml", show_default=False)]
+Data = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Folder of each data set, in the same order; else $CAMVID_DATASET and the like, else ./data/NAME.",
+        metavar="DIR",
+        show_default=False,
+    ),
+]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", help="Folder of the run.", metavar="DIR", show_default=False)
+]
+Init = Annotated[
+    str | None,
+    typer.Option(help="Begin from weights, from imagenet, or from none.", metavar="WEIGHTS|imagenet|none"),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="Any value of the recipe, such as lr=0.01; repeatable.",
+        metavar="NAME=VALUE",
+        show_default=False,
+    ),
+]
+ShowPreset = Annotated[
+    bool, typer.Option("--show-preset", help="Print the recipe, all values as they would be used, and exit.")
+]
+Size = Annotated[
+    int | None, typer.Option(help="Short side at which pictures are shown; 0: their own.", metavar="PIXELS")
+]
+Labels = Annotated[
+    str | None, typer.Option(help="Classes of the network; those of the first data set.", metavar="NAME|FILE")
+]
+Precision = Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16, of the convolutions.", metavar="NAME")]
+
 
 def train(
-    dataset: Annotated[
-        list[str] | None, typer.Option(help=_DATASET, metavar="NAME|FILE.yaml", show_default=False)
-    ] = None,
-    data: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="Folder of each data set, in the same order; else $CAMVID_DATASET and the like, else ./data/NAME.",
-            metavar="DIR",
-            show_default=False,
-        ),
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder of the run.", metavar="DIR", show_default=False)
-    ] = None,
-    init: Annotated[
-        str | None,
-        typer.Option(help="Begin from weights, from imagenet, or from none.", metavar="WEIGHTS|imagenet|none"),
-    ] = None,
+    dataset: Dataset = None,
+    data: Data = None,
+    output: Output = None,
+    init: Init = None,
     preset: Annotated[str | None, typer.Option(help=_PRESET, metavar="NAME|FILE.toml")] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            help="Any value of the recipe, such as lr=0.01; repeatable.",
-            metavar="NAME=VALUE",
-            show_default=False,
-        ),
-    ] = None,
-    show_preset: Annotated[
-        bool, typer.Option("--show-preset", help="Print the recipe, all values as they would be used, and exit.")
-    ] = False,
+    settings: Settings = None,
+    show_preset: ShowPreset = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder, exactly.")] = False,
     steps: Annotated[int | None, typer.Option(help="Length of the run.", metavar="N")] = None,
     minutes: Annotated[float | None, typer.Option(help="Length of the run by time instead.", metavar="MINUTES")] = None,
     batch: Annotated[int | None, typer.Option(help="Crops a step, over all processes.", metavar="N")] = None,
     lr: Annotated[float | None, typer.Option(help="Highest learning rate.", metavar="RATE")] = None,
     crop: Annotated[str | None, typer.Option(help="Size of crops.", metavar="WIDTHxHEIGHT")] = None,
-    size: Annotated[
-        int | None, typer.Option(help="Short side at which pictures are shown; 0: their own.", metavar="PIXELS")
-    ] = None,
-    labels: Annotated[
-        str | None, typer.Option(help="Classes of the network; those of the first data set.", metavar="NAME|FILE")
-    ] = None,
+    size: Size = None,
+    labels: Labels = None,
     seed: Annotated[int | None, typer.Option(help="Of everything random.", metavar="N")] = None,
     threads: Annotated[int | None, typer.Option(help="That make batches ahead.", metavar="N")] = None,
     device: shared.Device = "auto",
-    precision: Annotated[
-        str | None, typer.Option(help="auto, fp32, bf16 or fp16, of the convolutions.", metavar="NAME")
-    ] = None,
+    precision: Precision = None,
     compile_: Annotated[bool, typer.Option("--compile", help="Compile the network first.")] = False,
     json: shared.Json = False,
     quiet: shared.Quiet = False,
