@@ -121,10 +121,10 @@ class Result:
 def results(config: TMANetConfig, size_hw: tuple[int, int], device: torch.device, repeats: int) -> Iterator[Result]:
     """Every variant in turn. One that runs out of memory, or that the machine cannot do, says so and is passed over."""
     for variant in VARIANTS:
+        if failure := attention_failure(variant, device):  # outside the settings, under which it would check itself
+            yield Result(variant, "stream", None, failure)
+            continue
         with settings(variant):
-            if failure := attention_failure(variant, device):
-                yield Result(variant, "stream", None, failure)
-                continue
             engine = Engine(prepare(TMANet(config), device, variant.precision))
             works = form_works(engine.net, size_hw)
             if variant.compiled:
