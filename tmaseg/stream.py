@@ -86,8 +86,8 @@ class Segmenter:
                 f"the network has {self.net.config.classes} outputs but {labels.name!r} has {len(labels)} classes"
             )
         self.labels = labels
-        self.memory_frames = _check_memory_frames(self.net, memory_frames)
-        self._wanted = self._viewing = Viewing(_check_view(view or View()), self.memory_frames)
+        frames = _check_memory_frames(self.net, memory_frames)
+        self._wanted = self._viewing = Viewing(_check_view(view or View()), frames)
         self._thrift = thrift
         self._compiling = Compiling(self.engine, compiling)
         self.device, self._dtype = self.engine.device, self.engine.dtype
@@ -102,6 +102,11 @@ class Segmenter:
         """The arithmetic the network runs in."""
         names: dict[torch.dtype, Precision] = {torch.bfloat16: "bf16", torch.float16: "fp16"}
         return names.get(self._dtype, "fp32")
+
+    @property
+    def memory_frames(self) -> int:
+        """T, which is fewer than asked for while memory is short."""
+        return self._viewing.frames
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -119,7 +124,6 @@ class Segmenter:
     def reset(self) -> None:
         """Forgets the video: as new."""
         self._viewing = self._wanted
-        self.memory_frames = self._wanted.frames
         self._compiling.begin(None)
         self.network_frames = 0
         """How many frames the network has seen; all, but for those between key frames."""
@@ -206,7 +210,7 @@ class Segmenter:
         return emptied
 
     def _economise(self, viewing: Viewing) -> None:
-        self._viewing, self.memory_frames = viewing, viewing.frames
+        self._viewing = viewing
         self._windows = self._new_windows()
 
     @staticmethod

@@ -9,7 +9,7 @@ from tmaseg.cli.bench import bench
 from tmaseg.cli.convert import convert
 from tmaseg.cli.eval import evaluate
 from tmaseg.cli.frames import frames
-from tmaseg.cli.guard import guarded
+from tmaseg.cli.guard import SMALLER_STEP, guarded
 from tmaseg.cli.info import info
 from tmaseg.cli.run import run
 from tmaseg.cli.train import train
@@ -26,7 +26,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for command in (run, frames, train, convert, info, bench):
+app.command()(guarded(run))
+app.command()(guarded(frames))
+app.command()(guarded(train, smaller=SMALLER_STEP))
+for command in (convert, info, bench):
     app.command()(guarded(command))
 app.command("eval")(guarded(evaluate))
 app.add_typer(data.app, name="data")

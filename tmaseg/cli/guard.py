@@ -12,11 +12,14 @@ FAILED = 1
 DAMAGED = 3
 INTERRUPTED = 130
 _SMALLER = "give a smaller --size, --precision bf16, or --device cpu"
-_SMALLER_STEP = "give a smaller --batch or --crop, or --set accumulate=2 to go through each step in two parts"
+SMALLER_STEP = "give a smaller --batch or --crop, or --set accumulate=2 to go through each step in two parts"
 
 
-def guarded(command: Callable[..., None]) -> Callable[..., None]:
-    """The command, with every error told in one line on standard error; with its `debug`, as a traceback, too."""
+def guarded(command: Callable[..., None], *, smaller: str = _SMALLER) -> Callable[..., None]:
+    """The command, with every error told in one line on standard error; with its `debug`, as a traceback, too.
+
+    `smaller` is what helps this command where memory is short.
+    """
 
     @functools.wraps(command)
     def run(*args: Any, **options: Any) -> None:
@@ -30,7 +33,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
         except Exception as error:
             if options.get("debug"):
                 raise
-            fail(error, smaller=_SMALLER_STEP if command.__name__ == "train" else _SMALLER)
+            fail(error, smaller=smaller)
 
     return run
 

@@ -148,7 +148,7 @@ class Run:
         self._optimiser.zero_grad(set_to_none=True)
         loss = self._backward(parts)
         self._scaler.unscale_(self._optimiser)
-        self._clip(parts)
+        self._check_and_clip(parts)
         self._scaler.step(self._optimiser)
         self._scaler.update()
         if self.average:
@@ -182,14 +182,17 @@ class Run:
             raise self._trouble("loss", f" on {', '.join(bad)}" if bad else ", in another process")
         return whole
 
-    def _clip(self, parts: Sequence[Batch]) -> None:
-        """Shortens the gradient where it is too long. With fp16 the scaler leaves out steps without a finite one."""
-        parameters = [value for value in self.net.parameters() if value.grad is not None]
-        norm = torch.nn.utils.get_total_norm([value.grad for value in parameters if value.grad is not None])
+    def _check_and_clip(self, parts: Sequence[Batch]) -> None:
+        """Shortens the gradient where it is too long. Raises TrainingError where it is no number.
+
+        With fp16 it does not: the scaler leaves such steps out.
+        """
+        gradients = [value.grad for value in self.net.parameters() if value.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
         if not self._scaler.is_enabled() and not norm.isfinite():
             raise self._trouble("gradient", f" on {', '.join(name for part in parts for name in part.files)}")
         if self.job.recipe.descent.clip_norm:
-            torch.nn.utils.clip_grads_with_norm_(parameters, self.job.recipe.descent.clip_norm, norm)
+            torch.nn.utils.clip_grads_with_norm_(self.net.parameters(), self.job.recipe.descent.clip_norm, norm)
 
     def _trouble(self, what: str, where: str) -> TrainingError:
         return TrainingError(

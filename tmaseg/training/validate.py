@@ -1,4 +1,7 @@
-"""Validation: the weights of a moment streamed over labelled sequences, as `tmaseg eval` would, and scored."""
+"""Validation: the weights of a moment streamed over labelled sequences, as `tmaseg eval` does, and scored.
+
+Unlike there, classes that are one to the network are scored as one: the best weights are chosen by what can be learnt.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
