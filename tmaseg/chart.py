@@ -1,6 +1,5 @@
 """Charts: curves over a number, drawn as pictures."""
 
-import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from tmaseg.errors import OutputError
+from tmaseg.whole import written_whole
 
 RGB = NDArray[np.uint8]  # (H, W, 3)
 Points = Sequence[tuple[float, float]]
@@ -87,14 +87,11 @@ def caption(text: str, width: int) -> RGB:
 
 def write_png(rgb: RGB, path: Path) -> None:
     """Writes a picture; it appears when complete. Raises OutputError."""
-    part = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1].tobytes())
-        part.replace(path)
+        with written_whole(path) as part:
+            part.write_bytes(cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1].tobytes())
     except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
         why = f"the picture cannot be written ({error.strerror}): check the folder and the room there"
         raise OutputError(f"{path}: {why}") from error
 

@@ -11,6 +11,7 @@ from tmaseg.data.dataset import RGB
 from tmaseg.data.files import pictures
 from tmaseg.errors import DataError, OutputError
 from tmaseg.video.source import open_source
+from tmaseg.whole import written_whole
 
 
 @dataclass(frozen=True)
@@ -125,13 +126,10 @@ def _numbered(path: Path, film: Film) -> Iterator[tuple[int, RGB]]:
 
 def _write(path: Path, rgb: RGB) -> None:
     """The file appears under its name only when it is complete."""
-    good, data = cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
-    part = path.with_name(f".{path.name}.part")
     try:
-        part.write_bytes(data.tobytes() if good else b"")
-        part.rename(path)
+        with written_whole(path) as part:
+            part.write_bytes(cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1].tobytes())
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise OutputError(
             f"{path}: the frame cannot be written ({error.strerror}): free space, then run again"
         ) from error

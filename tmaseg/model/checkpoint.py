@@ -14,6 +14,7 @@ from tmaseg.errors import CheckpointError, TmasegError
 from tmaseg.labels import LabelSet
 from tmaseg.model.config import TMANetConfig
 from tmaseg.model.tmanet import TMANet
+from tmaseg.whole import written_whole
 
 _KEY = "tmaseg"
 _FORMAT = 1
@@ -70,12 +71,10 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, *, half: bool = False) -
         name: (value.half() if half and value.ndim == 4 else value).detach().cpu().contiguous()
         for name, value in checkpoint.state.items()
     }
-    part = path.with_name(f".{path.name}.part")
     try:
-        part.write_bytes(save(state, metadata={_KEY: json.dumps(about)}))
-        part.replace(path)
+        with written_whole(path) as part:
+            part.write_bytes(save(state, metadata={_KEY: json.dumps(about)}))
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise CheckpointError(f"{path}: the weights cannot be written ({error}): choose another place") from error
 
 

@@ -9,6 +9,7 @@ from typing import Self, TextIO
 
 from tmaseg.errors import OutputError
 from tmaseg.training.listener import Scores, StepReport
+from tmaseg.whole import written_whole
 
 _ALWAYS = ("step", "seconds", "lr", "loss")
 
@@ -29,12 +30,10 @@ class Record:
 
     def _begin(self, rows: Sequence[dict[str, str]]) -> TextIO:
         """The log with these rows, open for more."""
-        part = self.path.with_name(f".{self.path.name}.part")
-        with part.open("w", newline="", encoding="utf-8") as file:
+        with written_whole(self.path) as part, part.open("w", newline="", encoding="utf-8") as file:
             writer = self._writer_to(file)
             writer.writeheader()
             writer.writerows(rows)
-        part.replace(self.path)
         return self.path.open("a", buffering=1, newline="", encoding="utf-8")  # a crash loses a line at most
 
     def __enter__(self) -> Self:

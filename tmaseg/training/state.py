@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from tmaseg.errors import CheckpointError, OutputError
+from tmaseg.whole import written_whole
 
 _FORMAT = 1
 
@@ -17,15 +18,12 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
 
     Raises OutputError when it cannot be written, as when the disk is full; the old one is still there then.
     """
-    part = path.with_name(f".{path.name}.part")
     try:
-        with part.open("wb") as file:
+        with written_whole(path) as part, part.open("wb") as file:
             torch.save({"format": _FORMAT, **state}, file)
             file.flush()
             os.fsync(file.fileno())
-        part.replace(path)
     except (OSError, RuntimeError) as error:  # torch's writer reports a full disk as a RuntimeError
-        part.unlink(missing_ok=True)
         reason = str(error).splitlines()[0]
         raise OutputError(f"{path}: the run's state cannot be written ({reason}): make room there") from error
 
