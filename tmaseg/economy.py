@@ -41,9 +41,8 @@ class Viewing:
         return min(network_size(size_hw, self.view.size))
 
     def input_hw(self, size_hw: tuple[int, int]) -> tuple[int, int]:
-        """How much of a frame of `size_hw` the network sees at once, in pixels of its input: a window, or all of it."""
-        height, width = network_size(size_hw, self.view.size)
-        return min(self.view.window or height, height), min(self.view.window or width, width)
+        """How much of a frame of `size_hw` the network sees at once, in pixels of its input."""
+        return self.view.window_hw(network_size(size_hw, self.view.size))
 
     def cheaper(self, size_hw: tuple[int, int], slots: int) -> "Viewing":
         """The next way down. Raises ShortageError at the bottom."""

@@ -59,7 +59,7 @@ class Windows:
             self._windows = [_Window(top, left) for top, left in window_grid((height, width), self._view)]
         if len(self._windows) == 1:
             return self._look_through(self._windows[0], x)
-        side_h, side_w = min(self._view.window or height, height), min(self._view.window or width, width)
+        side_h, side_w = self._view.window_hw((height, width))
         total = x.new_zeros((1, net.config.classes, height, width), dtype=torch.float32)
         count = x.new_zeros(height, width)
         for window in self._windows:

@@ -15,6 +15,7 @@ from tmaseg.errors import ConfigError
 from tmaseg.labels import LabelSet
 from tmaseg.training.batch import BatchMaker
 from tmaseg.training.classes import unite_by_name
+from tmaseg.training.crops import HostCrops
 from tmaseg.training.scene import Scenes
 from tmaseg.training.sets import TrainSet
 
@@ -45,7 +46,8 @@ def train_set(count=6, *, alone=False):
 
 def maker(recipe=None, data=None, *, parts=1, **network):
     config = tiny_config(**{"classes": 4, "memory_frames": 3, **network})
-    return BatchMaker([data or train_set()], recipe or tiny_recipe(), config, parts=parts)
+    recipe = recipe or tiny_recipe()
+    return BatchMaker([data or train_set()], recipe, config, HostCrops(recipe.augment.crop_hw), parts=parts)
 
 
 def recalled(made):

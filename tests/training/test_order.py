@@ -14,7 +14,7 @@ counts = st.lists(st.integers(1, 20), min_size=1, max_size=3)
 
 @given(counts, st.integers(0, 99))
 def test_an_epoch_shows_every_picture_once(counts, seed):
-    order = Order(counts, seed=seed)
+    order = Order(counts, counts, seed=seed)
     pictures = [(data, index) for data, count in enumerate(counts) for index in range(count)]
     for epoch in range(3):
         seen = [order[epoch * order.epoch + place] for place in range(order.epoch)]
@@ -34,17 +34,17 @@ def test_with_shares_a_set_goes_through_all_its_pictures_before_one_comes_again(
 
 @given(counts, st.integers(0, 99), st.integers(0, 500))
 def test_a_place_is_the_same_however_it_is_reached(counts, seed, place):
-    order = Order(counts, seed=seed)
+    order = Order(counts, counts, seed=seed)
     for before in range(place % 7):
         _ = order[before]
-    assert order[place] == Order(counts, seed=seed)[place]
+    assert order[place] == Order(counts, counts, seed=seed)[place]
 
 
 def test_epochs_and_seeds_differ():
-    one = Order([50], seed=0)
+    one = Order([50], [1], seed=0)
     first, second = [one[place] for place in range(50)], [one[50 + place] for place in range(50)]
     assert first != second
-    assert first != [Order([50], seed=1)[place] for place in range(50)]
+    assert first != [Order([50], [1], seed=1)[place] for place in range(50)]
 
 
 @given(

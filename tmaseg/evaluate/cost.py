@@ -20,10 +20,9 @@ def frame_gmacs(weights: Weights, options: EvalOptions, size_hw: tuple[int, int]
     base = view.size or min(size_hw)
     total = 0.0
     for scale in options.scales:
-        height, width = network_size(size_hw, round(base * scale))
-        windows = len(window_grid((height, width), view))
-        side_hw = (min(view.window or height, height), min(view.window or width, width))
-        total += windows * step_work(weights.net.config, side_hw, memory_frames).total
+        input_hw = network_size(size_hw, round(base * scale))
+        once = step_work(weights.net.config, view.window_hw(input_hw), memory_frames).total
+        total += len(window_grid(input_hw, view)) * once
     return total * (2 if options.flip else 1) / options.key_frames
 
 

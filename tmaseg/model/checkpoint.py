@@ -34,6 +34,11 @@ class View:
     stride: int | None = None
     """Step between windows in pixels."""
 
+    def window_hw(self, input_hw: tuple[int, int]) -> tuple[int, int]:
+        """How much of the network's input is seen at once: a window, or all of it."""
+        height, width = input_hw
+        return min(self.window or height, height), min(self.window or width, width)
+
 
 @dataclass(frozen=True)
 class Checkpoint:

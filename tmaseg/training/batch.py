@@ -15,7 +15,7 @@ from torch import Tensor
 
 from tmaseg.errors import ConfigError
 from tmaseg.model.config import TMANetConfig
-from tmaseg.training.crops import Crops, HostCrops
+from tmaseg.training.crops import Crops
 from tmaseg.training.order import Order
 from tmaseg.training.recipe import Recipe
 from tmaseg.training.scene import Scenes, View
@@ -81,15 +81,15 @@ class BatchMaker:
         sets: Sequence[TrainSet],
         recipe: Recipe,
         network: TMANetConfig,
-        crops: Crops | None = None,
+        crops: Crops,
         *,
         parts: int = 1,
     ) -> None:
-        """`crops` makes the pixels; None: on the CPU. `parts`: the most parts that a step will be asked for in.
+        """`crops` makes the pixels. `parts`: the most parts that a step will be asked for in.
 
         Raises ConfigError for ways of remembering that the network cannot be trained with, or not in that many parts.
         """
-        self._crops = crops or HostCrops(recipe.augment.crop_hw)
+        self._crops = crops
         self._sets = tuple(sets)
         self._recipe = recipe
         self._frames = network.memory_frames

@@ -14,15 +14,15 @@ class Order:
     its own pictures before it shows one again.
     """
 
-    def __init__(self, counts: Sequence[int], shares: Sequence[float] | None = None, *, seed: int = 0) -> None:
-        """`counts`: pictures of each data set; `shares`: of the places, by `counts` where None."""
+    def __init__(self, counts: Sequence[int], shares: Sequence[float], *, seed: int) -> None:
+        """`counts`: pictures of each data set; `shares`: of the places, in any unit."""
         assert counts
         assert all(count > 0 for count in counts)
         self.epoch = sum(counts)
         """Places in an epoch."""
         self._counts = tuple(counts)
         self._seed = seed
-        weights = np.array(counts if shares is None else shares, np.float64)
+        weights = np.array(shares, np.float64)
         ends = np.round(np.cumsum(weights) / weights.sum() * self.epoch).astype(int)
         self._takes = np.diff(ends, prepend=0)
         # Pictures are drawn by several threads at once.
