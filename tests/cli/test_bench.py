@@ -58,7 +58,6 @@ def test_any_configuration_can_be_counted_and_shown():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--frame", "64"], "WIDTHxHEIGHT"),
         (["--frame", "16x64"], "at least 32"),
         (["--precisions", "fp32,fp8"], "'fp8'"),
         (["--precisions", ","], "--precisions"),
@@ -79,3 +78,9 @@ def test_what_cannot_be_measured_is_said_at_once(arguments, words):
     assert words in result.stderr
     assert result.stdout == ""
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_size_has_two_sides():
+    result = bench("--frame", "64")
+    assert result.exit_code == 2
+    assert "WIDTHxHEIGHT" in result.stderr

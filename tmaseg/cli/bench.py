@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from tmaseg.cli import options as shared
-from tmaseg.cli.values import listed
+from tmaseg.cli.values import listed, sides
 from tmaseg.errors import ConfigError, OutputError
 
 _SET_HELP = "Change a value of the configuration, such as memory_frames=8 or depth=50; repeatable."
@@ -62,7 +62,7 @@ def bench(
         weights=weights,
         paper=paper,
         changes=_changes(changes or ()),
-        size_hw=_size(frame),
+        size_hw=sides(frame, "--frame"),
         precisions=listed([precisions]),
         device=device,
         compiled=compiled == "on",
@@ -102,10 +102,3 @@ def _changes(texts: Sequence[str]) -> dict[str, object]:
         except ValueError:
             found[name] = value
     return found
-
-
-def _size(text: str) -> tuple[int, int]:
-    width, _, height = text.lower().partition("x")
-    if not (width.isdecimal() and height.isdecimal()):
-        raise ConfigError(f"--frame is {text!r}; write WIDTHxHEIGHT, such as 480x360")
-    return int(height), int(width)

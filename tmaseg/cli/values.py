@@ -31,3 +31,11 @@ def fraction(text: str, flag: str) -> Fraction:
         return Fraction(text)
     except (ValueError, ZeroDivisionError) as error:
         raise typer.BadParameter(f"{text!r} is no number such as 25 or 30000/1001", param_hint=flag) from error
+
+
+def sides(text: str, flag: str) -> tuple[int, int]:
+    """(H, W) of a size such as 480x360. Raises typer.BadParameter for anything else."""
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise typer.BadParameter(f"{text!r}; write WIDTHxHEIGHT, such as 480x360", param_hint=flag)
+    return int(height), int(width)
