@@ -15,6 +15,7 @@ from drawn import tiny_recipe, write_drawn
 from typer.testing import CliRunner
 
 from tmaseg.cli import app
+from tmaseg.cli.train import _placed
 from tmaseg.training import to_toml
 from tmaseg.training.state import load_state
 
@@ -42,6 +43,17 @@ def test_the_recipe_is_shown_as_it_would_be_used_and_read_again(tmp_path):
     assert tomllib.loads(call("--show-preset").stdout)["init"] == "street"
     assert tomllib.loads(call("--show-preset", "--init", "none").stdout)["network"]["depth"] == 18
     assert tomllib.loads(call("--show-preset", "--init", "imagenet").stdout)["network"]["stem"] == "plain"
+
+
+def test_folders_go_to_the_data_sets_that_need_one():
+    for names, folders, whose in (
+        (["camvid", "mine.yaml", "vspw"], ["A", "B"], ["A", None, "B"]),
+        (["camvid", "mine.yaml"], ["A", "B"], ["A", "B"]),
+        (["mine.yaml"], ["A"], ["A"]),
+        (["mine.yaml", "camvid"], [], [None, None]),
+        (["mine.yaml", "camvid"], ["A"], [None, "A"]),
+    ):
+        assert _placed(names, folders) == list(zip(names, whose, strict=True))
 
 
 def test_wrong_usage_and_bad_input_are_told_in_one_line(tmp_path, data):

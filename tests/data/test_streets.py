@@ -46,7 +46,7 @@ def test_half_a_data_set_is_none(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         draw_streets(tmp_path / "streets", SMALL, stop)
-    assert not (tmp_path / "streets" / "dataset.yaml").exists()
+    assert not (tmp_path / "streets" / "streets.yaml").exists()
 
 
 def test_the_command(tmp_path):
@@ -55,7 +55,7 @@ def test_the_command(tmp_path):
 
     done = call(tmp_path / "a", "--streets", 1, "--val", 0, "--frames", 2, "--size", "56x40")
     assert (done.exit_code, "--dataset" in done.stderr) == (0, True), done.output
-    dataset = open_dataset(str(tmp_path / "a" / "dataset.yaml"))
+    dataset = open_dataset(str(tmp_path / "a" / "streets.yaml"))
     assert list(dataset.splits) == ["train"]
     assert dataset.image(dataset.split("train")[0].frames[0]).shape == (40, 56, 3)
     assert call(tmp_path / "b", "--size", "56").exit_code == 2

@@ -104,7 +104,7 @@ def draw_streets(
 ) -> None:
     """Draw a data set: short films of streets, with Cityscapes' class of every pixel.
 
-    To try train and eval without real data, or to train on beside it: --dataset OUT/dataset.yaml.
+    To try train and eval without real data, or to train on beside it: --dataset OUT/streets.yaml.
     """
     from tmaseg.cli.screen import Screen
     from tmaseg.data import Streets

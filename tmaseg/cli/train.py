@@ -22,7 +22,7 @@ Dataset = Annotated[list[str] | None, typer.Option(help=_DATASET, metavar="NAME|
 Data = Annotated[
     list[Path] | None,
     typer.Option(
-        help="Folder of each data set, in the same order; else $CAMVID_DATASET and the like, else ./data/NAME.",
+        help="Folder of each data set but YAML files, in order; else $CAMVID_DATASET and the like, else ./data/NAME.",
         metavar="DIR",
         show_default=False,
     ),
@@ -127,6 +127,18 @@ def _run(job: "Job", *, quiet: bool) -> "Outcome":
     return outcome
 
 
+def _placed(names: list[str], folders: list[Path]) -> list[tuple[str, Path | None]]:
+    """Each data set with its folder; YAML files may go without one, as they say themselves where their pictures are."""
+    needing = [name for name in names if Path(name).suffix.lower() not in (".yaml", ".yml")]
+    if folders and len(folders) not in (len(names), len(needing)):
+        raise typer.BadParameter(
+            f"{len(names)} --dataset but {len(folders)} --data: give one folder for each, or for each that is no YAML "
+            "file, or none"
+        )
+    left = iter(folders)
+    return [(name, next(left, None) if name in needing or len(folders) == len(names) else None) for name in names]
+
+
 def _job(
     output: Path,
     names: list[str],
@@ -139,9 +151,7 @@ def _job(
     from tmaseg.training import Job, Source, check_shares, resumed
 
     preset, init, resume = start
-    if folders and len(folders) != len(names):
-        raise typer.BadParameter(f"{len(names)} --dataset but {len(folders)} --data: give one folder for each, or none")
-    sources = tuple(Source(name, folders[place] if folders else None) for place, name in enumerate(names))
+    sources = tuple(Source(name, folder) for name, folder in _placed(names, folders))
     if resume:
         if preset:
             raise typer.BadParameter("--resume goes on with the run's own recipe: leave out --preset")

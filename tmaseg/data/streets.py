@@ -45,7 +45,7 @@ def draw_streets(out: Path, streets: Streets, progress: Callable[[int], None] | 
     `progress` is told how many pictures are done. The YAML comes last, so that half a data set is none. Raises
     OutputError where the folder is not empty or cannot be written, ConfigError for sizes that cannot be drawn.
     """
-    about = out / "dataset.yaml"
+    about = out / "streets.yaml"
     if out.is_dir() and any(out.iterdir()):
         raise OutputError(f"{out} is not empty; give a folder that is new, for {streets.pictures} pictures")
     done = 0
