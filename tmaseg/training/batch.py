@@ -142,10 +142,16 @@ class BatchMaker:
         others = remember.frames_to or self._frames
         if not self._is_mutual or not self._frames or remember.own_share == 1 or batch // parts > others:
             return
+        whole = parts * (others + 1)
+        if parts == 1:
+            raise ConfigError(
+                f"scenes of {whole} moments that remember each other need as many crops in a step, but batch is "
+                f"{batch}: raise it to {whole}, or lower frames_to"
+            )
         raise ConfigError(
             f"scenes of {others + 1} moments that remember each other need as many crops in each part, but batch is "
-            f"{batch}, in {parts} parts (processes times accumulate): raise batch to {parts * (others + 1)}, or lower "
-            "accumulate, the processes, or frames_to"
+            f"{batch}, in {parts} parts (processes times accumulate): raise batch to {whole}, or lower accumulate, "
+            "the processes, or frames_to"
         )
 
     def _common(self, step: int) -> _Step:
