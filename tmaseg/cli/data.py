@@ -116,7 +116,8 @@ def draw_streets(
     )
     with screen.progress("draw") as tell:
         about = draw(out, wanted, lambda done: tell(done, wanted.pictures))
-    screen.say(f"{wanted.pictures:,} pictures of {streets + val} streets: --dataset {about}")
+    count = streets + val
+    screen.say(f"{wanted.pictures:,} pictures of {count} street{'s' * (count > 1)}: --dataset {about}")
 
 
 def _to_dict(found: "Check", painted: list[Path]) -> dict[str, Any]:
