@@ -1,6 +1,6 @@
 """Compiling: the passes over a frame through torch.compile, whether that repays its time, and artefacts kept for later.
 
-Measured by `scripts/bench --compile on` on two AVX-512 cores without AMX, at 480x360 in fp32: `street` 117 -> 106 ms a
+Measured by `scripts/bench --compile on` on two AVX-512 cores without AMX, at 480x360 in fp32: `street` 116 -> 113 ms a
 frame, the authors' ResNet-50 708 -> 703. The first compilation of `street` took 14 s, later ones 5 s with its artefacts
 kept. With AMX in bf16 the ResNet-50 gained far more: 200 -> 126 ms.
 """
