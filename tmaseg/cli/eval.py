@@ -19,43 +19,50 @@ _HELP = (
 )
 _WORST = 6
 
+DataSet = Annotated[str | None, typer.Option(help=_HELP, metavar="NAME|FILE.yaml")]
+Data = Annotated[
+    Path | None, typer.Option(help="Its folder; else $CAMVID_DATASET and the like, else ./data/NAME.", metavar="DIR")
+]
+Video = Annotated[
+    str | None,
+    typer.Option(help="Measure flicker on a video, URL or folder of images; no ground truth.", metavar="SOURCE"),
+]
+CompareMemory = Annotated[
+    bool, typer.Option("--compare-memory", help="With memory and without, side by side; always so for --video.")
+]
+Scales = Annotated[
+    str, typer.Option(help="Sizes to see each frame at and average, such as 0.75,1,1.25.", metavar="FACTOR,...")
+]
+ScoreVoid = Annotated[
+    bool, typer.Option("--score-void", help="Score void as a class, as the authors do: 12-class CamVid.")
+]
+Submit = Annotated[
+    Path | None, typer.Option(help="Write files for a benchmark's server: cityscapes, kitti.", metavar="DIR")
+]
+
 
 def evaluate(
-    dataset: Annotated[str | None, typer.Option(help=_HELP, metavar="NAME|FILE.yaml")] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(help="Its folder; else $CAMVID_DATASET and the like, else ./data/NAME.", metavar="DIR"),
-    ] = None,
-    video: Annotated[
-        str | None,
-        typer.Option(help="Measure flicker on a video, URL or folder of images; no ground truth.", metavar="SOURCE"),
-    ] = None,
+    dataset: DataSet = None,
+    data: Data = None,
+    video: Video = None,
     split: Annotated[str | None, typer.Option(help="Which split; the usual one is val.", metavar="NAME")] = None,
     weights: shared.Weights = "street",
     device: shared.Device = "auto",
     precision: shared.Precision = "auto",
     size: shared.Size = None,
     memory: shared.Memory = None,
-    compare_memory: Annotated[
-        bool, typer.Option("--compare-memory", help="With memory and without, side by side; always so for --video.")
-    ] = False,
+    compare_memory: CompareMemory = False,
     window: shared.Window = None,
     stride: shared.Stride = None,
     key_frames: shared.KeyFrames = 1,
-    scales: Annotated[
-        str, typer.Option(help="Sizes to see each frame at and average, such as 0.75,1,1.25.", metavar="FACTOR,...")
-    ] = "1",
+    scales: Scales = "1",
     flip: Annotated[bool, typer.Option("--flip", help="Average with the mirrored frame.")] = False,
     limit: Annotated[int | None, typer.Option(help="Score at most this many frames.", metavar="N")] = None,
     batch: Annotated[int, typer.Option(help="Frames at once, where none remembers another.", metavar="N")] = 1,
     no_temporal: Annotated[bool, typer.Option("--no-temporal", help="Leave out VC, TC and flicker.")] = False,
-    score_void: Annotated[
-        bool, typer.Option("--score-void", help="Score void as a class, as the authors do: 12-class CamVid.")
-    ] = False,
+    score_void: ScoreVoid = False,
     save: Annotated[Path | None, typer.Option(help="Write masks and error maps.", metavar="DIR")] = None,
-    submit: Annotated[
-        Path | None, typer.Option(help="Write files for a benchmark's server: cityscapes, kitti.", metavar="DIR")
-    ] = None,
+    submit: Submit = None,
     report: Annotated[Path | None, typer.Option(help="Write a self-contained report.", metavar="FILE.html")] = None,
     json: shared.Json = False,
     quiet: shared.Quiet = False,
@@ -66,7 +73,7 @@ def evaluate(
     Under torchrun, sequences are shared out among the processes and their counts summed.
     """
     from tmaseg.cli.screen import Screen
-    from tmaseg.evaluate import EvalOptions, VideoEvaluation, Weights, shared_out, write_report
+    from tmaseg.evaluate import EvalOptions, Weights, shared_out
     from tmaseg.model.checkpoint import View
 
     if (dataset is None) == (video is None):
@@ -96,8 +103,13 @@ def evaluate(
             result = _video(video, ready, options, screen) if share.first else None
         else:
             result = _data_set(str(dataset), data, ready, options, share, screen)
-    if result is None:
-        return
+    if result is not None:
+        _tell(result, report, screen, json=json)
+
+
+def _tell(result: "Evaluation | VideoEvaluation", report: Path | None, screen: "Screen", *, json: bool) -> None:
+    from tmaseg.evaluate import VideoEvaluation, write_report
+
     for note in result.notes:
         screen.say(f"note: {note}")
     if report:

@@ -128,8 +128,10 @@ def _run(job: "Job", *, quiet: bool) -> "Outcome":
 
 
 def _placed(names: list[str], folders: list[Path]) -> list[tuple[str, Path | None]]:
-    """Each data set with its folder; YAML files may go without one, as they say themselves where their pictures are."""
-    needing = [name for name in names if Path(name).suffix.lower() not in (".yaml", ".yml")]
+    """Each data set with its folder; YAML files may go without one."""
+    from tmaseg.data import is_described
+
+    needing = [name for name in names if not is_described(name)]
     if folders and len(folders) not in (len(names), len(needing)):
         raise typer.BadParameter(
             f"{len(names)} --dataset but {len(folders)} --data: give one folder for each, or for each that is no YAML "

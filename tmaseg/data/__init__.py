@@ -4,7 +4,7 @@ from tmaseg.data.check import Check, SplitCheck, check_dataset
 from tmaseg.data.clip import Clip, ClipFrame
 from tmaseg.data.dataset import Dataset, Sample, read_image
 from tmaseg.data.extract import Extracted, Film, extract_camvid
-from tmaseg.data.find import DATASETS, data_root, open_dataset, variable
+from tmaseg.data.find import DATASETS, data_root, is_described, open_dataset, variable
 from tmaseg.data.masks import MaskReader
 from tmaseg.data.painted import paint_samples
 from tmaseg.data.streets import Streets, draw_streets
@@ -25,6 +25,7 @@ __all__ = [
     "data_root",
     "draw_streets",
     "extract_camvid",
+    "is_described",
     "open_dataset",
     "paint_samples",
     "read_image",

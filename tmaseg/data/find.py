@@ -22,13 +22,18 @@ DATASETS: Mapping[str, Callable[[Path], Dataset]] = {
 }
 
 
+def is_described(name: str) -> bool:
+    """Whether a data set's name is that of a YAML file, which says itself where its pictures are."""
+    return Path(name).suffix.lower() in (".yaml", ".yml")
+
+
 def open_dataset(name: str, data: Path | None = None) -> Dataset:
     """The data set `name`, or the one that a YAML file of this name describes.
 
     `data` is its folder; None: what the environment variable says (CAMVID_DATASET, KITTI_STEP_DATASET ...), else
     ./data/NAME. Raises DataError that says where it looked and what it expected.
     """
-    if Path(name).suffix.lower() in (".yaml", ".yml"):
+    if is_described(name):
         return find_yaml(Path(name), data)
     if name.lower() not in DATASETS:
         known = ", ".join(DATASETS)
