@@ -41,7 +41,8 @@ def train_set(count=6, *, alone=False):
     frames = tuple(ClipFrame(f"f{number}", f"f{number}.png", number, f"m{number}.png", True) for number in range(count))
     clips = [Clip(frame.name, (frame,)) for frame in frames] if alone else [Clip("film", frames)] * count
     samples = tuple(Sample(frame, clip) for frame, clip in zip(frames, clips, strict=True))
-    return TrainSet("drawn", FakeData(), samples, unite_by_name(LABELS, LABELS), FakeStore(), np.ones(4, np.int64))
+    counts = np.array([np.bincount(draw_scene(number)[1].ravel(), minlength=4) for number in range(count)])
+    return TrainSet("drawn", FakeData(), samples, unite_by_name(LABELS, LABELS), FakeStore(), counts)
 
 
 def maker(recipe=None, data=None, *, parts=1, **network):
@@ -117,6 +118,37 @@ def test_a_crop_of_one_class_is_cut_elsewhere_at_the_same_scale():
     assert np.array_equal(free[..., :2], redrawn[..., :2])
     assert len(np.unique(free[:, 0, 0])) == 9  # scales, some of them mirrored
     assert (free[..., 2] != redrawn[..., 2]).any(axis=1).sum() > 5
+
+
+def test_scenes_for_a_rare_class_show_it_and_the_others_come_as_they_would():
+    whole = train_set()
+    only = {2: 3, 3: 5}  # class -> the one picture that has it
+    counts = whole.counts.copy()
+    for index, picture in only.items():
+        counts[np.arange(6) != picture, index] = 0
+    data = replace(whole, counts=counts)
+    cut = {"crop": "32x32", "flip": 0.5}
+    plain = maker(tiny_recipe(augment=cut), data)
+    some = maker(tiny_recipe(augment={**cut, "rare_share": 0.5}), data)
+    same = total = 0
+    for step in range(40):
+        files, rare = plain.make(step).files, some.make(step).files
+        total += len(files)
+        same += sum(one == other for one, other in zip(files, rare, strict=True))
+    assert 0.45 * total < same < 0.75 * total  # half keep their turn; a sixth of the others draw the same picture
+    drawn = [data.draw_rare(np.random.default_rng(seed)) for seed in range(400)]
+    assert {picture for picture, shows in drawn if shows == (3,)} == {5}
+    share = np.mean([shows in {(2,), (3,)} for _, shows in drawn])
+    rarity = 1 / np.sqrt(counts.sum(0))
+    assert share == pytest.approx(rarity[2:].sum() / rarity.sum(), abs=0.08)
+    large = tiny_recipe(augment={"crop": "32x32", "scale_from": 2.0, "scale_to": 2.0})
+    draw = Scenes(large.augment, large.remember).draw
+    for shows, least, most in (((), 0, 20), ((3,), 35, 40)):
+        views = [
+            draw(data, data.samples[5], 0, kind="own", rng=np.random.default_rng(seed), shows=shows)
+            for seed in range(40)
+        ]
+        assert least <= sum(bool((view.labels(large.augment.crop_hw) == 3).any()) for (view,) in views) <= most
 
 
 def test_own_values_are_hidden_in_their_share_of_the_rows_and_never_without_memory():

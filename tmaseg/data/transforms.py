@@ -4,7 +4,7 @@ A geometry is a matrix from stored pixels to crop pixels. What is drawn at rando
 applying it is exact and repeatable.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -82,20 +82,28 @@ def mirrored(matrix: Matrix, crop_width: int) -> Matrix:
 
 
 def place_varied(
-    draw: Callable[[], Matrix], labels: Labels, crop_hw: tuple[int, int], *, most: float, void: int
+    draw: Callable[[], Matrix],
+    labels: Labels,
+    crop_hw: tuple[int, int],
+    *,
+    most: float,
+    void: int,
+    shows: Sequence[int] = (),
 ) -> Matrix:
     """A placement from `draw` whose crop no class fills by more than `most` (0 to 1), if ten tries find one.
 
-    Void pixels are not counted, and a crop of nothing but one class will not do.
+    Void pixels are not counted, and a crop of nothing but one class will not do; nor one without the classes `shows`,
+    any of them.
     """
     matrix = draw()
-    if most >= 1:
+    if most >= 1 and not shows:
         return matrix
     for _ in range(_TRIES - 1):
         small_hw = (max(1, crop_hw[0] // _THUMBNAIL), max(1, crop_hw[1] // _THUMBNAIL))
         counts = np.bincount(warp_labels(labels, matrix / _THUMBNAIL, small_hw, void=void).ravel(), minlength=256)
         counts[void] = 0
-        if np.count_nonzero(counts) > 1 and counts.max() < most * counts.sum():
+        varied = most >= 1 or (np.count_nonzero(counts) > 1 and counts.max() < most * counts.sum())
+        if varied and (not shows or counts[list(shows)].any()):
             break
         matrix = draw()
     return matrix

@@ -197,6 +197,7 @@ class BatchMaker:
     def _scene(self, step: int, number: int, row: int, past: int, *, alone: bool = False) -> list[View]:
         """The views of a step's `number`th scene, which begins at a row; one alone if its memory is to be itself."""
         data, picture = self._entry(step, number)
+        picture, shows = self._rare(step, row, data) or (picture, ())
         rng = self._rng(step, 1 + row)
         kind = self._scenes.kind(rng)
         if self._is_mutual and not alone:  # the step decided that it remembers others: the kind says which
@@ -204,7 +205,13 @@ class BatchMaker:
                 kind = self._scenes.kind(rng)
         elif kind == "own" or alone:
             past = 0
-        return self._scenes.draw(self._sets[data], self._sets[data].samples[picture], past, kind=kind, rng=rng)
+        sample = self._sets[data].samples[picture]
+        return self._scenes.draw(self._sets[data], sample, past, kind=kind, rng=rng, shows=shows)
+
+    def _rare(self, step: int, row: int, data: int) -> tuple[int, tuple[int, ...]] | None:
+        """The picture and the class that the scene which begins at a row is to show, in place of whose turn it is."""
+        share, rng = self._recipe.augment.rare_share, self._rng(step, 1 + row, 2)
+        return self._sets[data].draw_rare(rng) if share and rng.random() < share else None
 
     def _hides(self, step: int, row: int) -> bool:
         share = self._recipe.remember.hide_share if self._frames else 0.0

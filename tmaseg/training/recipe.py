@@ -38,6 +38,9 @@ class Augment:
     """Share of crops that are mirrored."""
     crop_most: float = 0.75
     """A crop of which one class fills more than this is cut elsewhere, ten times at most; 1: never."""
+    rare_share: float = 0.0
+    """Share of scenes that are shown for one class: a class of the data set, rare ones more often (by 1 / sqrt of their
+    share of its pixels), then a picture that has it, the more of it the likelier, cut so that it shows."""
     brightness: float = 32.0
     """Up to this many grey levels are added or taken."""
     contrast: float = 0.5
@@ -61,7 +64,7 @@ class Augment:
         _check(self.view == 0 or self.view >= 32, "view", self.view, "0 (as size) or at least 32 pixels")
         _check(self.size == 0 or self.size >= 32, "size", self.size, "0 (as stored) or at least 32 pixels")
         _check(0 < self.scale_from <= self.scale_to, "scale_from", self.scale_from, "above 0 and at most scale_to")
-        _check_shares(self, "flip", "light_share", "colour_share", "blur_share", "noise_share")
+        _check_shares(self, "flip", "rare_share", "light_share", "colour_share", "blur_share", "noise_share")
         _check(0 < self.crop_most <= 1, "crop_most", self.crop_most, "above 0 and at most 1")
         _check_positive(self, "brightness", "hue", zero=True)
         _check(0 <= self.contrast < 1, "contrast", self.contrast, "from 0 to below 1")

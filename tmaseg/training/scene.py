@@ -51,13 +51,24 @@ class Scenes:
         shares = np.array([self._remember.own_share, self._remember.moved_share, self._remember.past_share])
         return kinds[int(rng.choice(3, p=shares / shares.sum()))]
 
-    def draw(self, data: TrainSet, sample: Sample, past: int, *, kind: Kind, rng: np.random.Generator) -> list[View]:
+    def draw(
+        self,
+        data: TrainSet,
+        sample: Sample,
+        past: int,
+        *,
+        kind: Kind,
+        rng: np.random.Generator,
+        shows: tuple[int, ...] = (),
+    ) -> list[View]:
         """The views of a scene, newest first: the labelled frame and `past` earlier moments, in one geometry.
+
+        The labelled frame is cut so that one of the classes `shows` is seen, if ten tries find a place for that.
 
         Real frames keep the placement, since the camera's own motion shows in them. Moved copies, and frames that are
         missing and repeat another, move with their age.
         """
-        matrix = self._place(data, sample.frame, rng)
+        matrix = self._place(data, sample.frame, rng, shows)
         motion, light = self._motion(rng), self._light(rng)
         views, seen = [], set()
         for age, frame in enumerate((sample.frame, *self._past(sample, past, kind, rng))):
@@ -80,7 +91,7 @@ class Scenes:
             steps = sorted(1 + rng.choice(reach, past, replace=False))  # type: ignore[assignment]
         return sample.clip.past(sample.frame, [int(step) for step in steps])
 
-    def _place(self, data: TrainSet, frame: ClipFrame, rng: np.random.Generator) -> Matrix:
+    def _place(self, data: TrainSet, frame: ClipFrame, rng: np.random.Generator, shows: tuple[int, ...]) -> Matrix:
         labels = data.store.labels(data.dataset, frame)
         stored_hw = (labels.shape[0], labels.shape[1])
         shown_hw = data.shown_hw(stored_hw, self._augment.size)
@@ -92,7 +103,8 @@ class Scenes:
             return place(stored_hw, shown_hw, self._augment.crop_hw, scale=scale, flip=flip, rng=rng)
 
         ignore = data.dataset.labels.ignore_index
-        return place_varied(draw, labels, self._augment.crop_hw, most=self._augment.crop_most, void=ignore)
+        most = self._augment.crop_most
+        return place_varied(draw, labels, self._augment.crop_hw, most=most, void=ignore, shows=shows)
 
     def _scale(self, rng: np.random.Generator) -> float:
         low, high = self._augment.scale_from, self._augment.scale_to

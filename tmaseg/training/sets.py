@@ -29,8 +29,13 @@ class TrainSet:
     unions: Unions
     """What its classes are among the network's."""
     store: Store = field(repr=False)
-    pixels: NDArray[np.int64] = field(repr=False)
-    """(D,) labelled pixels of each of its classes."""
+    counts: NDArray[np.int64] = field(repr=False)
+    """(samples, D) labelled pixels of each of its classes in each labelled frame."""
+
+    @cached_property
+    def pixels(self) -> NDArray[np.int64]:
+        """(D,) labelled pixels of each of its classes."""
+        return np.asarray(self.counts.sum(0), np.int64)
 
     @cached_property
     def known(self) -> NDArray[np.uint8]:
@@ -40,6 +45,31 @@ class TrainSet:
             if union and index != self.dataset.labels.ignore_index:
                 table[index] = index
         return table
+
+    def draw_rare(self, rng: np.random.Generator) -> tuple[int, tuple[int, ...]]:
+        """A sample drawn for a class that it shows, and that class's ids: several where they are one to the network.
+
+        Classes come by 1 / sqrt of their share of the pixels, the samples of one by their pixels of it: large objects
+        more often than specks, which may be mistakes of the labels.
+        """
+        merged, counts = self._learnt
+        pixels = counts.sum(0)  # (D,), 0 for classes merged into others and those that are not learnt
+        rarity = np.divide(1, np.sqrt(pixels), out=np.zeros(len(pixels)), where=pixels > 0)
+        if not rarity.any():
+            return int(rng.integers(len(self.samples))), ()
+        chosen = int(rng.choice(len(rarity), p=rarity / rarity.sum()))
+        sample = int(rng.choice(len(counts), p=counts[:, chosen] / pixels[chosen]))
+        return sample, tuple(int(index) for index in np.flatnonzero(merged == chosen))
+
+    @cached_property
+    def _learnt(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(D,) the class that each is learnt as, -1 for none; (samples, D) the pixels of each learnt class."""
+        known = np.array([bool(union) for union in self.unions.members])
+        merged = np.where(known, self.unions.merged[: len(known)].astype(np.int64), -1)
+        counts = np.zeros_like(self.counts)
+        for index in np.flatnonzero(known):
+            counts[:, merged[index]] += self.counts[:, index]
+        return merged, counts
 
     def shown_hw(self, stored_hw: tuple[int, int], short_side: int) -> tuple[float, float]:
         """The size at which a picture's pixels are square, its short side `short_side` (0: its own)."""
@@ -65,9 +95,8 @@ def open_set(
     samples = tuple(sample for part in split.split("+") for sample in dataset.samples(part))
     if not samples:
         raise DataError(f"{dataset.name} in {dataset.root} has no labelled frame in {split!r}: choose another split")
-    pixels = count_pixels(dataset, samples, store, threads=threads, progress=progress)
-    unions = unite_by_name(dataset.labels, network)
-    return TrainSet(name, dataset, samples, unions, store, pixels[: len(dataset.labels)])
+    counts = count_pixels(dataset, samples, store, threads=threads, progress=progress)
+    return TrainSet(name, dataset, samples, unite_by_name(dataset.labels, network), store, counts)
 
 
 def share_out(sets: Sequence[TrainSet], shares: Mapping[str, float]) -> list[float]:
@@ -96,17 +125,17 @@ def count_pixels(
     threads: int = 4,
     progress: Progress | None = None,
 ) -> NDArray[np.int64]:
-    """(256,) pixels of each class id over the samples. Raises DataError for the first file that will not do."""
+    """(samples, D) pixels of each class. Raises DataError for the first file that will not do."""
 
     def look(sample: Sample) -> NDArray[np.int64]:
         labels = dataset.truth(sample.frame)
         _check_size(sample, (labels.shape[0], labels.shape[1]))
-        return np.bincount(store.keep_labels(sample.frame, labels).ravel(), minlength=256)
+        return np.bincount(store.keep_labels(sample.frame, labels).ravel(), minlength=256)[: len(dataset.labels)]
 
-    total = np.zeros(256, np.int64)
+    total = np.zeros((len(samples), len(dataset.labels)), np.int64)
     with ThreadPoolExecutor(threads) as pool:
         for done, counts in enumerate(pool.map(look, samples), start=1):
-            total += counts
+            total[done - 1] = counts
             if progress:
                 progress(done, len(samples))
     return total
