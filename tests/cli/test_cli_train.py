@@ -123,3 +123,5 @@ def test_ctrl_c_writes_the_run_down_and_resume_finishes_it(tmp_path, data):
     result = json.loads(again.stdout)
     assert (result["steps"], result["interrupted"]) == (step + 3, False)
     assert (output / "best.safetensors").exists()
+    unscored = call("-o", output, "--resume", "--steps", step + 4, "--set", "val_split=", "--device", "cpu")
+    assert (unscored.exit_code, "no val data set to score on" in unscored.stderr) == (0, True), unscored.output

@@ -66,7 +66,10 @@ class Watch(Listener):
 
     def validated(self, scores: Scores) -> None:
         """What came out, as a line that stays."""
-        found = ", ".join(f"{name} {100 * value:.2f} %" for name, value in scores.miou.items()) or "nothing to score"
+        if not scores.miou:
+            self.say(f"step {scores.step}: there is no val data set to score on; the weights are kept as they are")
+            return
+        found = ", ".join(f"{name} {100 * value:.2f} %" for name, value in scores.miou.items())
         best = ", the best so far" if scores.best and not scores.final else ""
         which = f"the best, of step {scores.step}" if scores.final else f"step {scores.step}"
         self.say(f"{which}: mIoU {found} ({scores.frames} frames){best}")
