@@ -1,8 +1,10 @@
 """The data sets of a run: each gets its part of the crops, and a name that means none is not passed over."""
 
+from collections import Counter
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from drawn import tiny_recipe
 
@@ -10,6 +12,7 @@ from tmaseg.errors import CheckpointError, ConfigError, LabelError
 from tmaseg.evaluate import Share
 from tmaseg.training import Job, Listener, Source, check_shares
 from tmaseg.training.build import open_sets
+from tmaseg.training.classes import Unions
 from tmaseg.training.presets import from_values
 from tmaseg.training.sets import share_out
 
@@ -74,3 +77,18 @@ def test_names_are_in_lower_case_and_a_share_of_no_set_is_told(drawn, tmp_path):
     check_shares(("lr=1", "shares.Folder=0.3", "shares.folder-2=1"), sources)
     with pytest.raises(ConfigError, match=r"shares\.camvd is .* folder, folder-2"):
         check_shares(("shares.camvd=0.3",), sources)
+
+
+def test_classes_that_are_one_to_the_network_are_rare_as_one(drawn, tmp_path):
+    opened = open_sets(Job(tiny_recipe(), (Source("folder", drawn()),), tmp_path / "run"), Share(), Listener()).train[0]
+    for sample, counts in zip(opened.samples, opened.counts, strict=True):
+        labels = opened.dataset.truth(sample.frame)
+        assert counts.tolist() == [(labels == index).sum() for index in range(4)]
+    united = Unions(((0,), (1,), (1,), ()))  # sky and box are one; nobody learns the ball
+    counts = np.array([[500, 0, 0, 9], [500, 30, 0, 0], [500, 0, 10, 0]])
+    data = replace(opened, samples=opened.samples[:3], unions=united, counts=counts)
+    found = Counter(data.draw_rare(np.random.default_rng(seed)) for seed in range(600))
+    assert set(found) == {(0, (0,)), (1, (0,)), (2, (0,)), (1, (1, 2)), (2, (1, 2))}
+    assert found[1, (1, 2)] / found[2, (1, 2)] == pytest.approx(3, rel=0.25)
+    nothing = replace(data, counts=np.zeros_like(counts))
+    assert {nothing.draw_rare(np.random.default_rng(seed)) for seed in range(40)} == {(0, ()), (1, ()), (2, ())}
