@@ -44,6 +44,17 @@ class Unions:
             first = [min(met) if other in met else other for other in first]
         return np.array(first, np.uint8)
 
+    def learnt(self, pixels: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(..., D) pixels of each class -> (..., D), those that are one to the network counted as the first of them.
+
+        0 for the others of them, and for classes without a counterpart.
+        """
+        counted = np.zeros_like(pixels)
+        for index, union in enumerate(self.members):
+            if union:
+                counted[..., self.merged[index]] += pixels[..., index]
+        return counted
+
     def unite(self, logits: Tensor) -> Tensor:
         """(B, K, ...) logits of the network's classes -> (B, D, ...): the logarithm of each union's summed exponent.
 

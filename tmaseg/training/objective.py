@@ -81,8 +81,7 @@ def class_weights(pixels: NDArray[np.int64], unions: Unions, kind: ClassWeights)
     Classes that are one to the network are counted as one: a logit is not pulled by as many weights as it has names.
     """
     known = np.array([bool(union) for union in unions.members])
-    merged = unions.merged[: len(known)]
-    counts = np.bincount(merged, np.where(known, pixels, 0), minlength=len(known))  # 0 for those merged into others
+    counts = unions.learnt(pixels)
     share = counts / max(counts.sum(), 1)
     present = share > 0
     if not present.any():
@@ -95,7 +94,7 @@ def class_weights(pixels: NDArray[np.int64], unions: Unions, kind: ClassWeights)
         raw = np.divide(middle, share, out=np.zeros_like(share), where=present)
         raw = np.sqrt(raw) if kind == "root" else raw
         raw = np.minimum(raw, _MOST * raw[present].mean())
-    return np.where(known, (raw / (raw * share).sum())[merged], 0.0)
+    return np.where(known, (raw / (raw * share).sum())[unions.merged[: len(known)]], 0.0)
 
 
 def _hardest(chances: Tensor, labels: Tensor, weights: Tensor, loss: Loss) -> Tensor:

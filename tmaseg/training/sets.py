@@ -52,24 +52,19 @@ class TrainSet:
         Classes come by 1 / sqrt of their share of the pixels, the samples of one by their pixels of it: large objects
         more often than specks, which may be mistakes of the labels.
         """
-        merged, counts = self._learnt
-        pixels = counts.sum(0)  # (D,), 0 for classes merged into others and those that are not learnt
+        counts = self._learnt
+        pixels = counts.sum(0)
         rarity = np.divide(1, np.sqrt(pixels), out=np.zeros(len(pixels)), where=pixels > 0)
         if not rarity.any():
             return int(rng.integers(len(self.samples))), ()
         chosen = int(rng.choice(len(rarity), p=rarity / rarity.sum()))
         sample = int(rng.choice(len(counts), p=counts[:, chosen] / pixels[chosen]))
-        return sample, tuple(int(index) for index in np.flatnonzero(merged == chosen))
+        united = zip(self.unions.members, self.unions.merged, strict=False)
+        return sample, tuple(index for index, (union, first) in enumerate(united) if union and first == chosen)
 
     @cached_property
-    def _learnt(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """(D,) the class that each is learnt as, -1 for none; (samples, D) the pixels of each learnt class."""
-        known = np.array([bool(union) for union in self.unions.members])
-        merged = np.where(known, self.unions.merged[: len(known)].astype(np.int64), -1)
-        counts = np.zeros_like(self.counts)
-        for index in np.flatnonzero(known):
-            counts[:, merged[index]] += self.counts[:, index]
-        return merged, counts
+    def _learnt(self) -> NDArray[np.int64]:
+        return self.unions.learnt(self.counts)
 
     def shown_hw(self, stored_hw: tuple[int, int], short_side: int) -> tuple[float, float]:
         """The size at which a picture's pixels are square, its short side `short_side` (0: its own)."""
