@@ -127,13 +127,13 @@ def count_pixels(
         _check_size(sample, (labels.shape[0], labels.shape[1]))
         return np.bincount(store.keep_labels(sample.frame, labels).ravel(), minlength=256)[: len(dataset.labels)]
 
-    total = np.zeros((len(samples), len(dataset.labels)), np.int64)
+    counted = np.zeros((len(samples), len(dataset.labels)), np.int64)
     with ThreadPoolExecutor(threads) as pool:
         for done, counts in enumerate(pool.map(look, samples), start=1):
-            total[done - 1] = counts
+            counted[done - 1] = counts
             if progress:
                 progress(done, len(samples))
-    return total
+    return counted
 
 
 def _check_size(sample: Sample, labels_hw: tuple[int, int]) -> None:
