@@ -179,7 +179,7 @@ class Descent:
     lr_end: float = 0.0
     """Learning rate at the end."""
     warmup: int = 0
-    """Steps over which the learning rate rises."""
+    """Steps over which the learning rate rises, at most a tenth of the run."""
     clip_norm: float = 0.0
     """Longest gradient; 0: any."""
     average: float = 0.0

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from tmaseg.training.recipe import Descent
 
+_WARMUP_MOST = 0.1  # of a run, so that a short one by a preset for long ones is not over before it is warm
+
 
 @dataclass(frozen=True)
 class Clock:
@@ -24,7 +26,9 @@ class Clock:
         left = 1 - progress
         fall = {"poly": float(left**descent.power), "cosine": (1 + math.cos(math.pi * progress)) / 2, "constant": 1.0}
         rate = descent.lr_end + (descent.lr - descent.lr_end) * fall[descent.decline]
-        return rate * min(1.0, (step + 1) / descent.warmup) if descent.warmup else rate
+        if not descent.warmup:
+            return rate
+        return rate * min(1.0, max((step + 1) / descent.warmup, progress / _WARMUP_MOST))
 
     def seconds_left(self, step: int, seconds: float, since: tuple[int, float]) -> float | None:
         """Time until the end; `since`: a step and its time from which the speed is taken. None before it is known."""
