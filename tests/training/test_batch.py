@@ -120,13 +120,17 @@ def test_a_crop_of_one_class_is_cut_elsewhere_at_the_same_scale():
     assert (free[..., 2] != redrawn[..., 2]).any(axis=1).sum() > 5
 
 
-def test_scenes_for_a_rare_class_show_it_and_the_others_come_as_they_would():
-    whole = train_set()
-    only = {2: 3, 3: 5}  # class -> the one picture that has it
-    counts = whole.counts.copy()
-    for index, picture in only.items():
+def set_with_rare_classes():
+    """Class 2 is in picture 3 alone, class 3 in picture 5."""
+    data = train_set()
+    counts = data.counts.copy()
+    for index, picture in {2: 3, 3: 5}.items():
         counts[np.arange(6) != picture, index] = 0
-    data = replace(whole, counts=counts)
+    return replace(data, counts=counts)
+
+
+def test_scenes_that_are_not_for_a_rare_class_come_as_they_would():
+    data = set_with_rare_classes()
     cut = {"crop": "32x32", "flip": 0.5}
     plain = maker(tiny_recipe(augment=cut), data)
     some = maker(tiny_recipe(augment={**cut, "rare_share": 0.5}), data)
@@ -136,11 +140,19 @@ def test_scenes_for_a_rare_class_show_it_and_the_others_come_as_they_would():
         total += len(files)
         same += sum(one == other for one, other in zip(files, rare, strict=True))
     assert 0.45 * total < same < 0.75 * total  # half keep their turn; a sixth of the others draw the same picture
+
+
+def test_rare_classes_are_drawn_by_the_root_of_their_rarity_and_from_pictures_that_have_them():
+    data = set_with_rare_classes()
     drawn = [data.draw_rare(np.random.default_rng(seed)) for seed in range(400)]
     assert {picture for picture, shows in drawn if shows == (3,)} == {5}
     share = np.mean([shows in {(2,), (3,)} for _, shows in drawn])
-    rarity = 1 / np.sqrt(counts.sum(0))
+    rarity = 1 / np.sqrt(data.counts.sum(0))
     assert share == pytest.approx(rarity[2:].sum() / rarity.sum(), abs=0.08)
+
+
+def test_a_crop_for_a_rare_class_shows_it():
+    data = train_set()
     large = tiny_recipe(augment={"crop": "32x32", "scale_from": 2.0, "scale_to": 2.0})
     draw = Scenes(large.augment, large.remember).draw
     for shows, least, most in (((), 0, 20), ((3,), 35, 40)):
