@@ -12,7 +12,7 @@ from tmaseg.errors import ConfigError, OutputError
 from tmaseg.labels import CITYSCAPES
 from tmaseg.video.street import StreetSource
 
-SMALL = Streets(train=2, val=1, frames=3, rate=Fraction(5), size_hw=(40, 56), first_seed=7)
+SMALL = Streets(train=2, val=1, frames=3, rate=Fraction(5), size_hw=(40, 56), first_seed=7, motorways=0.5)
 
 
 def test_what_is_read_is_what_was_drawn(tmp_path):
@@ -23,8 +23,8 @@ def test_what_is_read_is_what_was_drawn(tmp_path):
     assert not check_dataset(dataset).problems
     clips = [*dataset.split("train"), *dataset.split("val")]
     assert [len(clip.frames) for clip in clips] == [3, 3, 3]
-    for seed, clip in zip((7, 8, 9), clips, strict=True):
-        source = StreetSource(size_hw=SMALL.size_hw, rate=SMALL.rate, frames=3, seed=seed)
+    for seed, place, clip in zip((7, 8, 9), ("street", "motorway", "street"), clips, strict=True):
+        source = StreetSource(size_hw=SMALL.size_hw, rate=SMALL.rate, frames=3, seed=seed, place=place)
         for drawn, frame in zip(source, clip.frames, strict=True):
             np.testing.assert_array_equal(dataset.image(frame), drawn.rgb)
             np.testing.assert_array_equal(dataset.truth(frame), source.labels(drawn.index))
@@ -63,6 +63,15 @@ def test_the_command(tmp_path):
     assert call(tmp_path / "b", "--frames", 0).exit_code == 1
 
 
-def test_no_streets_are_refused():
+def test_no_streets_are_refused_and_more_motorways_than_streets():
     with pytest.raises(ConfigError, match="at least 1 and 0"):
         Streets(train=0)
+    with pytest.raises(ConfigError, match="a share of the streets, 0 to 1"):
+        Streets(motorways=1.2)
+
+
+@pytest.mark.parametrize("share", [0, 0.25, 0.4, 1])
+def test_motorways_come_evenly_among_the_streets(share):
+    places = [Streets(motorways=share).place(number) for number in range(100)]
+    assert abs(places.count("motorway") - 100 * share) <= 1
+    assert abs(places[:20].count("motorway") - 20 * share) <= 1

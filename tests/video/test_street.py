@@ -11,11 +11,12 @@ from tmaseg.errors import ConfigError
 from tmaseg.labels import CITYSCAPES
 from tmaseg.video.facts import Damage
 from tmaseg.video.source import Source
-from tmaseg.video.street import Picture, StreetSource
+from tmaseg.video.street import Picture, Place, StreetSource
 from tmaseg.video.street.canvas import Canvas, Texture
 from tmaseg.video.street.view import Bend, Drive, View
 
 SMALL = (48, 64)
+PLACES: tuple[Place, ...] = ("street", "motorway")
 
 
 def test_iteration_is_random_access_and_repeatable() -> None:
@@ -64,10 +65,10 @@ def test_truth_of_old_frames_is_drawn_again() -> None:
     np.testing.assert_array_equal(street.labels(79), StreetSource(size_hw=(12, 16)).render(79).labels)
 
 
-@given(st.integers(1, 70), st.integers(1, 90), st.integers(0, 40), st.integers(0, 10**6))
-@settings(max_examples=12, deadline=None)
-def test_any_size_any_moment(height: int, width: int, seed: int, index: int) -> None:
-    picture = StreetSource(size_hw=(height, width), seed=seed).render(index)
+@given(st.integers(1, 70), st.integers(1, 90), st.integers(0, 40), st.integers(0, 10**6), st.sampled_from(PLACES))
+@settings(max_examples=16, deadline=None)
+def test_any_size_any_moment(height: int, width: int, seed: int, index: int, place: Place) -> None:
+    picture = StreetSource(size_hw=(height, width), seed=seed, place=place).render(index)
     assert picture.rgb.shape == (height, width, 3)
     assert picture.rgb.dtype == picture.labels.dtype == np.uint8
     assert picture.labels.shape == (height, width)
@@ -92,9 +93,24 @@ def test_every_class_appears() -> None:
     assert [name for name, count in zip(CITYSCAPES.names, seen, strict=True) if not count] == []
 
 
+def test_a_motorway_lies_between_open_ground_and_nobody_walks_there() -> None:
+    always = ["road", "terrain", "vegetation", "sky", "car"]
+    never = ["sidewalk", "building", "traffic light", "person", "train", "bicycle"]
+    seen = np.zeros(len(CITYSCAPES), np.int64)
+    for seed in range(6):
+        motorway = StreetSource(size_hw=(90, 120), seed=seed, rate=Fraction(1), place="motorway")
+        here = sum(np.bincount(motorway.labels(second).ravel(), minlength=len(CITYSCAPES)) for second in range(20))
+        assert [name for name in always if not here[CITYSCAPES.index(name)]] == []
+        assert [name for name in never if here[CITYSCAPES.index(name)]] == []
+        seen += here
+    sometimes = ["wall", "fence", "pole", "traffic sign", "truck", "bus", "motorcycle", "rider"]
+    assert [name for name in sometimes if not seen[CITYSCAPES.index(name)]] == []
+
+
+@pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_following_frames_hang_together(seed: int) -> None:
-    street = StreetSource(size_hw=(120, 160), seed=seed)
+def test_following_frames_hang_together(seed: int, place: Place) -> None:
+    street = StreetSource(size_hw=(120, 160), seed=seed, place=place)
     for index in (0, 100, 200):
         now, soon, later = street.render(index), street.render(index + 1), street.render(index + 75)
         assert (now.labels == soon.labels).mean() > 0.85

@@ -97,6 +97,9 @@ def draw_streets(
     val: Annotated[int, typer.Option(help="Streets more, in the split val.")] = 30,
     frames: Annotated[int, typer.Option(help="Frames of each street.")] = 4,
     rate: Annotated[str, typer.Option(help="Frames a second.", metavar="RATE")] = "8",
+    motorways: Annotated[
+        float, typer.Option(help="This share of them are motorways between open ground.", metavar="SHARE")
+    ] = 0.0,
     size: Annotated[str, typer.Option(help="Width and height in pixels.", metavar="WxH")] = "480x360",
     first_seed: Annotated[int, typer.Option(help="Of the first street. run --demo draws the one of seed 0.")] = 1000,
     quiet: shared.Quiet = False,
@@ -112,7 +115,13 @@ def draw_streets(
 
     screen, size_hw = Screen(quiet=quiet), sides(size, "--size")
     wanted = Streets(
-        train=streets, val=val, frames=frames, rate=fraction(rate, "--rate"), size_hw=size_hw, first_seed=first_seed
+        train=streets,
+        val=val,
+        frames=frames,
+        rate=fraction(rate, "--rate"),
+        motorways=motorways,
+        size_hw=size_hw,
+        first_seed=first_seed,
     )
     with screen.progress("draw") as tell:
         about = draw(out, wanted, lambda done: tell(done, wanted.pictures))

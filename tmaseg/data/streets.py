@@ -10,7 +10,7 @@ import yaml
 
 from tmaseg.errors import ConfigError, OutputError
 from tmaseg.video.pictures import MaskSink, PictureSink
-from tmaseg.video.street import StreetSource
+from tmaseg.video.street import Place, StreetSource
 from tmaseg.whole import written_whole
 
 
@@ -25,6 +25,8 @@ class Streets:
     """Of each street, all of them labelled."""
     rate: Fraction = Fraction(8)
     """Frames a second."""
+    motorways: float = 0.0
+    """Share of them that are motorways between open ground; the others are streets of a town."""
     size_hw: tuple[int, int] = (360, 480)
     first_seed: int = 1000
     """Of the first street of train; each has a seed of its own. `tmaseg run --demo` draws the street of seed 0."""
@@ -32,11 +34,17 @@ class Streets:
     def __post_init__(self) -> None:
         if self.train < 1 or self.val < 0:
             raise ConfigError(f"{self.train} streets for train and {self.val} for val; at least 1 and 0 are needed")
+        if not 0 <= self.motorways <= 1:
+            raise ConfigError(f"motorways is {self.motorways}; it must be a share of the streets, 0 to 1")
 
     @property
     def pictures(self) -> int:
         """How many there are in all."""
         return (self.train + self.val) * self.frames
+
+    def place(self, number: int) -> Place:
+        """What the `number`th of them is: motorways come evenly among the streets."""
+        return "motorway" if int((number + 1) * self.motorways) > int(number * self.motorways) else "street"
 
 
 def draw_streets(out: Path, streets: Streets, progress: Callable[[int], None] | None = None) -> Path:
@@ -51,8 +59,8 @@ def draw_streets(out: Path, streets: Streets, progress: Callable[[int], None] | 
     done = 0
     splits = {"train": range(streets.train), "val": range(streets.train, streets.train + streets.val)}
     for split, numbers in splits.items():
-        for seed in (streets.first_seed + number for number in numbers):
-            for _ in _draw(out, split, seed, streets):
+        for number in numbers:
+            for _ in _draw(out, split, number, streets):
                 done += 1
                 if progress:
                     progress(done)
@@ -65,9 +73,10 @@ def draw_streets(out: Path, streets: Streets, progress: Callable[[int], None] | 
     return about
 
 
-def _draw(out: Path, split: str, seed: int, streets: Streets) -> Iterator[None]:
+def _draw(out: Path, split: str, number: int, streets: Streets) -> Iterator[None]:
+    seed, place = streets.first_seed + number, streets.place(number)
     with ExitStack() as stack:
-        source = StreetSource(size_hw=streets.size_hw, rate=streets.rate, frames=streets.frames, seed=seed)
+        source = StreetSource(size_hw=streets.size_hw, rate=streets.rate, frames=streets.frames, seed=seed, place=place)
         pictures = stack.enter_context(PictureSink(out / "images" / split / f"street{seed}"))
         masks = stack.enter_context(MaskSink(out / "masks" / split / f"street{seed}"))
         for frame in stack.enter_context(source):

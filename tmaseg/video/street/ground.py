@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from tmaseg.video.street.canvas import Image
 from tmaseg.video.street.light import Light
-from tmaseg.video.street.noise import Floats, fractal, muted
-from tmaseg.video.street.plan import BLOCK, BLOCKS, ROAD, SIDE_STREET, SIDEWALK, TERRAIN, Plan
+from tmaseg.video.street.noise import Floats, fractal, grass, muted
+from tmaseg.video.street.plan import BLOCK, BLOCKS, LANE, ROAD, SIDE_STREET, SIDEWALK, TERRAIN, Plan
 from tmaseg.video.street.view import View
 
 LENGTH = BLOCK * BLOCKS  # the map repeats after this many metres
@@ -104,9 +104,12 @@ class _MapPainter:
     def draw(self) -> tuple[Image, Image]:
         """RGB, and class ids with their ends repeated."""
         self._asphalt()
-        for side in (0, 1):
-            self._roadside(side)
-        self._markings()
+        if self.plan.lanes:
+            self._motorway()
+        else:
+            for side in (0, 1):
+                self._roadside(side)
+            self._markings()
         wear = np.clip(0.75 + 0.25 * fractal(self.rng, self.shape, (4 * self.down, 1 * self.right)), 0.15, 1)
         alpha = (self.paint * wear)[..., None]
         rgb = self.rgb * (1 - alpha) + 205 * alpha
@@ -132,8 +135,8 @@ class _MapPainter:
         whole = (slice(None), slice(None))
         grey = self.rng.uniform(82, 130)
         self.fill(whole, (grey * 1.01, grey, grey * self.rng.uniform(0.97, 1.05)), 0.045, ROAD)
-        lane = self.plan.lane
-        for centre in (-lane, lane):  # wheels polish two tracks, oil drips between
+        # wheels polish two tracks in each lane, oil drips between
+        for centre in (sign * lane for lane in self.plan.centres for sign in (-1, 1)):
             for offset, factor in ((-0.8, 0.93), (0.8, 0.93), (0.0, 0.96)):
                 off = (np.arange(self.shape[1]) + 0.5) / self.right - HALF - centre - offset
                 self.rgb *= (1 - (1 - factor) * np.exp(-((off / 0.28) ** 2)))[None, :, None].astype(np.float32)
@@ -156,6 +159,22 @@ class _MapPainter:
         """Points (s, lat) on the road."""
         road = self.plan.road
         return [(self.rng.uniform(0, LENGTH - 9), self.rng.uniform(-road, road)) for _ in range(count)]
+
+    def _motorway(self) -> None:
+        """Open ground on both sides, a strip of it or asphalt in the middle, and lines between the lanes."""
+        plan, rng = self.plan, self.rng
+        for sign in (-1, 1):
+            self.fill(self.at((sign * plan.road, sign * (HALF + 1)), (0, LENGTH)), grass(rng), 0.22, TERRAIN)
+        if plan.median > 1.1:
+            self.fill(self.at((0.5 - plan.median, plan.median - 0.5), (0, LENGTH)), grass(rng), 0.22, TERRAIN)
+        dash, gap = ((6.0, 12.0), (3.0, 9.0))[int(rng.integers(2))]
+        lines = [plan.median + LANE * number for number in range(1, plan.lanes)]
+        for sign in (-1, 1):
+            for edge in (plan.median, plan.median + LANE * plan.lanes):
+                self.mark((sign * edge - 0.08, sign * edge + 0.08), (0, LENGTH))
+            for lat in lines:
+                for s in np.arange(0, LENGTH - dash + 1, LENGTH / round(LENGTH / (dash + gap))):
+                    self.mark((sign * lat - 0.07, sign * lat + 0.07), (s, s + dash))
 
     def _roadside(self, side: int) -> None:
         plan, rng = self.plan, self.rng

@@ -1,4 +1,4 @@
-"""Smooth chance: noise for textures, and muted colours."""
+"""Smooth chance: noise for textures, muted colours, and grass."""
 
 import cv2
 import numpy as np
@@ -39,3 +39,12 @@ def muted(
     bright = rng.uniform(*value)
     red, green, blue = (bright * (1 - strength + strength * part) for part in wheel)
     return (red, green, blue)
+
+
+def grass(rng: np.random.Generator) -> tuple[float, float, float]:
+    """The colour of open ground: green, dried to straw, or bare soil."""
+    green = np.array([rng.uniform(82, 112), rng.uniform(92, 108), rng.uniform(58, 72)])
+    dry = rng.uniform(135, 195) * np.array([1.0, rng.uniform(0.82, 0.9), rng.uniform(0.56, 0.7)])
+    share = rng.choice([0.0, 0.5, 1.0]) * rng.uniform(0.7, 1.0)
+    red, green_, blue = (float(part) for part in (1 - share) * green + share * dry)
+    return (red, green_, blue)

@@ -1,4 +1,4 @@
-"""Plan: the street's cross-section, and which kind of block follows which."""
+"""Plan: the cross-section of a street or a motorway, and which kind of block follows which."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -7,11 +7,13 @@ import numpy as np
 
 from tmaseg.labels import CITYSCAPES
 
-Kind = Literal["terrace", "houses", "park", "works", "junction"]
+Kind = Literal["terrace", "houses", "park", "works", "junction", "open"]
+Place = Literal["street", "motorway"]
 
 BLOCK = 40.0  # metres of street that have one kind
 BLOCKS = 6  # the kinds repeat after this many; what stands there does not
 SIDE_STREET = (13.0, 27.0)  # metres from the start of a junction block
+LANE = 3.6  # metres that a lane of a motorway is wide
 
 ROAD, SIDEWALK, BUILDING, WALL, FENCE, POLE, TRAFFIC_LIGHT, TRAFFIC_SIGN, VEGETATION, TERRAIN = range(10)
 SKY, PERSON, RIDER, CAR, TRUCK, BUS, TRAIN, MOTORCYCLE, BICYCLE = range(10, len(CITYSCAPES))
@@ -30,10 +32,32 @@ class Plan:
     pavement: float
     kinds: tuple[tuple[Kind, ...], tuple[Kind, ...]]
     """BLOCKS kinds on the left and on the right."""
+    lanes: int = 0
+    """Lanes each way of a motorway; 0: a street."""
+    own_lane: int = 0
+    """Which of them the camera takes, counted from the middle."""
+    median: float = 0.0
+    """Centre line to the first of them."""
+
+    @classmethod
+    def motorway(cls, rng: np.random.Generator) -> "Plan":
+        """A motorway by chance: lanes, hard shoulders, and open ground on both sides."""
+        lanes, median = int(rng.integers(2, 4)), rng.uniform(0.6, 1.6)
+        open_: Kind = "open"
+        return cls(
+            road=median + LANE * lanes + rng.uniform(1.0, 3.0),
+            parking=0.0,
+            verge=0.0,
+            pavement=0.0,
+            kinds=((open_,) * BLOCKS,) * 2,
+            lanes=lanes,
+            own_lane=int(rng.integers(lanes)),
+            median=median,
+        )
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Plan":
-        """A plan by chance, in which every kind of block occurs."""
+        """A street by chance, in which every kind of block of a town occurs."""
         parking = float(rng.choice([0.0, 2.1]))
         sides: list[tuple[Kind, ...]] = []
         for other in ("terrace", "houses"):
@@ -50,7 +74,14 @@ class Plan:
     @property
     def lane(self) -> float:
         """`lat` of the middle of the camera's lane."""
-        return (self.road - self.parking) / 2
+        return self.centres[self.own_lane]
+
+    @property
+    def centres(self) -> tuple[float, ...]:
+        """`lat` of the middle of each lane on the camera's side."""
+        if not self.lanes:
+            return ((self.road - self.parking) / 2,)
+        return tuple(self.median + LANE * (number + 0.5) for number in range(self.lanes))
 
     @property
     def front(self) -> float:

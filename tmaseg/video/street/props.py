@@ -25,6 +25,8 @@ class Front:
     tint: float = 1.0
     flank: Surface | None = None
     """Of a building: its side, which is seen across a gap."""
+    lean: float = 0.0
+    """Metres that its top lies further from the road than its foot: a slope."""
 
     @property
     def order(self) -> float:
@@ -49,13 +51,17 @@ class Front:
         height = self.surface.height
         left, right = (near, end) if self.lat < 0 else (end, near)
         where = np.array([[left, height], [right, height], [right, 0], [left, 0]])
-        corners = view.project(np.column_stack([np.full(4, self.lat), where[:, 1], where[:, 0]]))
-        if (corners[1, 0] <= corners[0, 0]) or corners[1, 0] < 0 or corners[0, 0] > view.width_px:
+        top = self.lat + math.copysign(self.lean, self.lat)
+        corners = view.project(np.column_stack([[top, top, self.lat, self.lat], where[:, 1], where[:, 0]]))
+        across = corners[:, 0]
+        if across[1] <= across[0] or across.max() < 0 or across.min() > view.width_px:
             return
         share = (near - start) / (end - start)
         texture = self.surface.texture
         cut = (share, 1.0) if self.lat < 0 else (0.0, 1.0 - share)
-        tone = light.tone((-math.copysign(1.0, self.lat), 0.0, 0.0)) * self.tint
+        steep = math.hypot(height, self.lean)
+        normal = (-math.copysign(height / steep, self.lat), self.lean / steep, 0.0)
+        tone = light.tone(normal) * self.tint
         grade = light.grade(view.depth((near + end) / 2), tone, self.label)
         canvas.surface(texture, corners, grade, cut)
 

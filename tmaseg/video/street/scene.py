@@ -12,7 +12,8 @@ from tmaseg.video.street.ground import Ground
 from tmaseg.video.street.layout import Kit, Layout, Thing
 from tmaseg.video.street.lens import Lens
 from tmaseg.video.street.light import Light, Weather
-from tmaseg.video.street.plan import BLOCK, Plan
+from tmaseg.video.street.motorway import MotorwayLayout, MotorwayTraffic
+from tmaseg.video.street.plan import BLOCK, Place, Plan
 from tmaseg.video.street.props import Signal
 from tmaseg.video.street.sky import Sky
 from tmaseg.video.street.traffic import Traffic
@@ -36,20 +37,22 @@ class Street:
     Every frame is drawn on its own: no frame needs another one. The street itself does not depend on the size.
     """
 
-    def __init__(self, *, size_hw: tuple[int, int] = (360, 480), seed: int = 0) -> None:
+    def __init__(self, *, size_hw: tuple[int, int] = (360, 480), seed: int = 0, place: Place = "street") -> None:
         self.size_hw = size_hw
         self.seed = seed
         detail = min(3.0, max(0.2, size_hw[1] / 480))
-        plan = Plan.draw(np.random.default_rng((seed, 1)))
+        town = place == "street"
+        plan = (Plan.draw if town else Plan.motorway)(np.random.default_rng((seed, 1)))
         self._weather = Weather.draw(np.random.default_rng((seed, 2)))
-        self._drive = Drive.draw(np.random.default_rng((seed, 3)), plan.lane)
+        pace = ((7.0, 11.0), 1.0) if town else ((20.0, 32.0), 3.0)
+        self._drive = Drive.draw(np.random.default_rng((seed, 3)), plan.lane, *pace)
         self._mirrored = bool(np.random.default_rng((seed, 4)).random() < 0.5)  # people drive on the left
         kit = Kit.draw(np.random.default_rng((seed, 5)), detail)
         self._ground = Ground(plan, np.random.default_rng((seed, 6)), detail)
-        self._sky = Sky(self._weather, size_hw, np.random.default_rng((seed, 7)))
+        self._sky = Sky(self._weather, size_hw, np.random.default_rng((seed, 7)), town=town)
         self._lens = Lens(size_hw, np.random.default_rng((seed, 8)))
-        self._layout = Layout(plan, kit, seed)
-        self._traffic = Traffic(plan, kit, seed)
+        self._layout = Layout(plan, kit, seed) if town else MotorwayLayout(plan, kit, seed, detail)
+        self._traffic = Traffic(plan, kit, seed) if town else MotorwayTraffic(plan, kit, seed)
 
     def render(self, seconds: float, *, noise: int = 0) -> Picture:
         """The picture at a time from the start of the drive; `noise` chooses the camera's noise."""

@@ -5,7 +5,7 @@ import numpy as np
 
 from tmaseg.video.street.canvas import Image
 from tmaseg.video.street.light import Light, Weather
-from tmaseg.video.street.noise import fractal
+from tmaseg.video.street.noise import Floats, fractal
 from tmaseg.video.street.plan import BUILDING, SKY, VEGETATION
 from tmaseg.video.street.view import View
 
@@ -15,11 +15,12 @@ _NOTHING = 255  # label of backdrop pixels that show the sky
 class Sky:
     """Two wide pictures with class ids, moved sideways as the camera turns."""
 
-    def __init__(self, weather: Weather, size_hw: tuple[int, int], rng: np.random.Generator) -> None:
+    def __init__(self, weather: Weather, size_hw: tuple[int, int], rng: np.random.Generator, *, town: bool) -> None:
+        """`town` has roofs on the horizon, open country has hills."""
         height, width = size_hw
         self._height = round(0.56 * height) + 4
         self._sky = _draw_sky(weather, (self._height, 3 * width), width, rng)
-        self._hills = _draw_backdrop(weather, (max(4, round(0.17 * height)), 3 * width), rng)
+        self._hills = _draw_backdrop(weather, (max(4, round(0.17 * height)), 3 * width), rng, town=town)
 
     def draw(self, view: View, pixels: Image, light: Light, seconds: float) -> None:
         """Fill everything above the horizon."""
@@ -64,11 +65,13 @@ def _draw_sky(weather: Weather, shape: tuple[int, int], width: int, rng: np.rand
     return picture
 
 
-def _draw_backdrop(weather: Weather, shape: tuple[int, int], rng: np.random.Generator) -> Image:
+def _draw_backdrop(weather: Weather, shape: tuple[int, int], rng: np.random.Generator, *, town: bool) -> Image:
     height, width = shape
     picture = np.full((height, width, 4), _NOTHING, np.uint8)
     haze = np.asarray(weather.haze, np.float32)
-    for _ in range(42):  # roofs, above the trees or hidden by them
+    if not town:
+        _draw_hills(picture, haze, rng)
+    for _ in range(42 if town else 0):  # roofs, above the trees or hidden by them
         left = int(rng.integers(width))
         right = left + int(rng.uniform(0.02, 0.07) * width / 3)
         top = round(height * rng.uniform(0.35, 0.85))
@@ -84,3 +87,15 @@ def _draw_backdrop(weather: Weather, shape: tuple[int, int], rng: np.random.Gene
     picture[..., :3][trees] = np.clip(green + 9 * leaves[trees][:, None], 0, 255)
     picture[..., 3][trees] = VEGETATION
     return picture
+
+
+def _draw_hills(picture: Image, haze: Floats, rng: np.random.Generator) -> None:
+    """Ridges, the far ones first, each paler than the next; woods as seen from afar."""
+    height, width = picture.shape[:2]
+    for pale, middle in ((0.72, 0.4), (0.55, 0.6)):
+        ridge = fractal(rng, (1, width), (1, width / 4), 5)[0]
+        tops = height * np.clip(middle + 0.11 * ridge + rng.uniform(-0.05, 0.2), 0.05, 0.95)
+        colour = haze * pale + np.array([62, 74, 66], np.float32) * rng.uniform(0.7, 1.2) * (1 - pale)
+        under = np.arange(height)[:, None] > tops
+        picture[..., :3][under] = np.clip(colour, 0, 255)
+        picture[..., 3][under] = VEGETATION

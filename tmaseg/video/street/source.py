@@ -14,6 +14,7 @@ from tmaseg.errors import ConfigError
 from tmaseg.labels import CITYSCAPES, LabelSet
 from tmaseg.video.facts import Damage, StreamInfo
 from tmaseg.video.frame import Frame
+from tmaseg.video.street.plan import Place
 from tmaseg.video.street.scene import Picture, Street
 
 _KEPT = 64  # label maps of recent frames; more than a pipeline has under way
@@ -36,8 +37,9 @@ class StreetSource:
         rate: Fraction = Fraction(25),
         frames: int = 250,
         seed: int = 0,
+        place: Place = "street",
     ) -> None:
-        """Lay out a street. Raises ConfigError where a value cannot work."""
+        """Lay out a street of a town, or a motorway. Raises ConfigError where a value cannot work."""
         if min(size_hw) < 1 or max(size_hw) > 8192:
             raise ConfigError(f"street size is {size_hw[0]}x{size_hw[1]} (H, W); sides must be 1 to 8192 pixels")
         if not rate > 0:
@@ -46,7 +48,7 @@ class StreetSource:
             raise ConfigError(f"street has {frames} frames; it must have 1 or more")
         if seed < 0:
             raise ConfigError(f"street seed is {seed}; it must be 0 or more")
-        self.street = Street(size_hw=size_hw, seed=seed)
+        self.street = Street(size_hw=size_hw, seed=seed, place=place)
         self._rate = Fraction(rate)
         self._frames = frames
         self._recent: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmaseg.video.street.canvas import Colour, Texture
-from tmaseg.video.street.noise import fractal, muted
+from tmaseg.video.street.noise import fractal, grass, muted
 
 _MATERIALS: tuple[Colour, ...] = (
     (128, 84, 68),  # brick
@@ -269,3 +269,28 @@ def hedge(rng: np.random.Generator, per_metre: float) -> Surface:
     tops = np.clip((0.14 + 0.07 * ragged) * per_metre, 0, None)
     sheet.cover[np.arange(sheet.shape[0])[:, None] < tops] = 0
     return sheet.finish(0.05)
+
+
+def bank(rng: np.random.Generator, per_metre: float, height: float) -> Surface:
+    """A slope of grass or soil, as it rises beside a motorway."""
+    sheet = _Sheet(rng, 8.0, height, per_metre)
+    blots, speckle = sheet.noise(2.0), rng.standard_normal(sheet.shape, np.float32)
+    sheet.rgb[:] = np.array(grass(rng), np.float32) * (1 + 0.07 * blots + 0.16 * speckle)[..., None]
+    ragged = fractal(rng, (1, sheet.shape[1]), (1, 0.8 * per_metre), 4)[0]
+    tops = np.clip((0.08 + 0.05 * ragged) * per_metre, 0, None)
+    sheet.cover[np.arange(sheet.shape[0])[:, None] < tops] = 0
+    rgba = np.dstack([np.clip(sheet.rgb, 0, 255).astype(np.uint8), sheet.cover])
+    return Surface(Texture(rgba), sheet.width, height)
+
+
+def screen(rng: np.random.Generator, per_metre: float, height: float) -> Surface:
+    """A noise wall of concrete or wooden panels between posts, or a low barrier of concrete."""
+    sheet = _Sheet(rng, 8.0, height, per_metre)
+    grey = rng.uniform(95, 185)
+    sheet.rgb[:] = (grey * rng.uniform(0.98, 1.12), grey, grey * rng.uniform(0.85, 1.02))
+    if height > 1.5 and rng.random() < 0.6:
+        sheet.bricks(2.0, 0.5, 0.05)
+    for x in (0.0, 4.0):
+        sheet.rgb[sheet.part(x, 0, 0.25 if height > 1.5 else 0.05, height)] *= rng.uniform(0.75, 1.15)
+    sheet.rect((0, height - 0.1, sheet.width, 0.1), _scaled((grey, grey, grey), 1.1))
+    return sheet.finish(0.08)

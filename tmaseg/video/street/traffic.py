@@ -19,6 +19,9 @@ Being = tuple[Looks, Colour, float, float]  # looks, paint, two numbers from 0 t
 class Traffic:
     """Streams of people and vehicles: each stream has slots that move along at one speed, and some slots are empty."""
 
+    shares: tuple[tuple[int, float], ...] = ((TRAIN, 0.03), (BUS, 0.13), (TRUCK, 0.26))
+    """Up to which chance a vehicle is of a class, from 0 on; the others are cars."""
+
     def __init__(self, plan: Plan, kit: Kit, seed: int) -> None:
         rng = np.random.default_rng((seed, 12))
         self.plan, self.kit, self.seed = plan, kit, seed
@@ -45,8 +48,7 @@ class Traffic:
         return range(math.floor((s - 20 - moved) / spacing), math.ceil((s + reach - moved) / spacing) + 1)
 
     def _model(self, chance: float, pick: float) -> Model:
-        """Three in four are cars."""
-        for label, share in ((TRAIN, 0.03), (BUS, 0.13), (TRUCK, 0.26)):
+        for label, share in self.shares:
             if chance < share:
                 models = self.kit.boxes[label]
                 return models[int(pick * len(models))]

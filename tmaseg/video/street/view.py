@@ -93,15 +93,17 @@ class Drive:
     phase: tuple[float, float, float, float]
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, lane: float) -> "Drive":
-        """A drive by chance."""
+    def draw(
+        cls, rng: np.random.Generator, lane: float, speed: tuple[float, float] = (7, 11), straight: float = 1.0
+    ) -> "Drive":
+        """A drive by chance, its mean speed in a range; the road bends `straight` times as slowly as a street."""
         bend = Bend(
             amplitude=(rng.uniform(3, 7), rng.uniform(0.4, 1.2)),
-            length=(rng.uniform(55, 80), rng.uniform(23, 31)),
+            length=(straight * rng.uniform(55, 80), straight * rng.uniform(23, 31)),
             phase=(rng.uniform(0, 6.28), rng.uniform(0, 6.28)),
         )
         a, b, c, d = rng.uniform(0, 6.28, 4)
-        return cls(bend, rng.uniform(7, 11), lane, (a, b, c, d))
+        return cls(bend, rng.uniform(*speed), lane, (a, b, c, d))
 
     def distance(self, seconds: float) -> float:
         """`s` of the camera; the speed swings by a third about its mean."""
