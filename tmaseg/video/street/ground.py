@@ -14,6 +14,7 @@ from tmaseg.video.street.view import View
 
 LENGTH = BLOCK * BLOCKS  # the map repeats after this many metres
 HALF = 16.0  # metres from the centre line to the map's edge; beyond, the edge goes on
+_YELLOW = (222.0, 164.0, 42.0)  # paint; all other lines are white
 _PAD = 4  # rows repeated at both ends, so that sampling needs no wrap
 
 
@@ -100,6 +101,7 @@ class _MapPainter:
         self.rgb = np.zeros((*self.shape, 3), np.float32)
         self.labels = np.zeros(self.shape, np.uint8)
         self.paint = np.zeros(self.shape, np.float32)
+        self.yellow: list[tuple[slice, slice]] = []
 
     def draw(self) -> tuple[Image, Image]:
         """RGB, and class ids with their ends repeated."""
@@ -113,6 +115,8 @@ class _MapPainter:
         wear = np.clip(0.75 + 0.25 * fractal(self.rng, self.shape, (4 * self.down, 1 * self.right)), 0.15, 1)
         alpha = (self.paint * wear)[..., None]
         rgb = self.rgb * (1 - alpha) + 205 * alpha
+        for part in self.yellow:
+            rgb[part] += alpha[part] * (np.array(_YELLOW, np.float32) - 205)
         labels = np.pad(self.labels, ((_PAD, _PAD), (0, 0)), mode="wrap")
         return np.clip(rgb, 0, 255).astype(np.uint8), labels
 
@@ -169,9 +173,10 @@ class _MapPainter:
             self.fill(self.at((0.5 - plan.median, plan.median - 0.5), (0, LENGTH)), grass(rng), 0.22, TERRAIN)
         dash, gap = ((6.0, 12.0), (3.0, 9.0))[int(rng.integers(2))]
         lines = [plan.median + LANE * number for number in range(1, plan.lanes)]
+        yellow = rng.random() < 0.5  # in the middle, as in America
         for sign in (-1, 1):
             for edge in (plan.median, plan.median + LANE * plan.lanes):
-                self.mark((sign * edge - 0.08, sign * edge + 0.08), (0, LENGTH))
+                self.mark((sign * edge - 0.08, sign * edge + 0.08), (0, LENGTH), yellow=yellow and edge == plan.median)
             for lat in lines:
                 for s in np.arange(0, LENGTH - dash + 1, LENGTH / round(LENGTH / (dash + gap))):
                     self.mark((sign * lat - 0.07, sign * lat + 0.07), (s, s + dash))
@@ -214,9 +219,12 @@ class _MapPainter:
         for column in np.arange(lat, view.shape[1] / self.right, lat):
             view[:, round(column * self.right) : round(column * self.right) + 1] *= 0.8
 
-    def mark(self, lat: tuple[float, float], s: tuple[float, float]) -> None:
-        """Paint a white rectangle."""
-        self.paint[self.at(lat, s)] = 1
+    def mark(self, lat: tuple[float, float], s: tuple[float, float], *, yellow: bool = False) -> None:
+        """Paint a rectangle, white or yellow."""
+        part = self.at(lat, s)
+        self.paint[part] = 1
+        if yellow:
+            self.yellow.append(part)
 
     def _markings(self) -> None:
         plan = self.plan
