@@ -96,13 +96,9 @@ def evaluate(
     with shared_out() as share:
         screen = Screen(quiet=quiet or not share.first)
         ready = Weights.load(weights, device=share.device(device), precision=precision)
-        result: Evaluation | VideoEvaluation | None
         if not ready.net.config.memory_frames:
             options = _without_memory(options, compare_memory)
-        if video is not None:
-            result = _video(video, ready, options, screen) if share.first else None
-        else:
-            result = _data_set(str(dataset), data, ready, options, share, screen)
+        result = _measure(dataset, data, video, ready, options, share, screen)
     if result is not None:
         _tell(result, report, screen, json=json)
 
@@ -121,6 +117,21 @@ def _tell(result: "Evaluation | VideoEvaluation", report: Path | None, screen: "
         show_video(result)
     else:
         show_data_set(result)
+
+
+def _measure(
+    dataset: str | None,
+    data: Path | None,
+    video: str | None,
+    weights: "Weights",
+    options: "EvalOptions",
+    share: "Share",
+    screen: "Screen",
+) -> "Evaluation | VideoEvaluation | None":
+    """What this process has to tell: the first one all, the others nothing."""
+    if video is None:
+        return _data_set(str(dataset), data, weights, options, share, screen)
+    return _video(video, weights, options, screen) if share.first else None
 
 
 def _data_set(
