@@ -169,7 +169,7 @@ class _MapPainter:
         plan, rng = self.plan, self.rng
         for sign in (-1, 1):
             self.fill(self.at((sign * plan.road, sign * (HALF + 1)), (0, LENGTH)), grass(rng), 0.22, TERRAIN)
-        if plan.median > 1.1:
+        if plan.green_median:
             self.fill(self.at((0.5 - plan.median, plan.median - 0.5), (0, LENGTH)), grass(rng), 0.22, TERRAIN)
         dash, gap = ((6.0, 12.0), (3.0, 9.0))[int(rng.integers(2))]
         lines = [plan.median + LANE * number for number in range(1, plan.lanes)]

@@ -113,6 +113,13 @@ class Layout:
         ).build()
 
 
+def planted(rng: np.random.Generator, surface: Surface, lat: float, s: float) -> Plant:
+    """A tree or a bush in its place, of its own size and green."""
+    tint = rng.uniform(0.8, 1.2)
+    colours = (tint * rng.uniform(0.92, 1.1), tint, tint * rng.uniform(0.9, 1.08))
+    return Plant(surface, lat, s, rng.uniform(0.8, 1.15), colours)
+
+
 class _Builder:
     """Fills one block on one side."""
 
@@ -185,10 +192,7 @@ class _Builder:
             self._plant(choices[int(rng.integers(len(choices)))], lat, self.start + rng.uniform(0, BLOCK))
 
     def _plant(self, surface: Surface, lat: float, s: float) -> None:
-        rng = self.rng
-        tint = rng.uniform(0.8, 1.2)
-        colours = (tint * rng.uniform(0.92, 1.1), tint, tint * rng.uniform(0.9, 1.08))
-        self.things.append(Plant(surface, lat, s, rng.uniform(0.8, 1.15), colours))
+        self.things.append(planted(self.rng, surface, lat, s))
 
     def _kerbside(self) -> None:
         """Lamps, signs, street trees, parked cars and bicycles."""

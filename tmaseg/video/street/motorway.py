@@ -6,10 +6,10 @@ from functools import lru_cache
 import numpy as np
 
 from tmaseg.video.street.canvas import Colour
-from tmaseg.video.street.layout import Kit, Thing
+from tmaseg.video.street.layout import Kit, Thing, planted
 from tmaseg.video.street.people import TwoWheeler
 from tmaseg.video.street.plan import BLOCK, BUS, FENCE, LANE, TERRAIN, TRUCK, VEGETATION, WALL, Plan
-from tmaseg.video.street.props import Front, Plant, Pole, Sign
+from tmaseg.video.street.props import Front, Pole, Sign
 from tmaseg.video.street.surfaces import Surface, bank, fence, hedge, screen
 from tmaseg.video.street.traffic import Traffic
 from tmaseg.video.street.vehicles import Vehicle
@@ -54,7 +54,7 @@ class Roadside:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, plan: Plan, sign: float, fine: float) -> "Roadside":
-        """A side by chance: level or a bank, and on it a noise wall, a fence, a hedge or nothing."""
+        """A side by chance: a bank or level ground, a noise wall or a hedge behind it; a fence on level ground only."""
         foot = plan.road + rng.uniform(1.0, 4.0)
         rise = float(rng.choice([0.0, 1.0, 1.0])) * rng.uniform(0.6, 3.0)
         lean = rise * rng.uniform(1.0, 2.5)
@@ -83,7 +83,7 @@ class MotorwayLayout:
         low = rng.uniform(0.7, 1.1)
         barrier = Strip([screen(rng, 24 * detail, low) for _ in range(2)], WALL, -0.2)
         bushes = Strip([hedge(rng, 24 * detail) for _ in range(3)], VEGETATION, -0.2)
-        self.middle = bushes if plan.median > 1.1 and rng.random() < 0.5 else barrier
+        self.middle = bushes if plan.green_median and rng.random() < 0.5 else barrier
         self.block = lru_cache(maxsize=64)(self._block)
 
     def _block(self, side: int, index: int) -> tuple[Thing, ...]:
@@ -97,9 +97,7 @@ class MotorwayLayout:
             for _ in range(count):
                 surface = choices[int(rng.integers(len(choices)))]
                 lat = sign * (self.plan.road + rng.uniform(low, high))
-                tint = rng.uniform(0.8, 1.2)
-                colours = (tint * rng.uniform(0.95, 1.15), tint, tint * rng.uniform(0.9, 1.05))
-                things.append(Plant(surface, lat, start + rng.uniform(0, BLOCK), rng.uniform(0.8, 1.3), colours))
+                things.append(planted(rng, surface, lat, start + rng.uniform(0, BLOCK)))
         for strip in roadside.strips:
             things += strip.between(start, start + BLOCK, rng)
         if side == 0:
@@ -152,7 +150,7 @@ class MotorwayTraffic(Traffic):
         return found
 
     def _ahead(self, seconds: float, s: float) -> list[Thing]:
-        """Those in the camera's lane, who keep their distance from it; out of sight they turn into others."""
+        """Two in the camera's lane: one now near, now far, and one that stays far ahead."""
         lead = self._lead(seconds, s)
         far = s + 95 + 20 * np.sin(0.1 * seconds + self.lead_phase)
         _, _, chance, pick = self.being(30, 0)

@@ -7,7 +7,7 @@ import numpy as np
 
 from tmaseg.labels import CITYSCAPES
 
-Kind = Literal["terrace", "houses", "park", "works", "junction", "open"]
+Kind = Literal["terrace", "houses", "park", "works", "junction"]
 Place = Literal["street", "motorway"]
 
 BLOCK = 40.0  # metres of street that have one kind
@@ -31,7 +31,7 @@ class Plan:
     """Grass between kerb and pavement; 0 where there is none."""
     pavement: float
     kinds: tuple[tuple[Kind, ...], tuple[Kind, ...]]
-    """BLOCKS kinds on the left and on the right."""
+    """BLOCKS kinds on the left and on the right; none beside a motorway."""
     lanes: int = 0
     """Lanes each way of a motorway; 0: a street."""
     own_lane: int = 0
@@ -43,13 +43,12 @@ class Plan:
     def motorway(cls, rng: np.random.Generator) -> "Plan":
         """A motorway by chance: lanes, hard shoulders, and open ground on both sides."""
         lanes, median = int(rng.integers(2, 4)), rng.uniform(0.6, 1.6)
-        open_: Kind = "open"
         return cls(
             road=median + LANE * lanes + rng.uniform(1.0, 3.0),
             parking=0.0,
             verge=0.0,
             pavement=0.0,
-            kinds=((open_,) * BLOCKS,) * 2,
+            kinds=((), ()),
             lanes=lanes,
             own_lane=int(rng.integers(lanes)),
             median=median,
@@ -75,6 +74,11 @@ class Plan:
     def lane(self) -> float:
         """`lat` of the middle of the camera's lane."""
         return self.centres[self.own_lane]
+
+    @property
+    def green_median(self) -> bool:
+        """Whether a motorway's middle is wide enough for something to grow there."""
+        return self.median > 1.1
 
     @property
     def centres(self) -> tuple[float, ...]:

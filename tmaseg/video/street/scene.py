@@ -40,12 +40,13 @@ class Street:
     def __init__(self, *, size_hw: tuple[int, int] = (360, 480), seed: int = 0, place: Place = "street") -> None:
         self.size_hw = size_hw
         self.seed = seed
+        self.place = place
         detail = min(3.0, max(0.2, size_hw[1] / 480))
         town = place == "street"
         plan = (Plan.draw if town else Plan.motorway)(np.random.default_rng((seed, 1)))
         self._weather = Weather.draw(np.random.default_rng((seed, 2)))
-        pace = ((7.0, 11.0), 1.0) if town else ((20.0, 32.0), 3.0)
-        self._drive = Drive.draw(np.random.default_rng((seed, 3)), plan.lane, *pace)
+        drive = np.random.default_rng((seed, 3))
+        self._drive = Drive.draw(drive, plan.lane) if town else Drive.draw(drive, plan.lane, (20, 32), straight=3)
         self._mirrored = bool(np.random.default_rng((seed, 4)).random() < 0.5)  # people drive on the left
         kit = Kit.draw(np.random.default_rng((seed, 5)), detail)
         self._ground = Ground(plan, np.random.default_rng((seed, 6)), detail)

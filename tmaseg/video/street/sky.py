@@ -69,16 +69,7 @@ def _draw_backdrop(weather: Weather, shape: tuple[int, int], rng: np.random.Gene
     height, width = shape
     picture = np.full((height, width, 4), _NOTHING, np.uint8)
     haze = np.asarray(weather.haze, np.float32)
-    if not town:
-        _draw_hills(picture, haze, rng)
-    for _ in range(42 if town else 0):  # roofs, above the trees or hidden by them
-        left = int(rng.integers(width))
-        right = left + int(rng.uniform(0.02, 0.07) * width / 3)
-        top = round(height * rng.uniform(0.35, 0.85))
-        colour = haze * 0.72 + rng.uniform(30, 110) * 0.28 + rng.normal(0, 3, 3)
-        picture[top:, left:right] = (*np.clip(colour, 0, 255).astype(np.uint8), BUILDING)
-        for row in range(top + 2, height - 1, 4):
-            picture[row : row + 2, left + 1 : right - 1 : 3, :3] = np.clip(colour - 14, 0, 255).astype(np.uint8)
+    (_draw_roofs if town else _draw_hills)(picture, haze, rng)
     line = fractal(rng, (1, width), (1, width / 9), 6)[0]
     tree_tops = height * np.clip(0.72 - 0.14 * line, 0.3, 0.95)
     leaves = fractal(rng, shape, (max(1, height / 6), max(1, height / 6)), 3)
@@ -87,6 +78,19 @@ def _draw_backdrop(weather: Weather, shape: tuple[int, int], rng: np.random.Gene
     picture[..., :3][trees] = np.clip(green + 9 * leaves[trees][:, None], 0, 255)
     picture[..., 3][trees] = VEGETATION
     return picture
+
+
+def _draw_roofs(picture: Image, haze: Floats, rng: np.random.Generator) -> None:
+    """Above the trees or hidden by them."""
+    height, width = picture.shape[:2]
+    for _ in range(42):
+        left = int(rng.integers(width))
+        right = left + int(rng.uniform(0.02, 0.07) * width / 3)
+        top = round(height * rng.uniform(0.35, 0.85))
+        colour = haze * 0.72 + rng.uniform(30, 110) * 0.28 + rng.normal(0, 3, 3)
+        picture[top:, left:right] = (*np.clip(colour, 0, 255).astype(np.uint8), BUILDING)
+        for row in range(top + 2, height - 1, 4):
+            picture[row : row + 2, left + 1 : right - 1 : 3, :3] = np.clip(colour - 14, 0, 255).astype(np.uint8)
 
 
 def _draw_hills(picture: Image, haze: Floats, rng: np.random.Generator) -> None:

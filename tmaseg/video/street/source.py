@@ -59,7 +59,7 @@ class StreetSource:
         """The facts; nothing in them is an estimate."""
         height, width = self.street.size_hw
         return StreamInfo(
-            name=f"street {self.street.seed}",
+            name=f"{self.street.place} {self.street.seed}",
             width=width,
             height=height,
             rate=self._rate,

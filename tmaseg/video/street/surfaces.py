@@ -72,7 +72,17 @@ class _Sheet:
         soil = np.clip(np.linspace(self.height, 0, self.shape[0], dtype=np.float32) / 1.2, 0.72, 1)[:, None]
         grain = self.rng.standard_normal(self.shape, np.float32)
         worn = (1 + rough * (0.5 * self.noise(2.5) + 0.35 * streaks + 0.4 * grain)) * soil
-        rgba = np.dstack([np.clip(self.rgb * worn[..., None], 0, 255).astype(np.uint8), self.cover])
+        self.rgb = self.rgb * worn[..., None]
+        return self.surface()
+
+    def fray(self, depth: float, spread: float, cell: float) -> None:
+        """Uncover the upper edge, `depth` metres on average; teeth are `cell` metres wide."""
+        teeth = fractal(self.rng, (1, self.shape[1]), (1, cell * self.per_metre), 4)[0]
+        tops = np.clip((depth + spread * teeth) * self.per_metre, 0, None)
+        self.cover[np.arange(self.shape[0])[:, None] < tops] = 0
+
+    def surface(self) -> Surface:
+        rgba = np.dstack([np.clip(self.rgb, 0, 255).astype(np.uint8), self.cover])
         return Surface(Texture(rgba), self.width, self.height)
 
 
@@ -265,9 +275,7 @@ def hedge(rng: np.random.Generator, per_metre: float) -> Surface:
     base = np.array([rng.uniform(45, 80), rng.uniform(62, 88), rng.uniform(35, 52)], np.float32)
     climb = np.linspace(1.2, 0.6, sheet.shape[0], dtype=np.float32)[:, None, None]
     sheet.rgb[:] = base * climb * (1 + 0.32 * leaves[..., None])
-    ragged = fractal(rng, (1, sheet.shape[1]), (1, 0.6 * per_metre), 4)[0]
-    tops = np.clip((0.14 + 0.07 * ragged) * per_metre, 0, None)
-    sheet.cover[np.arange(sheet.shape[0])[:, None] < tops] = 0
+    sheet.fray(0.14, 0.07, 0.6)
     return sheet.finish(0.05)
 
 
@@ -276,11 +284,8 @@ def bank(rng: np.random.Generator, per_metre: float, height: float) -> Surface:
     sheet = _Sheet(rng, 8.0, height, per_metre)
     blots, speckle = sheet.noise(2.0), rng.standard_normal(sheet.shape, np.float32)
     sheet.rgb[:] = np.array(grass(rng), np.float32) * (1 + 0.07 * blots + 0.16 * speckle)[..., None]
-    ragged = fractal(rng, (1, sheet.shape[1]), (1, 0.8 * per_metre), 4)[0]
-    tops = np.clip((0.08 + 0.05 * ragged) * per_metre, 0, None)
-    sheet.cover[np.arange(sheet.shape[0])[:, None] < tops] = 0
-    rgba = np.dstack([np.clip(sheet.rgb, 0, 255).astype(np.uint8), sheet.cover])
-    return Surface(Texture(rgba), sheet.width, height)
+    sheet.fray(0.08, 0.05, 0.8)
+    return sheet.surface()
 
 
 def screen(rng: np.random.Generator, per_metre: float, height: float) -> Surface:
