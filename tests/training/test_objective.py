@@ -101,7 +101,7 @@ def test_parts_of_two_sets_with_weights_add_up_to_the_whole_step_with_its_gradie
 
 
 def test_a_batch_without_labels_costs_nothing():
-    for loss in (Loss(), Loss(ohem=0.7)):
+    for loss in (Loss(), Loss(ohem=0.7), Loss(lovasz=1)):
         objective = Objective([data_set(Unions(((0,), (1,), ())), [1, 1, 1])], loss)
         logits = torch.randn(1, 2, 4, 4, requires_grad=True)
         nothing = batch(torch.full((1, 4, 4), 255, dtype=torch.uint8), (0,))
@@ -155,6 +155,19 @@ def test_hard_pixels_alone_count_and_never_too_few():
     assert torch.allclose(objective(logits, mine, objective.totals(mine)), expected)
     every = torch.stack([easy] * 8, 1).reshape(1, 2, 2, 4)
     assert objective(every, mine, objective.totals(mine)) > 0
+
+
+def test_lovasz_looks_at_the_classes_that_the_network_can_tell_apart():
+    unions = Unions(((0,), (1,), (1,), ()))
+    objective = Objective([data_set(unions, [1, 1, 1, 1])], Loss(lovasz=0.5))
+    plain = Objective([data_set(unions, [1, 1, 1, 1])], Loss())
+    labels = torch.zeros(1, 4, 4, dtype=torch.uint8)
+    labels[0, ::2, ::2] = torch.tensor([[0, 1], [2, 255]])  # the pixels that it ranks
+    logits = torch.full((1, 2, 4, 4), -9.0)
+    logits[0, 0, :2] = logits[0, 1, 2:] = 9.0  # 0 0 | 1 1 of 0 1 | 1 void: an IoU of 1/2 each
+    mine = batch(labels, (0,))
+    added = objective(logits, mine, objective.totals(mine)) - plain(logits, mine, plain.totals(mine))
+    assert abs(float(added) - 0.5 * 0.5) < 1e-4
 
 
 def test_other_classes_take_the_rows_of_their_counterparts():

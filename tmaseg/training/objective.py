@@ -13,18 +13,20 @@ from torch.nn import functional
 
 from tmaseg.training.batch import Batch
 from tmaseg.training.classes import Unions
+from tmaseg.training.lovasz import lovasz_softmax
 from tmaseg.training.recipe import ClassWeights, Loss
 from tmaseg.training.scene import VOID
 from tmaseg.training.sets import TrainSet
 
 _MOST = 10.0  # times the mean weight: a class of a few pixels would drown the others
+_APART = 2  # Lovász-Softmax ranks every other pixel, across and down: all of them would cost half a step more on a CPU
 
 
 class Objective(nn.Module):
     """The mean over each data set's labelled pixels of their weighted cross-entropy, data sets by their rows.
 
-    Parts of a step, here and in other processes, add up to the loss of the whole step at once; but for OHEM, which
-    seeks the hardest pixels of each part alone.
+    Parts of a step, here and in other processes, add up to the loss of the whole step at once; but for OHEM and
+    Lovász-Softmax, which rank the pixels of each part alone.
     """
 
     def __init__(self, sets: Sequence[TrainSet], loss: Loss) -> None:
@@ -36,6 +38,7 @@ class Objective(nn.Module):
             weights = torch.tensor(class_weights(data.pixels, data.unions, loss.class_weights), dtype=torch.float32)
             self._counted.append(weights.double())
             self.register_buffer(f"weights{number}", weights)
+            self.register_buffer(f"merged{number}", torch.from_numpy(data.unions.merged).long())
 
     def totals(self, batch: Batch) -> Tensor:
         """(sets,) float64 on the CPU: the weights of the labelled pixels of a part, summed for each data set."""
@@ -54,18 +57,21 @@ class Objective(nn.Module):
             some = logits if len(rows) == len(logits) else logits[rows]
             labels = (batch.labels if len(rows) == len(logits) else batch.labels[rows]).long()
             chances = log_chances(some, self._unions[number])
-            weights = self._weights(number)
+            weights = self._table("weights", number)
             if self._loss.ohem:
                 mean = _hardest(chances, labels, weights, self._loss)
                 value = value + mean * (len(rows) / step_rows)
             elif totals[number] > 0:
                 total = functional.nll_loss(chances, labels, weights, ignore_index=VOID, reduction="sum")
                 value = value + total * (batch.set_rows[number] / step_rows / float(totals[number]))
+            if self._loss.lovasz:
+                mean = _lovasz(chances, self._table("merged", number)[labels[:, ::_APART, ::_APART]])
+                value = value + self._loss.lovasz * mean * (len(rows) / step_rows)
         return value
 
-    def _weights(self, number: int) -> Tensor:
-        weights: Tensor = getattr(self, f"weights{number}")
-        return weights
+    def _table(self, name: str, number: int) -> Tensor:
+        table: Tensor = getattr(self, f"{name}{number}")
+        return table
 
 
 def log_chances(logits: Tensor, unions: Unions) -> Tensor:
@@ -109,6 +115,12 @@ def _hardest(chances: Tensor, labels: Tensor, weights: Tensor, loss: Loss) -> Te
         chosen = each >= bound
         weight = weights[labels[labelled]] * chosen
     return (each * weight).sum() / weight.sum().clamp_min(1e-9)
+
+
+def _lovasz(chances: Tensor, labels: Tensor) -> Tensor:
+    """Lovász-Softmax of log-probabilities (B, D, h, w) at the pixels of labels (B, h/2, w/2) that are not void."""
+    labelled = labels != VOID
+    return lovasz_softmax(chances[:, :, ::_APART, ::_APART].movedim(1, 3)[labelled].exp(), labels[labelled])
 
 
 def _rows(batch: Batch) -> dict[int, list[int]]:

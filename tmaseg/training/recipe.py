@@ -140,13 +140,15 @@ class Loss:
     """Only pixels whose class has at most this probability count (online hard example mining); 0: all."""
     ohem_least: float = 0.1
     """At least this share of the labelled pixels counts, the hardest ones."""
+    lovasz: float = 0.0
+    """Weight of Lovász-Softmax beside the cross-entropy: it falls as the IoU of every class grows; 0: without it."""
     stride: int = 1
     """Every how many pixels, across and down, the loss looks at; 2 costs a quarter and trains as well."""
     dropout: float = 0.1
     """Of the heads."""
 
     def __post_init__(self) -> None:
-        _check_positive(self, "auxiliary", zero=True)
+        _check_positive(self, "auxiliary", "lovasz", zero=True)
         _check_shares(self, "ohem", "ohem_least")
         _check(0 <= self.dropout < 1, "dropout", self.dropout, "from 0 to below 1")
         _check(1 <= self.stride <= 8, "stride", self.stride, "1 to 8")
