@@ -25,6 +25,8 @@ _APART = 2  # Lovász-Softmax ranks every other pixel, across and down: all of t
 class Objective(nn.Module):
     """The mean over each data set's labelled pixels of their weighted cross-entropy, data sets by their rows.
 
+    With `lovasz` Lovász-Softmax is added, weighted so, of both heads like the rest.
+
     Parts of a step, here and in other processes, add up to the loss of the whole step at once; but for OHEM and
     Lovász-Softmax, which rank the pixels of each part alone.
     """
@@ -65,7 +67,7 @@ class Objective(nn.Module):
                 total = functional.nll_loss(chances, labels, weights, ignore_index=VOID, reduction="sum")
                 value = value + total * (batch.set_rows[number] / step_rows / float(totals[number]))
             if self._loss.lovasz:
-                mean = _lovasz(chances, self._table("merged", number)[labels[:, ::_APART, ::_APART]])
+                mean = _lovasz(chances, self._table("merged", number)[labels])
                 value = value + self._loss.lovasz * mean * (len(rows) / step_rows)
         return value
 
@@ -118,9 +120,10 @@ def _hardest(chances: Tensor, labels: Tensor, weights: Tensor, loss: Loss) -> Te
 
 
 def _lovasz(chances: Tensor, labels: Tensor) -> Tensor:
-    """Lovász-Softmax of log-probabilities (B, D, h, w) at the pixels of labels (B, h/2, w/2) that are not void."""
+    """Lovász-Softmax of log-probabilities (B, D, h, w) at every other pixel of labels (B, h, w) that is not void."""
+    chances, labels = chances[:, :, ::_APART, ::_APART], labels[:, ::_APART, ::_APART]
     labelled = labels != VOID
-    return lovasz_softmax(chances[:, :, ::_APART, ::_APART].movedim(1, 3)[labelled].exp(), labels[labelled])
+    return lovasz_softmax(chances.movedim(1, 3)[labelled].exp(), labels[labelled])
 
 
 def _rows(batch: Batch) -> dict[int, list[int]]:
