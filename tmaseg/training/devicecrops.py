@@ -4,9 +4,7 @@ The same geometry and light as `tmaseg.data.transforms` has with OpenCV, to with
 samples to a 32nd of a pixel and counts hues in steps of two degrees. Notation: H W a stored picture, h w the crop.
 """
 
-import threading
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -15,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tmaseg.data.transforms import MEAN_COLOUR, Light, Matrix
+from tmaseg.training.kept import Kept
 from tmaseg.training.scene import VOID, View
 
 
@@ -25,9 +24,7 @@ class DeviceCrops:
         """Pictures are kept on the device while they fit in `most_bytes`; others are taken there each time."""
         self._crop_hw = crop_hw
         self._device = device
-        self._left = most_bytes
-        self._kept: dict[Path, Tensor] = {}
-        self._lock = threading.Lock()
+        self._kept: Kept[Tensor] = Kept(most_bytes)
         self._mean = torch.tensor(MEAN_COLOUR, dtype=torch.float32, device=device)[:, None, None]
 
     @torch.no_grad()
@@ -41,7 +38,7 @@ class DeviceCrops:
         return torch.stack([self._labels(view) for view in views])
 
     def _picture(self, view: View) -> Tensor:
-        stored = self._keep(view.frame.image, lambda: view.data.store.picture(view.frame))  # (H, W, 3)
+        stored = self._kept.get(view.frame.image, lambda: self._taken(view.data.store.picture(view.frame)))  # (H, W, 3)
         centred = stored.permute(2, 0, 1).float() - self._mean  # so that the mean colour lies outside
         rgb = warp(centred, view.matrix, self._crop_hw, mode="bilinear") + self._mean
         return relight(rgb, view.light).permute(1, 2, 0).to(torch.uint8).contiguous()
@@ -49,20 +46,12 @@ class DeviceCrops:
     def _labels(self, view: View) -> Tensor:
         if view.frame.mask is None:
             return torch.full(self._crop_hw, VOID, dtype=torch.uint8, device=self._device)
-        stored = self._keep(view.frame.mask, lambda: _known(view))  # (H, W)
+        stored = self._kept.get(view.frame.mask, lambda: self._taken(_known(view)))  # (H, W)
         outside = stored[None].float() - VOID
         return (warp(outside, view.matrix, self._crop_hw, mode="nearest")[0] + VOID).to(torch.uint8)
 
-    def _keep(self, path: Path, read: Callable[[], NDArray[np.uint8]]) -> Tensor:
-        found = self._kept.get(path)
-        if found is not None:
-            return found
-        came = torch.from_numpy(np.ascontiguousarray(read())).to(self._device)
-        with self._lock:
-            if path not in self._kept and came.nbytes <= self._left:
-                self._kept[path] = came
-                self._left -= came.nbytes
-        return came
+    def _taken(self, stored: NDArray[np.uint8]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(stored)).to(self._device)
 
 
 def warp(picture: Tensor, matrix: Matrix, crop_hw: tuple[int, int], *, mode: str) -> Tensor:
