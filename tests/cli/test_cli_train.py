@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from tmaseg.cli import app
 from tmaseg.cli.train import _placed
 from tmaseg.training import to_toml
+from tmaseg.training.record import read_record
 from tmaseg.training.state import load_state
 
 
@@ -121,7 +122,9 @@ def test_ctrl_c_writes_the_run_down_and_resume_finishes_it(tmp_path, data):
     )
     assert again.returncode == 0, again.stderr
     result = json.loads(again.stdout)
-    assert (result["steps"], result["interrupted"]) == (step + 3, False)
+    assert (result["steps"], result["interrupted"], result["scored_step"]) == (step + 3, False, step + 3)
+    means = [float(row["miou_folder"]) for row in read_record(output / "log.csv") if row["miou_folder"]]
+    assert result["best_miou"] == pytest.approx(max(means), abs=1e-4)
     assert (output / "best.safetensors").exists()
     unscored = call("-o", output, "--resume", "--steps", step + 4, "--set", "val_split=", "--device", "cpu")
     assert (unscored.exit_code, "no val data set to score on" in unscored.stderr) == (0, True), unscored.output

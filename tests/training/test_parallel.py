@@ -55,7 +55,7 @@ def test_two_processes_have_the_loss_curve_of_one(job, tmp_path):
     done = launch(2, [*arguments, "--preset", str(tmp_path / "recipe.toml"), "--device", "cpu", "--json"])
     said, _ = done.communicate(timeout=300)
     assert done.returncode == 0, said
-    assert said.count('"best_step"') == 1  # the first process alone speaks
+    assert said.count('"scored_step"') == 1  # the first process alone speaks
     assert np.allclose(losses(alone), losses(together), rtol=TOLERANCE)
     assert abs(outcome.scores.miou["folder"] - float(read_record(together.log)[-1]["miou_folder"])) < 0.02
     one, two = (load_state(each.state)["net"] for each in (alone, together))

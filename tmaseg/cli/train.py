@@ -185,6 +185,8 @@ def _settings(flags: dict[str, object]) -> list[str]:
 def _json(outcome: "Outcome") -> str:
     import json
 
+    from tmaseg.evaluate.evaluation import plain
+
     scores = outcome.scores
     return json.dumps(
         {
@@ -192,7 +194,8 @@ def _json(outcome: "Outcome") -> str:
             "steps": outcome.steps,
             "seconds": round(outcome.seconds, 1),
             "interrupted": outcome.interrupted,
-            "best_step": scores.step if scores else None,
-            "miou": scores.miou if scores else None,
+            "scored_step": scores.step if scores else None,
+            "miou": {name: plain(value) for name, value in scores.miou.items()} if scores else None,
+            "best_miou": outcome.best,
         }
     )
