@@ -126,5 +126,6 @@ def test_ctrl_c_writes_the_run_down_and_resume_finishes_it(tmp_path, data):
     means = [float(row["miou_folder"]) for row in read_record(output / "log.csv") if row["miou_folder"]]
     assert result["best_miou"] == pytest.approx(max(means), abs=1e-4)
     assert (output / "best.safetensors").exists()
-    unscored = call("-o", output, "--resume", "--steps", step + 4, "--set", "val_split=", "--device", "cpu")
+    unscored = call("-o", output, "--resume", "--steps", step + 4, "--set", "val_split=", "--device", "cpu", "--json")
     assert (unscored.exit_code, "no val data set to score on" in unscored.stderr) == (0, True), unscored.output
+    assert json.loads(unscored.stdout)["scored_step"] is None

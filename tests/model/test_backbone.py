@@ -58,7 +58,7 @@ def test_imagenet_weights_offline_say_what_to_do(monkeypatch):
         raise OSError("no route to host")
 
     monkeypatch.setattr("torchvision.models.ResNet18_Weights.get_state_dict", refuse)
-    with pytest.raises(ConfigError, match=r"no route to host.*without pretrained_backbone"):
+    with pytest.raises(ConfigError, match=r"no route to host.*without pretrained_backbone.*--init none"):
         load_imagenet(Backbone(18, stem="plain", width=64, output_stride=16), 18)
     with pytest.raises(ConfigError, match="plain stem at width 64"):
         load_imagenet(Backbone(18, stem="deep", width=64, output_stride=16), 18)

@@ -187,7 +187,7 @@ def _json(outcome: "Outcome") -> str:
 
     from tmaseg.evaluate.evaluation import plain
 
-    scores = outcome.scores
+    scores = outcome.scores if outcome.scores and outcome.scores.miou else None  # without a val split: no figures
     return json.dumps(
         {
             "output": str(outcome.output),

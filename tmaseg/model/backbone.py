@@ -81,7 +81,7 @@ def load_imagenet(backbone: Backbone, depth: Depth) -> None:
     except Exception as error:  # urllib, ssl, OSError and a damaged cache all mean the same to the user
         raise ConfigError(
             f"the ImageNet weights of ResNet-{depth} could not be fetched ({error}): connect to the internet once, "
-            "or start without pretrained_backbone"
+            "or start without pretrained_backbone (tmaseg train: --init none)"
         ) from error
     backbone.load_state_dict({name: value for name, value in state.items() if not name.startswith("fc.")})
 
