@@ -13,7 +13,7 @@ from PIL import Image
 
 from tmaseg import load
 from tmaseg.labels import CAMVID, CITYSCAPES
-from tmaseg.overlay import Painter
+from tmaseg.render import Painter
 from tmaseg.video.source import open_source
 
 REPORT = {

@@ -10,7 +10,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from tmaseg.benchmark.row import Row
-from tmaseg.overlay import Painter
+from tmaseg.render import Painter
 from tmaseg.stream import Segmenter
 from tmaseg.video.decoder import Decoder
 from tmaseg.video.facts import ReadOptions

@@ -2,8 +2,8 @@
 
 from tmaseg.labels.classmap import ClassMap, map_by_name
 from tmaseg.labels.entries import Colour, voc_colours
-from tmaseg.labels.known import CAMVID, CAMVID12, CAMVID32, CITYSCAPES, generic_labels, get_labels, label_set_names
-from tmaseg.labels.labelset import LabelSet
+from tmaseg.labels.label_set import LabelSet
+from tmaseg.labels.palettes import CAMVID, CAMVID12, CAMVID32, CITYSCAPES, generic_labels, get_labels, label_set_names
 
 __all__ = [
     "CAMVID",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tmaseg.labels.labelset import LabelSet
+from tmaseg.labels.label_set import LabelSet
 from tmaseg.labels.names import MERGED_INTO, concept, plain
 
 

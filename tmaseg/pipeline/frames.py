@@ -6,7 +6,7 @@ from pathlib import Path
 from tmaseg.errors import OutputError, VideoError
 from tmaseg.evaluate.cost import peak_memory_mb
 from tmaseg.pipeline.options import FramesOptions
-from tmaseg.pipeline.pictures import PictureWriter, folders_of
+from tmaseg.pipeline.outputs import PictureWriter, folders_of
 from tmaseg.pipeline.report import FramesReport
 from tmaseg.pipeline.sequences import ImageSequence, blocks_to_do, find_sequences
 from tmaseg.pipeline.stages import Outcome, Output, segment

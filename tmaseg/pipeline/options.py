@@ -9,7 +9,7 @@ from tmaseg.errors import ConfigError
 from tmaseg.labels import LabelSet
 from tmaseg.model.checkpoint import View
 from tmaseg.model.compiler import CompileChoice
-from tmaseg.overlay import Mode, Painter
+from tmaseg.render import Mode, Painter
 from tmaseg.stream import Segmenter, load
 from tmaseg.video.sink import WriteOptions
 

@@ -9,10 +9,9 @@ from tmaseg.errors import OutputError
 from tmaseg.evaluate.cost import peak_memory_mb
 from tmaseg.pipeline.agreement import Agreement, Truth
 from tmaseg.pipeline.options import RunOptions, Targets
-from tmaseg.pipeline.pictures import PictureWriter, folders_of
+from tmaseg.pipeline.outputs import PictureWriter, StatsFile, folders_of
 from tmaseg.pipeline.report import RunReport
 from tmaseg.pipeline.stages import Outcome, Output, segment
-from tmaseg.pipeline.stats import StatsFile
 from tmaseg.stream import Segmenter
 from tmaseg.video.sink import VideoSink
 from tmaseg.video.source import Source

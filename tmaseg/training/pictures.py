@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tmaseg.chart import Curve, Panel, draw_panel, write_png
 from tmaseg.labels import LabelSet
-from tmaseg.overlay import Painter
+from tmaseg.render import Painter
 
 RGB = NDArray[np.uint8]  # (H, W, 3)
 Labels = NDArray[np.uint8]  # (H, W)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tmaseg.errors import ConfigError, LabelError
 from tmaseg.labels import CAMVID, CAMVID12, CITYSCAPES, LabelSet, generic_labels, map_by_name
-from tmaseg.overlay import Painter
+from tmaseg.render import Painter
 
 Array = NDArray[np.uint8]
 sizes = st.tuples(st.integers(1, 40), st.integers(1, 40))
@@ -34,7 +34,7 @@ def painted_ids(classes: list[str] | None) -> list[int]:
 
 @given(pictures(), subsets, st.floats(0, 1))
 @settings(max_examples=60)
-def test_overlay_blends_painted_pixels_and_keeps_the_others(
+def test_render_blends_painted_pixels_and_keeps_the_others(
     picture: tuple[Array, Array], classes: list[str] | None, opacity: float
 ) -> None:
     rgb, labels = picture

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tmaseg.errors import LabelError
 from tmaseg.labels.entries import kind, parse, voc_colours
-from tmaseg.labels.labelset import MAX_CLASSES, LabelSet
+from tmaseg.labels.label_set import MAX_CLASSES, LabelSet
 
 
 def get_labels(name_or_path: str | Path) -> LabelSet:
