@@ -20,7 +20,7 @@ from rich.console import Console
 
 from tmaseg.data import open_dataset
 from tmaseg.errors import ConfigError, TmasegError
-from tmaseg.evaluate import EvalOptions, Weights, evaluate
+from tmaseg.evaluation import EvalOptions, Weights, evaluate
 from tmaseg.training import (
     Interrupt,
     Job,

@@ -17,7 +17,7 @@ LEVELS = (
     ("model", "video"),
     ("chart", "compiling", "cuts", "data", "economy", "keyframes", "metrics", "overlay", "windows"),
     ("stream",),
-    ("evaluate",),
+    ("evaluation",),
     ("benchmark", "pipeline", "training"),
     ("cli",),
 )

@@ -5,10 +5,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmaseg.errors import ConfigError
+from tmaseg.video.optical_flow import MIN_SIDE_PX, DenseFlow, warp_labels
 
 # Short side at which motion is found: the network's own. At half of it CamVid val loses three times as much.
 _FLOW_SIDE = 360
-_LEAST_SIDE = 12  # DIS refuses smaller pictures
 
 Grey = NDArray[np.uint8]  # (h, w)
 Labels = NDArray[np.uint8]  # (H, W)
@@ -26,7 +26,7 @@ class KeyFrames:
         if every < 1:
             raise ConfigError(f"--key-frames is {every}; it must be 1 (the network sees every frame) or more")
         self.every = every
-        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self._flow = DenseFlow()
         self.reset()
 
     def reset(self) -> None:
@@ -45,7 +45,7 @@ class KeyFrames:
         self._since_key += 1
         if before is None or labels is None or self._since_key >= self.every:
             return None
-        if labels.shape != rgb.shape[:2] or min(grey.shape) < _LEAST_SIDE:
+        if labels.shape != rgb.shape[:2] or min(grey.shape) < MIN_SIDE_PX:
             return None
         self._labels = self._follow(grey, before, labels)
         return self._labels.copy()  # the caller's to paint on
@@ -58,16 +58,12 @@ class KeyFrames:
 
     def _follow(self, grey: Grey, before: Grey, labels: Labels) -> Labels:
         """Each pixel's label is that of where it was: nearest neighbour, the edge where it was outside."""
-        flow = np.zeros((*grey.shape, 2), np.float32)  # OpenCV starts from it
-        flow = np.asarray(self._flow.calc(grey, before, flow), np.float32)
+        flow = self._flow(grey, before)
         height, width = labels.shape
         if labels.shape != grey.shape:
             flow = np.asarray(cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
             flow *= np.array([width / grey.shape[1], height / grey.shape[0]], np.float32)
-        flow[..., 0] += np.arange(width, dtype=np.float32)
-        flow[..., 1] += np.arange(height, dtype=np.float32)[:, None]
-        moved = cv2.remap(labels, flow[..., 0], flow[..., 1], cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
-        return np.asarray(moved, np.uint8)
+        return warp_labels(labels, flow)
 
 
 def _small_grey(rgb: NDArray[np.uint8]) -> Grey:

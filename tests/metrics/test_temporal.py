@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tmaseg.metrics import ConfusionMatrix, Flicker, Motion, MotionEstimator, TemporalConsistency, VideoConsistency
+from tmaseg.metrics import ConfusionMatrix, Flicker, TemporalConsistency, VideoConsistency
+from tmaseg.video.optical_flow import BackwardFlow, FlowEstimator
 
 VOID = 255
 
@@ -119,15 +120,14 @@ def test_motion_follows_a_moving_picture(dx, dy):
     labels = (
         cv2.resize(np.random.default_rng(1).random((6, 8)), (128, 96), interpolation=cv2.INTER_NEAREST) * 4
     ).astype(np.uint8)
-    estimator, flicker, tc = MotionEstimator(), Flicker(), TemporalConsistency(4)
+    estimator, flicker, tc = FlowEstimator(), Flicker(), TemporalConsistency(4)
     for step in range(4):
         motion = estimator.update(moved(picture, dx * step, dy * step))
         now = moved(labels, dx * step, dy * step, nearest=True)
         flicker.update(now, motion)
         tc.update(now, motion)
         if motion is not None:
-            y, x = np.mgrid[:96, :128]
-            error = motion.source - np.stack([x - dx, y - dy], axis=-1)
+            error = motion.flow + np.array([dx, dy])
             assert np.median(np.linalg.norm(error, axis=-1)) < 0.3
     result = flicker.compute()
     assert result.pairs == 3
@@ -140,7 +140,7 @@ def test_motion_follows_a_moving_picture(dx, dy):
 def test_flicker_is_the_share_that_was_made_to_flicker():
     """A still picture, a tenth of the labels drawn anew in each frame: the flicker is what was put in."""
     rng = np.random.default_rng(2)
-    estimator, flicker = MotionEstimator(), Flicker()
+    estimator, flicker = FlowEstimator(), Flicker()
     picture, previous, shares = texture(), None, []
     labels = rng.integers(0, 5, (96, 128)).astype(np.uint8)
     for _ in range(4):
@@ -159,7 +159,7 @@ def test_tc_is_miou_with_the_moved_previous(maps, dx, dy):
     y, x = np.mgrid[:6, :7].astype(np.float32)
     source = np.stack([x - dx, y - dy], axis=-1)
     inside = (source[..., 0] >= 0) & (source[..., 0] < 7) & (source[..., 1] >= 0) & (source[..., 1] < 6)
-    motion = Motion(source, inside, inside)
+    motion = BackwardFlow(np.full((6, 7, 2), [-dx, -dy], np.float32), inside, inside)
     tc, flicker = TemporalConsistency(4), Flicker()
     assert math.isnan(tc.update(maps[0], None))
     flicker.update(maps[0], None)
@@ -181,7 +181,7 @@ def test_tc_is_miou_with_the_moved_previous(maps, dx, dy):
 def test_runs_do_not_touch():
     """After `end_run` the next frame is compared with nothing."""
     labels = np.zeros((16, 16), np.uint8)
-    motion = MotionEstimator()
+    motion = FlowEstimator()
     picture = texture(16, 16)
     motion.update(picture)
     step = motion.update(picture)

@@ -9,7 +9,7 @@ import pytest
 from drawn import tiny_recipe
 
 from tmaseg.errors import CheckpointError, ConfigError, LabelError
-from tmaseg.evaluate import Share
+from tmaseg.evaluation import Shard
 from tmaseg.training import Job, Listener, Source, check_shares
 from tmaseg.training.build import open_sets
 from tmaseg.training.classes import Unions
@@ -29,7 +29,7 @@ def test_what_is_wrong_with_a_set_is_said(drawn, tmp_path):
     data = drawn()
     (data / "masks" / "train" / "train_003.png").unlink()
     heard = Heard()
-    open_sets(Job(tiny_recipe(), (Source("folder", data),), tmp_path / "run"), Share(), heard)
+    open_sets(Job(tiny_recipe(), (Source("folder", data),), tmp_path / "run"), Shard(), heard)
     assert any("train_003" in note and "folder" in note for note in heard.notes)
 
 
@@ -45,7 +45,7 @@ def test_weights_that_are_not_there_are_told_before_any_label_is_read(drawn, tmp
     ):
         recipe = replace(tiny_recipe(), init=init, network=network)
         with pytest.raises(wrong, match=said):
-            open_sets(Job(recipe, sources, tmp_path / "run"), Share(), Deaf())
+            open_sets(Job(recipe, sources, tmp_path / "run"), Shard(), Deaf())
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_names_are_in_lower_case_and_a_share_of_no_set_is_told(drawn, tmp_path):
     recipe = from_values({"shares": {"Folder": 0.7, "camvid": 0.3}}, tiny_recipe())
     sources = (Source("Folder", drawn()), Source("folder", drawn("other", train=4, val=2)))
     heard = Heard()
-    sets = open_sets(Job(recipe, sources, tmp_path / "run"), Share(), heard)
+    sets = open_sets(Job(recipe, sources, tmp_path / "run"), Shard(), heard)
     assert [data.name for data in sets.train] == ["folder", "folder-2"]
     assert share_out(sets.train, recipe.shares) == pytest.approx([0.7, 0.3])
     assert [note for note in heard.notes if "left out" in note] == [
@@ -80,7 +80,7 @@ def test_names_are_in_lower_case_and_a_share_of_no_set_is_told(drawn, tmp_path):
 
 
 def test_classes_that_are_one_to_the_network_are_rare_as_one(drawn, tmp_path):
-    opened = open_sets(Job(tiny_recipe(), (Source("folder", drawn()),), tmp_path / "run"), Share(), Listener()).train[0]
+    opened = open_sets(Job(tiny_recipe(), (Source("folder", drawn()),), tmp_path / "run"), Shard(), Listener()).train[0]
     for sample, counts in zip(opened.samples, opened.counts, strict=True):
         labels = opened.dataset.truth(sample.frame)
         assert counts.tolist() == [(labels == index).sum() for index in range(4)]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tmaseg.data import open_dataset
-from tmaseg.evaluate import Share
+from tmaseg.evaluation import Shard
 from tmaseg.labels import LabelSet
 from tmaseg.training.validate import ValSet, validate
 
@@ -37,7 +37,7 @@ def test_classes_that_the_network_cannot_tell_apart_are_scored_as_one(drawn, mon
 
     monkeypatch.setattr("tmaseg.training.validate.Predictor", Oracle)
     weights = SimpleNamespace(net=SimpleNamespace(config=SimpleNamespace(memory_frames=0)), labels=COARSE)
-    found = validate(weights, [ValSet("drawn", data, "val")], Share())
+    found = validate(weights, [ValSet("drawn", data, "val")], Shard())
     road, sky = pixels[:2]
     assert found.miou["drawn"] == pytest.approx(1.0 if right else (road / (road + sky) + 0 + 1) / 3)
     assert (pixels > 0).all()

@@ -12,7 +12,7 @@ from tmaseg.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
     from tmaseg.cli.screen import Screen
-    from tmaseg.evaluate import EvalOptions, Evaluation, Share, VideoEvaluation, Weights
+    from tmaseg.evaluation import EvalOptions, Evaluation, Shard, VideoEvaluation, Weights
 
 _HELP = (
     "Data set: camvid, cityscapes, cityscapes256, kitti, kitti-step, vspw, folder, or a YAML file that describes one."
@@ -73,7 +73,7 @@ def evaluate(
     Under torchrun, sequences are shared out among the processes and their counts summed.
     """
     from tmaseg.cli.screen import Screen
-    from tmaseg.evaluate import EvalOptions, Weights, shared_out
+    from tmaseg.evaluation import EvalOptions, Weights, open_shard
     from tmaseg.model.checkpoint import View
 
     if (dataset is None) == (video is None):
@@ -93,18 +93,18 @@ def evaluate(
         submit=submit,
         worst=_WORST if report else 0,
     )
-    with shared_out() as share:
-        screen = Screen(quiet=quiet or not share.first)
-        ready = Weights.load(weights, device=share.device(device), precision=precision)
+    with open_shard() as shard:
+        screen = Screen(quiet=quiet or not shard.first)
+        ready = Weights.load(weights, device=shard.device(device), precision=precision)
         if not ready.net.config.memory_frames:
             options = _without_memory(options, compare_memory)
-        result = _measure(dataset, data, video, ready, options, share, screen)
+        result = _measure(dataset, data, video, ready, options, shard, screen)
     if result is not None:
         _tell(result, report, screen, json=json)
 
 
 def _tell(result: "Evaluation | VideoEvaluation", report: Path | None, screen: "Screen", *, json: bool) -> None:
-    from tmaseg.evaluate import VideoEvaluation, write_report
+    from tmaseg.evaluation import VideoEvaluation, write_report
 
     for note in result.notes:
         screen.say(f"note: {note}")
@@ -125,25 +125,25 @@ def _measure(
     video: str | None,
     weights: "Weights",
     options: "EvalOptions",
-    share: "Share",
+    shard: "Shard",
     screen: "Screen",
 ) -> "Evaluation | VideoEvaluation | None":
     """What this process has to tell: the first one all, the others nothing."""
     if video is None:
-        return _data_set(str(dataset), data, weights, options, share, screen)
-    return _video(video, weights, options, screen) if share.first else None
+        return _data_set(str(dataset), data, weights, options, shard, screen)
+    return _video(video, weights, options, screen) if shard.first else None
 
 
 def _data_set(
-    name: str, data: Path | None, weights: "Weights", options: "EvalOptions", share: "Share", screen: "Screen"
+    name: str, data: Path | None, weights: "Weights", options: "EvalOptions", shard: "Shard", screen: "Screen"
 ) -> "Evaluation | None":
     from tmaseg.data import open_dataset
-    from tmaseg.evaluate import check_submission, evaluate
+    from tmaseg.evaluation import check_submission, evaluate
 
     dataset = open_dataset(name, data)
     screen.warn(dataset.problems)
     with screen.progress(dataset.name) as tell:
-        result = evaluate(dataset, weights, options, share=share, progress=tell)
+        result = evaluate(dataset, weights, options, shard=shard, progress=tell)
     if result and options.submit and not options.limit:
         frames = [frame for clip in dataset.split(options.split) for frame in clip.frames if frame.wanted]
         problems = check_submission(dataset, frames, options.submit)
@@ -154,7 +154,7 @@ def _data_set(
 
 
 def _video(source: str, weights: "Weights", options: "EvalOptions", screen: "Screen") -> "VideoEvaluation":
-    from tmaseg.evaluate import evaluate_video
+    from tmaseg.evaluation import evaluate_video
     from tmaseg.video.source import open_source
 
     with open_source(source) as frames, screen.progress(Path(source).name) as tell:

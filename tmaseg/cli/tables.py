@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from tmaseg.benchmark import Report
     from tmaseg.data import Check
-    from tmaseg.evaluate import Evaluation, VideoEvaluation
+    from tmaseg.evaluation import Evaluation, VideoEvaluation
 
 
 _WIDEST = 250
@@ -114,7 +114,7 @@ def _figure(value: float | None, form: str) -> str:
 
 
 def _speed(seconds: Sequence[Sequence[float]], gmacs: Sequence[float]) -> list[list[str]]:
-    from tmaseg.evaluate.evaluation import usual
+    from tmaseg.evaluation.result import usual
 
     return [
         ["network, seconds a frame", *(f"{usual(tuple(each)):.3f}" for each in seconds)],

@@ -185,7 +185,7 @@ def _settings(flags: dict[str, object]) -> list[str]:
 def _json(outcome: "Outcome") -> str:
     import json
 
-    from tmaseg.evaluate.evaluation import plain
+    from tmaseg.evaluation.result import plain
 
     scores = outcome.scores if outcome.scores and outcome.scores.miou else None  # without a val split: no figures
     return json.dumps(

@@ -2,7 +2,6 @@
 
 from tmaseg.metrics.boundary import BoundaryIoU
 from tmaseg.metrics.iou import Accuracy, ConfusionMatrix
-from tmaseg.metrics.motion import Motion, MotionEstimator
 from tmaseg.metrics.temporal import Flicker, FlickerResult, TemporalConsistency, VideoConsistency
 
 __all__ = [
@@ -11,8 +10,6 @@ __all__ = [
     "ConfusionMatrix",
     "Flicker",
     "FlickerResult",
-    "Motion",
-    "MotionEstimator",
     "TemporalConsistency",
     "VideoConsistency",
 ]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmaseg.metrics.iou import Accuracy, ConfusionMatrix, Labels
-from tmaseg.metrics.motion import Motion
+from tmaseg.video.optical_flow import BackwardFlow
 
 Runs = NDArray[np.int32]
 
@@ -120,7 +120,7 @@ class TemporalConsistency:
         """The next frame does not follow the last one."""
         self._previous: Labels | None = None
 
-    def update(self, prediction: Labels, motion: Motion | None) -> float:
+    def update(self, prediction: Labels, motion: BackwardFlow | None) -> float:
         """The next prediction (H, W) uint8 and the motion that led to it. Returns the pair's own TC, or NaN."""
         previous, self._previous = self._previous, prediction.copy()
         if previous is None or motion is None or previous.shape != prediction.shape:
@@ -182,12 +182,12 @@ class Flicker:
         """The next frame does not follow the last one."""
         self._previous: Labels | None = None
 
-    def update(self, prediction: Labels, motion: Motion | None) -> float:
+    def update(self, prediction: Labels, motion: BackwardFlow | None) -> float:
         """The next prediction (H, W) uint8 and the motion that led to it. Returns the pair's own flicker, or NaN."""
         previous, self._previous = self._previous, prediction.copy()
-        if previous is None or motion is None or previous.shape != prediction.shape or not motion.trusted.any():
+        if previous is None or motion is None or previous.shape != prediction.shape or not motion.consistent.any():
             return float("nan")
-        flicker = float((motion.warp(previous) != prediction)[motion.trusted].mean())
+        flicker = float((motion.warp(previous) != prediction)[motion.consistent].mean())
         self.flicker_total += flicker
         self.changed_total += float((previous != prediction).mean())
         self.pairs += 1

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tmaseg.errors import OutputError
-from tmaseg.evaluate.cost import peak_memory_mb
+from tmaseg.evaluation.cost import peak_memory_mb
 from tmaseg.pipeline.agreement import Agreement, Truth
 from tmaseg.pipeline.options import RunOptions, Targets
 from tmaseg.pipeline.outputs import PictureWriter, StatsFile, folders_of

@@ -8,7 +8,7 @@ from typing import Any
 import tmaseg
 from tmaseg.data import Dataset, open_dataset
 from tmaseg.errors import ConfigError, DataError
-from tmaseg.evaluate import Share
+from tmaseg.evaluation import Shard
 from tmaseg.labels import LabelSet, get_labels
 from tmaseg.model.checkpoint import load_checkpoint
 from tmaseg.model.compiler import can_compile
@@ -34,7 +34,7 @@ class Sets:
     """The network's classes."""
 
 
-def open_sets(job: Job, share: Share, listener: Listener) -> Sets:
+def open_sets(job: Job, share: Shard, listener: Listener) -> Sets:
     """Opens every data set and reads every label file that the run will need.
 
     Raises DataError that names the exact file whose ids are outside its label set, before the first step; before any

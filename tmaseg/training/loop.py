@@ -35,7 +35,7 @@ def train(job: Job, listener: Listener | None = None, *, stop: Callable[[], bool
         stack.enter_context(_deterministic(job.recipe.running.deterministic))
         if share.first:
             job.prepare()
-        share.wait()
+        share.barrier()
         run = Run(job, share, listener)
         names = [each.name for each in run.sets.val]
         record = stack.enter_context(Record(job.log, names, after=run.step)) if share.first else None

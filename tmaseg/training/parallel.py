@@ -10,18 +10,18 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from tmaseg.evaluate import Share
+from tmaseg.evaluation import Shard
 from tmaseg.training.learner import Learner
 
 T = TypeVar("T")
 
 
 @contextmanager
-def team() -> Iterator[Share]:
+def team() -> Iterator[Shard]:
     """This process's place among those that torchrun started: gradients over NCCL on CUDA, all else over gloo."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1 or not distributed.is_available():
-        yield Share()
+        yield Shard()
         return
     local = int(os.environ.get("LOCAL_RANK", "0"))
     cuda = torch.cuda.is_available()
@@ -30,12 +30,12 @@ def team() -> Iterator[Share]:
     # The others wait while one of them validates a long sequence or checks slow files.
     distributed.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=timedelta(hours=2))
     try:
-        yield Share(distributed.get_rank(), count, local)
+        yield Shard(distributed.get_rank(), count, local)
     finally:
         distributed.destroy_process_group()
 
 
-def summed(share: Share, values: Sequence[float]) -> list[float]:
+def summed(share: Shard, values: Sequence[float]) -> list[float]:
     """Each value summed over all processes."""
     if share.count == 1:
         return list(values)
@@ -44,7 +44,7 @@ def summed(share: Share, values: Sequence[float]) -> list[float]:
     return [float(value) for value in total]
 
 
-def from_first(share: Share, make: Callable[[], T]) -> T:
+def from_first(share: Shard, make: Callable[[], T]) -> T:
     """What the first process makes, for all: the others may be on machines that do not have its files."""
     if share.count == 1:
         return make()
@@ -55,7 +55,7 @@ def from_first(share: Share, make: Callable[[], T]) -> T:
     return found
 
 
-def joined(learner: Learner, share: Share, device: torch.device) -> Learner | DistributedDataParallel:
+def joined(learner: Learner, share: Shard, device: torch.device) -> Learner | DistributedDataParallel:
     """The learner, its gradients averaged over the processes where there are several."""
     if share.count == 1:
         return learner

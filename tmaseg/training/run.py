@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from tmaseg.errors import ConfigError, TrainingError
-from tmaseg.evaluate import Share, Weights
+from tmaseg.evaluation import Shard, Weights
 from tmaseg.model.checkpoint import Checkpoint, View, save_checkpoint
 from tmaseg.model.device import Precision, choose_device, choose_precision, dtype_of
 from tmaseg.model.engine import prepare
@@ -38,7 +38,7 @@ from tmaseg.training.state import load_state, save_state
 class Run:
     """Built from a job; where the job says so, it goes on from the state on disk."""
 
-    def __init__(self, job: Job, share: Share, listener: Listener) -> None:
+    def __init__(self, job: Job, share: Shard, listener: Listener) -> None:
         """Raises ConfigError, DataError, CheckpointError and LabelError for what cannot work."""
         self.job, self.share = job, share
         recipe, descent = job.recipe, job.recipe.descent

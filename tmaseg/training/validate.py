@@ -10,8 +10,8 @@ import numpy as np
 
 from tmaseg.data import Clip, Dataset
 from tmaseg.data.clip import trim
-from tmaseg.evaluate import EvalOptions, Share, Weights
-from tmaseg.evaluate.predict import Answers, Predictor
+from tmaseg.evaluation import EvalOptions, Shard, Weights
+from tmaseg.evaluation.predict import Answers, Predictor
 from tmaseg.metrics import ConfusionMatrix
 from tmaseg.metrics.iou import accuracy
 from tmaseg.training.classes import unite_by_name
@@ -64,7 +64,7 @@ class Validation:
 def validate(
     weights: Weights,
     sets: Sequence[ValSet],
-    share: Share,
+    share: Shard,
     *,
     limit: int = 0,
     stop: Callable[[], bool] = lambda: False,
@@ -75,7 +75,7 @@ def validate(
     Classes of a set that are one to the network are scored as one: mIoU is over the classes that it can tell apart.
     """
     past = weights.net.config.memory_frames
-    streams = [(each, share.mine(each.clips(past, limit), lambda clip: len(clip.frames))) for each in sets]
+    streams = [(each, share.select(each.clips(past, limit), lambda clip: len(clip.frames))) for each in sets]
     total = sum(frame.wanted for _, clips in streams for clip in clips for frame in clip.frames)
     miou, seen, done = {}, [], 0
     for each, clips in streams:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Any
 
-from tmaseg.evaluate.scores import VC_FRAMES, PassScores
-from tmaseg.evaluate.worst import WorstFrame
+from tmaseg.evaluation.scores import VC_FRAMES, PassScores
+from tmaseg.evaluation.worst import WorstFrame
 from tmaseg.labels import LabelSet
 
 

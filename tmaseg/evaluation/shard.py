@@ -1,4 +1,4 @@
-"""Share: evaluation in several processes under `torchrun`. Sequences are shared out, counts are summed on the first."""
+"""Shard: evaluation in several processes under `torchrun`. Sequences are shared out, counts are summed on the first."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Share:
+class Shard:
     """Which of how many processes this is."""
 
     rank: int = 0
@@ -33,7 +33,7 @@ class Share:
             return name
         return f"cuda:{self.local_rank % torch.cuda.device_count()}"
 
-    def mine(self, items: Sequence[T], weight: Callable[[T], int]) -> list[T]:
+    def select(self, items: Sequence[T], weight: Callable[[T], int]) -> list[T]:
         """This process's items, in order: heavy ones are dealt out first, each to whoever has least."""
         loads = [0] * self.count
         owner = {}
@@ -43,7 +43,7 @@ class Share:
             loads[least] += weight(items[place])
         return [item for place, item in enumerate(items) if owner[place] == self.rank]
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Until every process is here."""
         if self.count > 1:
             distributed.barrier()
@@ -58,15 +58,15 @@ class Share:
 
 
 @contextmanager
-def shared_out() -> Iterator[Share]:
-    """The share that torchrun gave this process; the only one without torchrun. Counts travel over gloo."""
+def open_shard() -> Iterator[Shard]:
+    """The shard that torchrun gave this process; the only one without torchrun. Counts travel over gloo."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1 or not distributed.is_available():
-        yield Share()
+        yield Shard()
         return
     # A process with short sequences waits for the others: hours, not torch's half hour.
     distributed.init_process_group("gloo", timeout=timedelta(hours=24))
     try:
-        yield Share(distributed.get_rank(), count, int(os.environ.get("LOCAL_RANK", "0")))
+        yield Shard(distributed.get_rank(), count, int(os.environ.get("LOCAL_RANK", "0")))
     finally:
         distributed.destroy_process_group()

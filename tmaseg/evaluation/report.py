@@ -7,11 +7,11 @@ from html import escape
 from pathlib import Path
 
 from tmaseg.errors import OutputError
-from tmaseg.evaluate.charts import DASH, KEYS, Line, class_bars, confusion, percent, table, timeline
-from tmaseg.evaluate.evaluation import Evaluation, Pass, usual
-from tmaseg.evaluate.scores import DEFINITIONS, VC_FRAMES
-from tmaseg.evaluate.video import VideoEvaluation, VideoPass
-from tmaseg.evaluate.worst import WorstFrame
+from tmaseg.evaluation.charts import DASH, KEYS, Line, class_bars, confusion, percent, table, timeline
+from tmaseg.evaluation.result import Evaluation, Pass, usual
+from tmaseg.evaluation.scores import DEFINITIONS, VC_FRAMES
+from tmaseg.evaluation.video import VideoEvaluation, VideoPass
+from tmaseg.evaluation.worst import WorstFrame
 
 _WORST_TITLES = ("picture", "ground truth", "prediction", "mistakes in red")
 _SEQUENCES = 60

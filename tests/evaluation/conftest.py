@@ -7,7 +7,7 @@ from scenes import write_frame
 from tiny import tiny_net
 
 from tmaseg.data import Dataset, open_dataset
-from tmaseg.evaluate import Weights
+from tmaseg.evaluation import Weights
 from tmaseg.labels import CAMVID, LabelSet
 from tmaseg.model.checkpoint import View
 

@@ -5,12 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tmaseg.evaluate.cost import frame_gmacs, peak_memory_mb
-from tmaseg.evaluate.evaluation import plain, spread, usual
-from tmaseg.evaluate.options import KEY_FRAMES_NOTE, EvalOptions
-from tmaseg.evaluate.predict import Answers, Predictor, Weights, open_passes
-from tmaseg.metrics import Flicker, FlickerResult, Motion, MotionEstimator, TemporalConsistency
+from tmaseg.evaluation.cost import frame_gmacs, peak_memory_mb
+from tmaseg.evaluation.options import KEY_FRAMES_NOTE, EvalOptions
+from tmaseg.evaluation.predict import Answers, Predictor, Weights, open_passes
+from tmaseg.evaluation.result import plain, spread, usual
+from tmaseg.metrics import Flicker, FlickerResult, TemporalConsistency
 from tmaseg.video.frame import Frame
+from tmaseg.video.optical_flow import BackwardFlow, FlowEstimator
 from tmaseg.video.source import Source
 
 
@@ -101,7 +102,7 @@ class _Watcher:
         self.per_frame: list[tuple[float, float]] = []
         self.resets = 0
 
-    def see(self, frame: Frame, motion: Motion | None) -> None:
+    def see(self, frame: Frame, motion: BackwardFlow | None) -> None:
         """The next frame of the video."""
         prediction = self.predictor.step(frame.rgb, seconds=frame.seconds, fresh=frame.fresh)
         if self.predictor.reset_before:  # another shot: nothing to be consistent with
@@ -130,7 +131,7 @@ def evaluate_video(
     answers = Answers.between(labels, labels)
     predictors = open_passes(weights, answers, options, detect_cuts=True)
     watchers = [_Watcher(predictor, len(labels), labels.void) for predictor in predictors]
-    estimator = MotionEstimator()
+    estimator = FlowEstimator()
     frames, size_hw = 0, (source.info.height, source.info.width)
     for frame in source:
         if frame.fresh:

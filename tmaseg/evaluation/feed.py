@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from tmaseg.data import Clip, ClipFrame, Dataset
-from tmaseg.evaluate.predict import RGB
+from tmaseg.evaluation.predict import RGB
 
 CLOSE_SECONDS = 0.25  # labelled frames this far apart at most are a run: consistency over a second says nothing
 _READ_AHEAD = 4

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scenes import Pictures, noise
 
-from tmaseg.evaluate import EvalOptions, evaluate_video
+from tmaseg.evaluation import EvalOptions, evaluate_video
 
 
 def test_a_still_video_does_not_flicker(weights):

@@ -7,16 +7,16 @@ from functools import reduce
 
 from tmaseg.data import Clip, Dataset
 from tmaseg.errors import ConfigError
-from tmaseg.evaluate.cost import frame_gmacs, peak_memory_mb
-from tmaseg.evaluate.evaluation import Evaluation, Pass, spread
-from tmaseg.evaluate.feed import Shown, chunks, limited, show
-from tmaseg.evaluate.options import KEY_FRAMES_NOTE, EvalOptions
-from tmaseg.evaluate.predict import Answers, Labels, Predictor, Weights, open_passes
-from tmaseg.evaluate.saving import PictureFolder, Submission
-from tmaseg.evaluate.scores import Scores
-from tmaseg.evaluate.share import Share
-from tmaseg.evaluate.worst import WorstFrames
-from tmaseg.metrics import Motion, MotionEstimator
+from tmaseg.evaluation.cost import frame_gmacs, peak_memory_mb
+from tmaseg.evaluation.feed import Shown, chunks, limited, show
+from tmaseg.evaluation.options import KEY_FRAMES_NOTE, EvalOptions
+from tmaseg.evaluation.predict import Answers, Labels, Predictor, Weights, open_passes
+from tmaseg.evaluation.result import Evaluation, Pass, spread
+from tmaseg.evaluation.saving import PictureFolder, Submission
+from tmaseg.evaluation.scores import Scores
+from tmaseg.evaluation.shard import Shard
+from tmaseg.evaluation.worst import WorstFrames
+from tmaseg.video.optical_flow import BackwardFlow, FlowEstimator
 
 Progress = Callable[[int, int], None]
 _NO_TRUTH = "no ground truth in this split: nothing is scored"
@@ -47,7 +47,7 @@ class _Pass:
         return [self.predictor.step(shown[0].rgb)]
 
     def score(
-        self, shown: Shown, prediction: Labels, truth: tuple[Labels, Labels] | None, motion: Motion | None
+        self, shown: Shown, prediction: Labels, truth: tuple[Labels, Labels] | None, motion: BackwardFlow | None
     ) -> None:
         """Counts a wanted frame; `truth` is the class ids and the values in the file."""
         frame = shown.frame
@@ -106,7 +106,7 @@ def evaluate(
     weights: Weights,
     options: EvalOptions,
     *,
-    share: Share = Share(),  # noqa: B008
+    shard: Shard = Shard(),  # noqa: B008
     progress: Progress | None = None,
 ) -> Evaluation | None:
     """Scores `weights` on a split. Sequences begin with empty memory; scene cuts are not looked for inside them.
@@ -119,14 +119,14 @@ def evaluate(
     answers = Answers.between(weights.labels, data.labels, data.void_class)
     predictors = open_passes(weights, answers, options, stretch=data.stretch)
     passes = [_Pass(predictor, data, options, alone=len(predictors) == 1) for predictor in predictors]
-    share.wait()  # all have looked at the folders before anyone writes there
+    shard.barrier()  # all have looked at the folders before anyone writes there
     # Scored frames with others between them are the last before a key frame: the hardest, not the easiest.
     past = (max(each.predictor.memory_frames for each in passes) + 1) * options.key_frames - 1
     clips = list(limited(data.streams(options.split, past=past), options.limit))
     _check_batch(options, passes, clips)
-    mine = share.mine(_placed(clips), lambda placed: len(placed[0].frames))
-    parts = share.gather(_run(data, passes, mine, options, progress))
-    if not share.first:
+    mine = shard.select(_placed(clips), lambda placed: len(placed[0].frames))
+    parts = shard.gather(_run(data, passes, mine, options, progress))
+    if not shard.first:
         return None
     whole = reduce(_Part.merge, parts)
     finished = tuple(_finish(passes, whole, weights, options, data.stretch))
@@ -143,7 +143,7 @@ def evaluate(
         weights=weights.name,
         device=str(weights.device),
         precision=weights.precision,
-        processes=share.count,
+        processes=shard.count,
         size=options.looks(weights.with_view(options.view).view),
         notes=(*answers.notes, *_notes(data, finished[0], options), *data.notes),
         passes=finished,
@@ -205,7 +205,7 @@ def _run(
     progress: Progress | None,
 ) -> _Part:
     """Shows every frame to every pass."""
-    estimator = MotionEstimator()
+    estimator = FlowEstimator()
     total = sum(frame.wanted for clip, _ in clips for frame in clip.frames)
     done = 0
     size_hw = (0, 0)
@@ -234,7 +234,7 @@ def _run(
     )
 
 
-def _motion(estimator: MotionEstimator, shown: Shown) -> Motion | None:
+def _motion(estimator: FlowEstimator, shown: Shown) -> BackwardFlow | None:
     if not shown.follows:
         estimator.reset()
     return estimator.update(shown.rgb)

@@ -13,11 +13,11 @@ from tmaseg.metrics import (
     ConfusionMatrix,
     Flicker,
     FlickerResult,
-    Motion,
     TemporalConsistency,
     VideoConsistency,
 )
 from tmaseg.metrics.iou import accuracy
+from tmaseg.video.optical_flow import BackwardFlow
 
 Labels = NDArray[np.uint8]  # (H, W)
 Definition = Literal["published", "corrected"]
@@ -88,7 +88,7 @@ class Scores:
         self.tc.end_run()
         self.flicker.end_run()
 
-    def watch(self, prediction: Labels, motion: Motion | None) -> tuple[float, float]:
+    def watch(self, prediction: Labels, motion: BackwardFlow | None) -> tuple[float, float]:
         """A frame of a run whose labels are not known: (TC, flicker) against the frame before."""
         return self.tc.update(prediction, motion), self.flicker.update(prediction, motion)
 
@@ -98,7 +98,7 @@ class Scores:
         truth: Labels,
         *,
         raw_truth: Labels,
-        motion: Motion | None,
+        motion: BackwardFlow | None,
         clip: str,
         name: str,
         place: int,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tmaseg.errors import ConfigError
-from tmaseg.evaluate.options import EvalOptions
+from tmaseg.evaluation.options import EvalOptions
 from tmaseg.labels import LabelSet, map_by_name
 from tmaseg.model.checkpoint import View, load_checkpoint
 from tmaseg.model.classify import classify

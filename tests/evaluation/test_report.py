@@ -8,8 +8,8 @@ import pytest
 from scenes import Pictures, noise
 
 from tmaseg.errors import OutputError
-from tmaseg.evaluate import EvalOptions, evaluate, evaluate_video, write_report
-from tmaseg.evaluate.charts import Line, confusion, percent, timeline
+from tmaseg.evaluation import EvalOptions, evaluate, evaluate_video, write_report
+from tmaseg.evaluation.charts import Line, confusion, percent, timeline
 from tmaseg.labels import LabelSet, generic_labels
 
 VOID = {"meta", "img", "br", "line", "path"}

@@ -2,8 +2,8 @@
 
 import torch
 
-from tmaseg.evaluate.options import EvalOptions
-from tmaseg.evaluate.predict import Weights
+from tmaseg.evaluation.options import EvalOptions
+from tmaseg.evaluation.predict import Weights
 from tmaseg.model.preprocess import network_size
 from tmaseg.model.work import step_work
 from tmaseg.resident import peak_resident_mb

@@ -11,13 +11,14 @@ from sklearn.metrics import accuracy_score, confusion_matrix, jaccard_score
 
 from tmaseg.data import open_dataset, read_image
 from tmaseg.errors import ConfigError, DataError, OutputError
-from tmaseg.evaluate import EvalOptions, Share, check_submission, evaluate
-from tmaseg.evaluate.evaluation import spread
-from tmaseg.evaluate.feed import is_close, limited
+from tmaseg.evaluation import EvalOptions, Shard, check_submission, evaluate
+from tmaseg.evaluation.feed import is_close, limited
+from tmaseg.evaluation.result import spread
 from tmaseg.labels import CAMVID, CAMVID12, CITYSCAPES, LabelSet, map_by_name
-from tmaseg.metrics import Flicker, MotionEstimator, TemporalConsistency
+from tmaseg.metrics import Flicker, TemporalConsistency
 from tmaseg.model.checkpoint import View
 from tmaseg.stream import Segmenter
+from tmaseg.video.optical_flow import FlowEstimator
 
 
 def read(path):
@@ -65,7 +66,7 @@ def test_every_figure_again_from_the_saved_masks(camvid, weights, tmp_path):
         assert report[f"vc{frames}"] == pytest.approx(windows(frames, masks, labels, published=True))
         assert report[f"vc{frames}_corrected"] == pytest.approx(windows(frames, masks, labels, published=False))
         assert report[f"vc{frames}_windows"] == 21 - frames
-    motion, flicker, tc = MotionEstimator(), Flicker(), TemporalConsistency(11, ignore_index=11)
+    motion, flicker, tc = FlowEstimator(), Flicker(), TemporalConsistency(11, ignore_index=11)
     for sample, mask in zip(camvid.samples("val"), masks, strict=True):
         step = motion.update(camvid.image(sample.frame))
         flicker.update(mask, step)
@@ -286,7 +287,7 @@ def test_limit_and_progress(camvid, weights):
 def test_parts_of_two_processes_are_the_whole(camvid):
     """Each sequence goes to one process, the long ones first."""
     clips = [*camvid.split("test"), *camvid.split("val")]
-    parts = [Share(rank, 2).mine(clips, lambda clip: len(clip.frames)) for rank in (0, 1)]
+    parts = [Shard(rank, 2).select(clips, lambda clip: len(clip.frames)) for rank in (0, 1)]
     assert [[clip.name for clip in part] for part in parts] == [["0016E5"], ["0001TP", "Seq05VD"]]
 
 

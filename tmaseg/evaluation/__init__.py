@@ -1,0 +1,24 @@
+"""Evaluation: a data set or a plain video streamed through the network, measured, and written up."""
+
+from tmaseg.evaluation.options import EvalOptions
+from tmaseg.evaluation.predict import Weights
+from tmaseg.evaluation.report import write_report
+from tmaseg.evaluation.result import Evaluation, Pass
+from tmaseg.evaluation.run import evaluate
+from tmaseg.evaluation.saving import check_submission
+from tmaseg.evaluation.shard import Shard, open_shard
+from tmaseg.evaluation.video import VideoEvaluation, evaluate_video
+
+__all__ = [
+    "EvalOptions",
+    "Evaluation",
+    "Pass",
+    "Shard",
+    "VideoEvaluation",
+    "Weights",
+    "check_submission",
+    "evaluate",
+    "evaluate_video",
+    "open_shard",
+    "write_report",
+]
