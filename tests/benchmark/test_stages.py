@@ -39,7 +39,7 @@ def test_converting_is_told_from_decoding(segmenter, tmp_path, monkeypatch):
     """A picture that takes 20 ms to make is 20 ms of converting."""
     import time
 
-    from tmaseg.video.picture import PictureMaker
+    from tmaseg.video.colour import PictureMaker
 
     made = PictureMaker.make
 

@@ -22,7 +22,7 @@ def frames(count, *, fail_at=None):
     for index in range(count):
         if index == fail_at:
             raise BoomError("source")
-        yield Frame(np.full((2, 3, 3), index % 256, np.uint8), index, Fraction(1, 25), index, fresh=index == 5)
+        yield Frame(np.full((2, 3, 3), index % 256, np.uint8), index, Fraction(1, 25), index, discontinuity=index == 5)
 
 
 class Stepper:

@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tmaseg.video.clock import Clock
+from tmaseg.video.source import Clock
 
 RATES = st.sampled_from([Fraction(25), Fraction(30000, 1001), Fraction(240)])
 UNITS = st.sampled_from([Fraction(1, 90000), Fraction(1, 1000), Fraction(1, 25), Fraction(1001, 30000)])

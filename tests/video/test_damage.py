@@ -131,7 +131,7 @@ def test_pictures_of_another_size_are_fitted_and_marked(tmp_path, second, fits):
     both.write_bytes(one.read_bytes() + two.read_bytes())
     frames, damage, source = read(both)
     assert {frame.rgb.shape for frame in frames} == {(48, 64, 3)}
-    assert [frame.index for frame in frames if frame.fresh] == ([5] if fits else [])
+    assert [frame.index for frame in frames if frame.discontinuity] == ([5] if fits else [])
     assert damage.resized == (5 if fits else 0)
     assert not damage.truncated
     assert any(f"64x48 to {second[0]}x{second[1]}" in warning for warning in source.warnings) == fits

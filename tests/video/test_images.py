@@ -74,7 +74,7 @@ def test_every_kind_of_image(tmp_path):
         exact = frame.index != 4  # JPEG
         np.testing.assert_allclose(frame.rgb, expected, atol=0 if exact else 12, err_msg=str(frame.index))
         assert frame.rgb.dtype == np.uint8
-        assert not frame.fresh
+        assert not frame.discontinuity
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tiff"])
@@ -148,7 +148,7 @@ def test_sizes_and_sequences_that_change_start_afresh(tmp_path):
         frames = list(source)
         assert source.damage.resized == 3
         assert any("32x48" in warning for warning in source.warnings)
-    assert [frame.fresh for frame in frames] == [False, False, True, True, False]
+    assert [frame.discontinuity for frame in frames] == [False, False, True, True, False]
     assert {frame.rgb.shape for frame in frames} == {(48, 64, 3)}
     assert not frames[2].rgb[:, :16].any()  # letterboxed, not squeezed
     assert not frames[2].rgb[:, 48:].any()

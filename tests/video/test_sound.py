@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from films import film, moving, onsets, stamps
 
-from tmaseg.video.companions import Companions
 from tmaseg.video.facts import ReadOptions, StreamInfo
+from tmaseg.video.passthrough import Passthrough
 from tmaseg.video.sink import VideoSink, WriteOptions
 from tmaseg.video.source import VideoSource
 
@@ -104,8 +104,8 @@ def test_sound_is_cut_and_moved_with_the_pictures(tmp_path, name, suffix):
 @pytest.mark.parametrize("name", ["aac.mp4", "flac.mkv", "aac.ts"])
 def test_a_late_short_cut_reads_no_more_than_it_needs(tmp_path, name, monkeypatch):
     path = beeping(tmp_path / name, *INPUTS[name], count=400, g="25")
-    read, within = [], Companions._within
-    monkeypatch.setattr(Companions, "_within", lambda self, packet: read.append(1) or within(self, packet))
+    read, within = [], Passthrough._within
+    monkeypatch.setattr(Passthrough, "_within", lambda self, packet: read.append(1) or within(self, packet))
     sink = copy(path, tmp_path / "out.mp4", start=12.5, end=13.5)
     with VideoSource(path, ReadOptions(start=12.5)) as source:
         cut = next(iter(source)).seconds
@@ -142,16 +142,16 @@ def test_sound_is_read_in_step_with_the_pictures(tmp_path):
     """Nothing of the sound is held back or read ahead: the packets of one second come with that second's pictures."""
     path = beeping(tmp_path / "in.mp4", "libx264", "aac", count=100)
     info = StreamInfo("in", 64, 48, Fraction(25), Fraction(1, 25), location=str(path))
-    companions = Companions(info, audio=True, timeout=5, warn=pytest.fail)
+    passthrough = Passthrough(info, audio=True, timeout=5, warn=pytest.fail)
     with av.open(str(tmp_path / "out.mkv"), "w") as output:
-        companions.add_to(output, Fraction(0))
+        passthrough.add_to(output, Fraction(0))
         written = []
         output = Spy(output, written)
         for second in (1, 2, 3):
-            companions.pump(output, Fraction(second), Fraction(0))
+            passthrough.pump(output, Fraction(second), Fraction(0))
             assert second - 0.03 <= written[-1] <= second
-        companions.pump(output, None, Fraction(0))
-        companions.close()
+        passthrough.pump(output, None, Fraction(0))
+        passthrough.close()
     assert written == sorted(written)
     assert written[-1] > 3.9
 

@@ -38,7 +38,7 @@ def test_it_is_a_source() -> None:
         info = source.info
         assert (info.width, info.height, info.frames, info.rate) == (61, 45, 3, rate)
         frames = list(source)
-        assert [(frame.pts, frame.index, frame.fresh) for frame in frames] == [
+        assert [(frame.pts, frame.index, frame.discontinuity) for frame in frames] == [
             (0, 0, False),
             (1, 1, False),
             (2, 2, False),

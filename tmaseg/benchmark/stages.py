@@ -54,7 +54,7 @@ def _read_and_written(segmenter: Segmenter, path: Path, out: Path) -> list[Row]:
                 segmenter.step(frame.rgb)
                 segmenter.reset()
             with watch.timed("network"):
-                labels = segmenter.step(frame.rgb, seconds=frame.seconds, fresh=frame.fresh).labels
+                labels = segmenter.step(frame.rgb, seconds=frame.seconds, fresh=frame.discontinuity).labels
             with watch.timed("render"):
                 painted.append(frame.with_rgb(painter.paint(frame.rgb, labels)))
         # Afterwards: an encoder's threads work on while other stages would be timed.

@@ -104,7 +104,7 @@ class _Watcher:
 
     def see(self, frame: Frame, motion: BackwardFlow | None) -> None:
         """The next frame of the video."""
-        prediction = self.predictor.step(frame.rgb, seconds=frame.seconds, fresh=frame.fresh)
+        prediction = self.predictor.step(frame.rgb, seconds=frame.seconds, fresh=frame.discontinuity)
         if self.predictor.reset_before:  # another shot: nothing to be consistent with
             self.resets += 1
             self.tc.end_run()
@@ -134,7 +134,7 @@ def evaluate_video(
     estimator = FlowEstimator()
     frames, size_hw = 0, (source.info.height, source.info.width)
     for frame in source:
-        if frame.fresh:
+        if frame.discontinuity:
             estimator.reset()
         motion = estimator.update(frame.rgb)
         for watcher in watchers:

@@ -14,7 +14,7 @@ from tmaseg.labels import LabelSet
 from tmaseg.pipeline.options import PaintOptions, PictureFormat
 from tmaseg.pipeline.stages import Output
 from tmaseg.video.frame import Frame
-from tmaseg.video.pending import PendingFile
+from tmaseg.video.muxer import PendingFile
 from tmaseg.video.sink import Existing, MaskSink, PictureSink
 
 

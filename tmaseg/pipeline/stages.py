@@ -80,7 +80,7 @@ def segment(
         try:
             for count, frame in enumerate(reader, 1):
                 with clock.busy("model"):
-                    segmentation = stepper.step(frame.rgb, seconds=frame.seconds, fresh=frame.fresh)
+                    segmentation = stepper.step(frame.rgb, seconds=frame.seconds, fresh=frame.discontinuity)
                 writer.put(frame, segmentation)
                 if progress:
                     progress(count)

@@ -1,14 +1,84 @@
-"""Colour: which matrix and range a picture was stored with, and RGB made with them."""
+"""Colour and geometry: decoded frames become upright RGB pictures of one size, and RGB becomes frames to encode."""
 
+import math
+import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import av
+import cv2
 import numpy as np
+from av.sidedata.sidedata import Type
 from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, ColorTrc, VideoReformatter
 
-from tmaseg.video.facts import ColourSpace
+from tmaseg.errors import VideoError
+from tmaseg.video.facts import ColourSpace, ReadOptions
 from tmaseg.video.frame import RGB
+
+
+def letterbox(rgb: RGB, width: int, height: int) -> RGB:
+    """`rgb` (H, W, 3) scaled to lie within (height, width), its shape kept, centred on black."""
+    old_height, old_width = rgb.shape[:2]
+    scale = min(width / old_width, height / old_height)
+    new_width, new_height = max(1, round(old_width * scale)), max(1, round(old_height * scale))
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    small = cv2.resize(rgb, (new_width, new_height), interpolation=method)
+    canvas = np.zeros((height, width, 3), np.uint8)
+    top, left = (height - new_height) // 2, (width - new_width) // 2
+    canvas[top : top + new_height, left : left + new_width] = small
+    return canvas
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """What makes a stored picture upright: first transpose, then flip left-right, then flip top-bottom."""
+
+    transpose: bool = False
+    mirror: bool = False
+    """Flip left-right."""
+    upend: bool = False
+    """Flip top-bottom."""
+    degrees: float = 0.0
+    """Counter-clockwise turn that the file asks for; a multiple of 90 but in odd files."""
+
+    @property
+    def square(self) -> bool:
+        """Whether the file asks for a multiple of 90 degrees; other angles are rounded to one."""
+        return abs((self.degrees + 45) % 90 - 45) < 0.5
+
+    def apply(self, rgb: RGB) -> RGB:
+        """The upright picture (H, W, 3), C-contiguous."""
+        if self.transpose:
+            rgb = rgb.transpose(1, 0, 2)
+        if self.mirror:
+            rgb = rgb[:, ::-1]
+        if self.upend:
+            rgb = rgb[::-1]
+        return np.ascontiguousarray(rgb)
+
+
+UPRIGHT = Orientation()
+
+
+def orientation_of(frame: VideoFrame) -> Orientation:
+    """Read the display matrix of a decoded frame; none is upright.
+
+    The matrix maps a stored point to a shown one, x' = a x + c y and y' = b x + d y. `VideoFrame.rotation` knows the
+    angle only, and takes a mirrored picture for one that is upside down.
+    """
+    try:
+        matrix = struct.unpack("=9i", bytes(frame.side_data[Type.DISPLAYMATRIX]))  # type: ignore[typeddict-item]
+    except (KeyError, struct.error):
+        return UPRIGHT
+    a, b, c, d = matrix[0], matrix[1], matrix[3], matrix[4]
+    transpose = abs(b) + abs(c) > abs(a) + abs(d)
+    mirror, upend = (c < 0, b < 0) if transpose else (a < 0, d < 0)
+    mirrored = a * d - b * c < 0
+    degrees = math.degrees(math.atan2(-b, -a if mirrored else a))
+    return Orientation(transpose, mirror, upend, degrees)
+
 
 _HD_HEIGHT = 720  # from here up, an untagged picture is taken for BT.709
 _MATRICES = {"bt601": Colorspace.ITU601, "bt709": Colorspace.ITU709, "bt2020": Colorspace.BT2020}
@@ -122,3 +192,71 @@ class EncoderPictures:
             dst_colorspace=Colorspace.ITU709,
             dst_color_range=ColorRange.MPEG,
         )
+
+
+class PictureMaker:
+    """For one stream, in one thread. The first picture sets the size."""
+
+    def __init__(self, name: str, options: ReadOptions, warn: Callable[[str], None]) -> None:
+        """`name` of the stream for errors; `warn` is told sentences for the user, perhaps repeatedly."""
+        self.resized = 0
+        """Pictures fitted into the first one's size."""
+        self.colour: Colour | None = None
+        """Of the latest frame."""
+        self.orientation = UPRIGHT
+        """Of the latest frame."""
+        self._name, self._options, self._warn = name, options, warn
+        self._reformatter = VideoReformatter()
+        self._orientations: dict[tuple[int, int, int], Orientation] = {}
+        self._size: tuple[int, int] | None = None
+        self._latest_size: tuple[int, int] | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of every picture; known after the first."""
+        assert self._size is not None
+        return self._size
+
+    def make(self, frame: VideoFrame, seconds: float) -> tuple[RGB, bool]:
+        """The picture (H, W, 3), and whether it differs in size from the one before it in the file."""
+        self.colour = colour_of(frame, self._options.colorspace)
+        for warning in self.colour.warnings():
+            self._warn(warning)
+        try:
+            stored = to_rgb(frame, self.colour, self._reformatter)
+        except (av.FFmpegError, OSError) as error:
+            kind = frame.format.name
+            raise VideoError(
+                f"{self._name}: {kind} pictures cannot be made into RGB; convert the video first"
+            ) from error
+        self.orientation = self._orientation_of(frame)
+        return self._fit(self.orientation.apply(stored), seconds)
+
+    def _orientation_of(self, frame: VideoFrame) -> Orientation:
+        if not self._options.autorotate:
+            return UPRIGHT
+        # Side data is looked at as seldom as can be: once touched, a frame is in a reference cycle and stays in memory
+        # until the garbage collector comes by.
+        key = (frame.rotation, frame.width, frame.height)
+        if key not in self._orientations:
+            self._orientations[key] = orientation_of(frame)
+        orientation = self._orientations[key]
+        if not orientation.square:
+            self._warn(f"the file asks for a turn by {orientation.degrees:.0f} degrees; only quarter turns are made")
+        return orientation
+
+    def _fit(self, rgb: RGB, seconds: float) -> tuple[RGB, bool]:
+        size = (rgb.shape[1], rgb.shape[0])
+        changed = self._latest_size not in (None, size)
+        self._latest_size = size
+        if self._size is None:
+            self._size = size
+        if size == self._size:
+            return rgb, changed
+        if not self.resized:
+            self._warn(
+                f"the picture changes from {self._size[0]}x{self._size[1]} to {size[0]}x{size[1]} at {seconds:.2f} s; "
+                "pictures of another size are fitted into the first"
+            )
+        self.resized += 1
+        return letterbox(rgb, *self._size), changed

@@ -1,20 +1,200 @@
-"""Decoder: the frames of one video stream, as the file stores them; damage is skipped and counted."""
+"""Decoder: a video file or URL opened safely, and the frames of its video stream; damage is skipped and counted."""
 
 import contextlib
+import os
 import re
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import cache
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import av
 from av.codec.hwaccel import HWAccel, hwdevices_available
 from av.container import InputContainer
+from av.filter import Graph
+from av.format import ContainerFormat
 from av.packet import Packet
 from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from tmaseg.errors import VideoError
-from tmaseg.video.container import is_url, open_input, why_silent
+
+# Demuxers that open other files or addresses named in the file (a stranger's playlist must not read local files or
+# reach the network), that run scripts, that read devices, or that take any text for a picture.
+_REFUSED_FORMATS = frozenset(
+    {
+        *("applehttp", "concat", "dash", "hls", "imf", "rtp", "rtsp", "sap", "sdp", "vobsub", "webm_dash_manifest"),
+        *("avisynth", "lavfi", "vapoursynth", "mlv", "image2", "image2pipe", "alias_pix", "brender_pix", "svg_pipe"),
+        *("adf", "bin", "ffmetadata", "idf", "ifv", "rawvideo", "tty", "xbin"),
+    }
+)
+# A live or on-demand stream on the web is a playlist by nature; its parts can only come from the web (see below).
+_WEB_FORMATS = frozenset({"hls", "dash"})
+_FILE_PROTOCOLS = "file"
+_WEB_PROTOCOLS = "http,https,tcp,tls,crypto,httpproxy"
+
+
+def is_url(spec: str | Path) -> bool:
+    """Whether `spec` is an address rather than a path."""
+    return isinstance(spec, str) and "://" in spec and not Path(spec).exists()
+
+
+def open_input(location: str | Path, timeout: float = 10.0, hardware: HWAccel | None = None) -> InputContainer:
+    """Open a local file or an http(s) URL for reading; the caller closes it.
+
+    `timeout` is how many seconds a URL may stay silent, at opening and at each read. Raises VideoError: missing, not a
+    file, empty, not readable, not a video, a playlist, no answer; or `hardware` that does not open.
+    """
+    if is_url(location):
+        return _open_url(str(location), timeout, hardware)
+    return _open_file(Path(location), hardware)
+
+
+def _open_file(path: Path, hardware: HWAccel | None) -> InputContainer:
+    try:
+        with path.open("rb") as file:
+            head = file.read(1024)
+    except FileNotFoundError as error:
+        raise VideoError(f"{path} does not exist; give a video file, a folder of images, or a URL") from error
+    except IsADirectoryError as error:
+        raise VideoError(f"{path} is a folder; give a video file") from error
+    except OSError as error:
+        raise VideoError(f"{path} cannot be read: {error.strerror}") from error
+    if not head:
+        raise VideoError(f"{path} is empty (0 bytes); copy or record it again")
+    try:
+        return _open(os.fspath(path.absolute()), _FILE_PROTOCOLS, web=False, hardware=hardware)
+    except (av.FFmpegError, OSError) as error:
+        raise VideoError(f"{path} {_what_it_is(head)}") from error
+
+
+def _open_url(url: str, timeout: float, hardware: HWAccel | None) -> InputContainer:
+    if urlsplit(url).scheme not in ("http", "https"):
+        scheme = urlsplit(url).scheme
+        raise VideoError(f"{url}: {scheme}:// is not supported; give a file, a folder, or an http:// or https:// URL")
+    try:
+        return _open(url, _WEB_PROTOCOLS, web=True, timeout=timeout, hardware=hardware)
+    except (av.FFmpegError, OSError) as error:
+        raise VideoError(f"{url} {why_silent(error, timeout)}") from error
+
+
+def coder_of(stream: Stream) -> str:
+    """Name of a stream's codec; a stream without a decoder has no such attribute at all."""
+    return getattr(stream, "name", None) or "unknown"
+
+
+def why_silent(error: BaseException, timeout: float) -> str:
+    """The rest of the sentence that begins with a URL: what went wrong with it."""
+    if isinstance(error, av.error.ExitError | TimeoutError):
+        return f"did not answer within {timeout:g} s; check the address and the connection, or raise --timeout"
+    if isinstance(error, av.error.InvalidDataError | av.error.ArgumentError):
+        return "answered, but not with a video that can be read; check the address in a browser"
+    reason = getattr(error, "strerror", None) or str(error)
+    return f"cannot be fetched: {reason}; check the address and the connection"
+
+
+def _open(
+    location: str, protocols: str, *, web: bool, timeout: float | None = None, hardware: HWAccel | None = None
+) -> InputContainer:
+    options = {"protocol_whitelist": protocols, "format_whitelist": _allowed_formats(web)}
+    try:
+        return av.open(location, "r", container_options=options, timeout=timeout, hwaccel=hardware)
+    except UnicodeDecodeError:
+        # Old cameras write metadata in their own code page; no reason to refuse the pictures.
+        return av.open(
+            location, "r", container_options=options, timeout=timeout, metadata_errors="replace", hwaccel=hardware
+        )
+
+
+@cache
+def _allowed_formats(web: bool) -> str:
+    allowed = set()
+    for name in av.formats_available:
+        try:
+            demuxer = ContainerFormat(name, "r")
+        except ValueError:
+            continue
+        names = set(demuxer.name.split(","))
+        refused = _REFUSED_FORMATS - _WEB_FORMATS if web else _REFUSED_FORMATS
+        if not demuxer.no_file and not names & refused:
+            allowed |= names
+    return ",".join(sorted(allowed))
+
+
+def _what_it_is(head: bytes) -> str:
+    """The rest of the sentence that begins with the path of a file that did not open."""
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if start.startswith((b"#extm3u", b"ffconcat", b"[playlist]", b"<asx", b"<smil")) or b"<mpd" in start:
+        return "is a playlist, which only names other files; give the video file itself"
+    if _is_text(head):
+        return "is a text file; give a video file, a folder of images, or a URL"
+    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free"):
+        return (
+            "is an MP4/MOV file without a readable index (the recording or the copy broke off); "
+            "copy it again, or mend it with a repair tool and a good file of the same camera"
+        )
+    return "is not a video that can be read: unknown format or damaged header; try to play it, or copy it again"
+
+
+def _is_text(head: bytes) -> bool:
+    if b"\0" in head:
+        return False
+    try:
+        head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return error.start > len(head) - 4  # only the last character, cut in two
+    return True
+
+
+class Deinterlacer:
+    """FFmpeg's bwdif, one picture for each frame; progressive frames pass unchanged. Holds back one frame."""
+
+    def __init__(self, time_base: Fraction) -> None:
+        self._time_base = time_base
+        self._graph: Graph | None = None
+        self._shape: tuple[int, int, str] | None = None
+
+    def push(self, frame: VideoFrame) -> Iterator[VideoFrame]:
+        """Frames that are ready after this one, in order, with their own time stamps."""
+        shape = (frame.width, frame.height, frame.format.name)
+        if shape != self._shape:
+            yield from self.flush()
+            self._graph, self._shape = self._build(frame), shape
+        assert self._graph is not None
+        self._graph.vpush(frame)
+        yield from self._pull()
+
+    def flush(self) -> Iterator[VideoFrame]:
+        """The frames held back, at the end."""
+        if self._graph is not None:
+            self._graph.vpush(None)
+            yield from self._pull()
+            self._graph = self._shape = None
+
+    def _build(self, frame: VideoFrame) -> Graph:
+        graph = Graph()
+        source = graph.add_buffer(
+            width=frame.width, height=frame.height, format=frame.format, time_base=self._time_base
+        )
+        weave = graph.add("bwdif", "mode=send_frame:deint=interlaced")
+        graph.link_nodes(source, weave, graph.add("buffersink")).configure()
+        return graph
+
+    def _pull(self) -> Iterator[VideoFrame]:
+        assert self._graph is not None
+        while True:
+            try:
+                frame = self._graph.vpull()
+            except (av.error.BlockingIOError, av.error.EOFError):
+                return
+            if frame.pts is not None and frame.time_base:
+                # The filter counts in half units, for those who want a picture a field.
+                frame.pts = round(frame.pts * frame.time_base / self._time_base)
+            frame.time_base = self._time_base
+            yield frame
+
 
 _DEFAULT_RATE = Fraction(25)
 _HARDWARE = ("cuda", "videotoolbox", "vaapi")  # in order of liking
@@ -33,7 +213,7 @@ class Decoder:
         """Why reading ended early."""
         self.reach = Fraction(0)
         """Latest end of a packet of any stream, in seconds of the container's time."""
-        self._device, container = _open(location, timeout, hardware)
+        self._device, container = _open_on_device(location, timeout, hardware)
         self.container: InputContainer = container
         try:
             self.stream = self._pick()
@@ -154,7 +334,7 @@ class Decoder:
         self.container.close()
 
 
-def _open(location: str, timeout: float, hardware: bool) -> tuple[str | None, InputContainer]:
+def _open_on_device(location: str, timeout: float, hardware: bool) -> tuple[str | None, InputContainer]:
     """The file, with the first kind of decoding device that truly opens; None where none does."""
     kinds = [kind for kind in _HARDWARE if kind in hwdevices_available()] if hardware else []
     for kind in kinds:

@@ -21,7 +21,7 @@ class Frame:
     """Seconds a unit of `pts`."""
     index: int
     """Position among the decoded frames of the source, from 0; skipped frames are counted."""
-    fresh: bool = False
+    discontinuity: bool = False
     """Whether this picture does not continue the one before (the video changed its size, or its clock jumped):
     a memory of earlier frames must start again here."""
 

@@ -6,8 +6,8 @@ from types import TracebackType
 from typing import Self
 
 from tmaseg.errors import VideoError
+from tmaseg.video.colour import letterbox
 from tmaseg.video.facts import Damage, ReadOptions, StreamInfo
-from tmaseg.video.fit import letterbox
 from tmaseg.video.frame import RGB, Frame
 from tmaseg.video.imagefile import IMAGE_SUFFIXES, read_image
 from tmaseg.video.numbering import missing_numbers, natural_key, wording
@@ -21,8 +21,8 @@ class ImageSource:
     `Frame.index` is the position in `paths`, unreadable images counted, so `source.paths[frame.index]` is the file
     of a frame. 8 and 16 bit, grey, RGBA and palette images become RGB; EXIF orientation is applied. With
     `one_size=True` (default) images of another size are letterboxed to the first one's, as in a video; with False
-    each keeps its own size. A frame is `fresh` where the size changes, and where the wording of the file names does
-    (`a_09.png`, `b_00.png`: another sequence). Sub-folders are not read.
+    each keeps its own size. `Frame.discontinuity` is set where the size changes, and where the wording of the file
+    names does (`a_09.png`, `b_00.png`: another sequence). Sub-folders are not read.
     """
 
     paths: tuple[Path, ...]
@@ -86,8 +86,8 @@ class ImageSource:
             if rgb is None:
                 continue
             now = (wording(self.paths[index].stem), (rgb.shape[1], rgb.shape[0]))
-            fresh, before = before not in (None, now), now
-            yield Frame(self._fit(rgb, self.paths[index]), index, self._info.time_base, index, fresh)
+            discontinuity, before = before not in (None, now), now
+            yield Frame(self._fit(rgb, self.paths[index]), index, self._info.time_base, index, discontinuity)
 
     def close(self) -> None:
         """Nothing is held open between frames."""

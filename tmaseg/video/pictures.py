@@ -13,7 +13,7 @@ from PIL import Image
 
 from tmaseg.errors import OutputError
 from tmaseg.video.frame import Frame
-from tmaseg.video.pending import PendingFile, check_folder
+from tmaseg.video.muxer import PendingFile, check_folder
 
 Labels = NDArray[np.uint8]  # (H, W) class ids
 Existing = Literal["refuse", "replace", "keep"]

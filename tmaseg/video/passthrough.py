@@ -1,4 +1,4 @@
-"""Companions: the sound, subtitles and data that travel with a video from its input to its output.
+"""Passthrough: the sound, subtitles and data that travel with a video from its input to its output.
 
 The input is opened a second time and read in step with the pictures, so nothing is held but one packet.
 """
@@ -7,6 +7,7 @@ import contextlib
 import io
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from typing import Protocol
 
 import av
 from av.audio.stream import AudioStream
@@ -15,16 +16,88 @@ from av.packet import Packet
 from av.stream import Discard, Stream
 
 from tmaseg.errors import VideoError
-from tmaseg.video.container import coder_of, open_input
+from tmaseg.video.decoder import coder_of, open_input
 from tmaseg.video.facts import StreamInfo
-from tmaseg.video.tracks import Copy, Track, Transcode
+
+
+class Track(Protocol):
+    """One stream on its way."""
+
+    def take(self, packet: "Packet[Stream]", shift: Fraction) -> "list[Packet[Stream]]":
+        """What to write for this packet, `shift` seconds later than it says."""
+
+    def flush(self, shift: Fraction) -> "list[Packet[Stream]]":
+        """What is left at the end."""
+
+
+class Copy:
+    """Packets as they are."""
+
+    def __init__(self, target: Stream, *, negative: bool) -> None:
+        """`negative` says whether the container can hold times below zero (the run-in of a sound coder)."""
+        self._target, self._negative = target, negative
+        self._last: int | None = None
+
+    def take(self, packet: "Packet[Stream]", shift: Fraction) -> "list[Packet[Stream]]":
+        """The packet itself, moved in time; nothing when it has no time or one that cannot be written."""
+        if packet.pts is None and packet.dts is None:
+            return []
+        ticks = round(shift / packet.time_base)
+        decode = (packet.dts if packet.dts is not None else packet.pts or 0) + ticks
+        show = packet.pts + ticks if packet.pts is not None else decode
+        if self._last is not None and decode <= self._last:  # muxers refuse time that stands still
+            decode, show = self._last + 1, max(show, self._last + 1)
+        show = max(show, decode)
+        if show < 0 and not self._negative:
+            return []
+        self._last = decode
+        packet.dts, packet.pts = decode, show
+        packet.stream = self._target
+        return [packet]
+
+    def flush(self, shift: Fraction) -> "list[Packet[Stream]]":  # noqa: ARG002
+        """Nothing: packets are not held back."""
+        return []
+
+
+class Transcode:
+    """Sound decoded and encoded again, for a container that cannot hold it as it is."""
+
+    def __init__(self, source: AudioStream, target: AudioStream, start: Fraction | None) -> None:
+        self._source, self._target, self._start = source, target, start
+
+    def take(self, packet: "Packet[Stream]", shift: Fraction) -> "list[Packet[Stream]]":
+        """What the coder gives for this packet; a damaged one is a short silence."""
+        return self._later(self._encode(packet), shift)
+
+    def flush(self, shift: Fraction) -> "list[Packet[Stream]]":
+        """What both coders hold back."""
+        return self._later([*self._encode(None), *self._target.encode(None)], shift)
+
+    def _encode(self, packet: "Packet[Stream] | None") -> "list[Packet[Stream]]":
+        packets: list[Packet[Stream]] = []
+        # ValueError: the sound changes its rate or its channels on the way, which the coder does not follow.
+        with contextlib.suppress(av.FFmpegError, OSError, ValueError):
+            for frame in self._source.codec_context.decode(packet):
+                seconds = None if frame.pts is None or not frame.time_base else frame.pts * frame.time_base
+                if self._start is None or seconds is None or seconds >= self._start:
+                    packets += self._target.encode(frame)
+        return packets
+
+    def _later(self, packets: "list[Packet[Stream]]", shift: Fraction) -> "list[Packet[Stream]]":
+        for packet in packets:
+            ticks = round(shift / packet.time_base)
+            packet.pts = None if packet.pts is None else packet.pts + ticks
+            packet.dts = None if packet.dts is None else packet.dts + ticks
+        return packets
+
 
 _SOUND_ENCODERS = {"mp4": "aac", "mov": "aac", "matroska": "aac", "webm": "libopus"}
 _BIT_RATE_PER_CHANNEL = 96_000
 _SEARCH_MARGIN_SECONDS = 5
 
 
-class Companions:
+class Passthrough:
     """Everything beside the pictures. Made before the output's header is written, pumped as video time advances."""
 
     def __init__(self, info: StreamInfo, *, audio: bool, timeout: float, warn: Callable[[str], None]) -> None:
@@ -43,7 +116,7 @@ class Companions:
                 warn(f"sound and metadata are left out: {error}")
 
     def add_to(self, output: OutputContainer, shift: Fraction) -> None:
-        """Make a stream in `output` for each companion that it can hold, and copy the chapters."""
+        """Make a stream in `output` for each stream that it can hold, and copy the chapters."""
         if self._input is None:
             return
         streams = [s for s in self._input.streams if s.type in ("audio", "subtitle", "data")]
