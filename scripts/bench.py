@@ -3,7 +3,7 @@
     scripts/bench                                  # everything, into build/bench
     scripts/bench --only street --compile on
 
-street      the shipped weights at 480x360: forms, precisions, each stage of a run on the drawn street, curves
+street      the shipped weights at 480x360: forms, precisions, each stage of a run on the demo clip, curves
 camvid      the authors' network for CamVid (ResNet-50, stride 8, T = 4, an encoder for each slot) at 480x360
 cityscapes  multiply-adds of their network for Cityscapes at 769x769, T = 2, counted only: the paper says 754
 """

@@ -18,7 +18,7 @@ def segmenter():
 def test_each_stage_of_a_video_is_told_and_their_sum(segmenter, tmp_path, monkeypatch):
     monkeypatch.setattr(stages, "_FRAMES", 6)
     for video in (None, film(tmp_path / "clip.mp4", moving(4))):
-        rows = stages.measure_stages(segmenter, video, (48, 64))
+        rows = stages.measure_stages(segmenter, video)
         seconds = {row.name: row.seconds_per_frame for row in rows}
         assert list(seconds) == NAMES
         assert seconds["convert"] >= 0  # next to nothing of so small a picture
@@ -30,7 +30,7 @@ def test_each_stage_of_a_video_is_told_and_their_sum(segmenter, tmp_path, monkey
 def test_reading_pictures_is_all_decoding(segmenter, tmp_path):
     for number, rgb in enumerate(moving(3)):
         Image.fromarray(rgb).save(tmp_path / f"{number}.png")
-    seconds = {row.name: row.seconds_per_frame for row in stages.measure_stages(segmenter, tmp_path, (48, 64))}
+    seconds = {row.name: row.seconds_per_frame for row in stages.measure_stages(segmenter, tmp_path)}
     assert seconds["decode"] > 0
     assert seconds["convert"] == 0
 
@@ -49,6 +49,6 @@ def test_converting_is_told_from_decoding(segmenter, tmp_path, monkeypatch):
 
     monkeypatch.setattr(PictureMaker, "make", slow)
     video = film(tmp_path / "clip.mp4", moving(8))
-    seconds = {row.name: row.seconds_per_frame for row in stages.measure_stages(segmenter, video, (48, 64))}
+    seconds = {row.name: row.seconds_per_frame for row in stages.measure_stages(segmenter, video)}
     assert seconds["convert"] > 0.015
     assert seconds["decode"] < 0.015

@@ -166,30 +166,13 @@ def test_one_source_into_a_folder(tmaseg, clip, tmp_path):
     assert files(tmp_path) == ["clip.mp4", "new/clip.mp4"]
 
 
-def test_the_demo_needs_no_file_and_says_how_well_the_masks_agree(tmaseg, tmp_path):
-    answer = tmaseg("run", "--demo", "--end", "0.2", "-o", tmp_path / "demo.mp4", "--json", "--size", 96)
-    assert answer.code == 0
-    agreement = answer.json["agreement"]
-    assert 0 <= agreement["pixel_accuracy"] <= 1
-    assert 0 <= agreement["miou"] <= 1
-    assert set(agreement["classes"]) == set(CITYSCAPES.names)
-    assert "agreement with the drawn truth" in answer.err
-    assert answer.json["frames"] == len(stamps(tmp_path / "demo.mp4")) == 5
-
-
-def test_agreement_is_full_when_the_masks_are_the_truth():
-    from tmaseg.pipeline.agreement import Agreement, Truth
-    from tmaseg.video.frame import Frame
-
-    rng = np.random.default_rng(0)
-    truth = rng.integers(0, 19, (8, 8), np.uint8)
-    frame = Frame(np.zeros((8, 8, 3), np.uint8), 0, Fraction(1, 25), 0)
-    same = Agreement(Truth(CITYSCAPES, lambda frame: truth), CITYSCAPES)
-    same.update(frame, truth)
-    assert same.compute().pixel_accuracy == same.compute().miou == 1
-    merged = Agreement(Truth(CITYSCAPES, lambda frame: np.full((8, 8), 14, np.uint8)), CAMVID)  # trucks
-    merged.update(frame, np.full((8, 8), CAMVID.index("car"), np.uint8))
-    assert merged.compute().pixel_accuracy == 1
+def test_the_demo_is_a_clip_that_comes_with_the_program(tmaseg, tmp_path):
+    answer = tmaseg("run", "--demo", "--start", "1", "--end", "1.2", "-o", f"{tmp_path}/", "--json", "--size", 96)
+    assert answer.code == 0, answer.err
+    assert (answer.json["frames"], answer.json["width"], answer.json["height"]) == (5, 960, 540)
+    assert len(stamps(tmp_path / "demo.mp4")) == 5
+    with av.open(str(tmp_path / "demo.mp4")) as written:
+        assert len(written.streams.audio) == 1
 
 
 def test_quiet_says_nothing(tmaseg, clip, tmp_path):

@@ -23,7 +23,7 @@ class BenchOptions:
     changes: Mapping[str, object] = field(default_factory=dict)
     """Values of the configuration to change, by name; the weights then have no meaning."""
     size_hw: tuple[int, int] = (360, 480)
-    """(H, W) of the network's input, and of the drawn video."""
+    """(H, W) of the network's input."""
     precisions: tuple[str, ...] = ("fp32", "bf16")
     """To compare; stages and curves are measured in the one that a run would take if it is among them, or the first."""
     device: str = "auto"
@@ -31,7 +31,7 @@ class BenchOptions:
     compiled: bool = False
     """Whether streaming and single frames are measured compiled, too."""
     video: Path | None = None
-    """Video or folder of images whose stages are measured; None: a drawn street, written to a file first."""
+    """Video or folder of images whose stages are measured; None: the demo clip."""
     repeats: int = 5
     """Rounds; the median counts."""
     curves: bool = False

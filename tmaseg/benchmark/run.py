@@ -99,4 +99,4 @@ def _network(
 def _stages(options: BenchOptions, subject: Subject, device: torch.device, precision: Precision) -> list[Row]:
     engine = Engine(prepare(subject.build(device), device, precision))
     segmenter = Segmenter(engine, subject.labels, view=subject.view)
-    return measure_stages(segmenter, options.video, options.size_hw)
+    return measure_stages(segmenter, options.video)

@@ -12,12 +12,12 @@ from tempfile import TemporaryDirectory
 from tmaseg.benchmark.row import Row
 from tmaseg.render import Painter
 from tmaseg.stream import Segmenter
+from tmaseg.video import DEMO
 from tmaseg.video.decoder import Decoder
 from tmaseg.video.facts import ReadOptions
 from tmaseg.video.frame import Frame
 from tmaseg.video.sink import VideoSink
 from tmaseg.video.source import Source, VideoSource, open_source
-from tmaseg.video.street import StreetSource
 
 _FRAMES = 60
 _PASSES = 3
@@ -25,24 +25,16 @@ _BYTES = 256 * 2**20  # of painted frames that wait to be encoded
 _SECONDS = 30.0  # a network that takes a second for each frame needs fewer of them to tell
 
 
-def measure_stages(segmenter: Segmenter, video: Path | None, size_hw: tuple[int, int]) -> list[Row]:
+def measure_stages(segmenter: Segmenter, video: Path | None) -> list[Row]:
     """Each stage of `tmaseg run` on a video, one after the other, and their sum; a run overlaps them.
 
-    `video` None: a drawn street of `size_hw`, encoded first. Network and painting are medians; decoding, converting
+    `video` None: the demo clip. Network and painting are medians; decoding, converting
     and encoding, which work in bursts, are means over all frames, opening and closing the files included.
     Reading a folder of images is all "decode". Raises VideoError and OutputError.
     """
     with TemporaryDirectory() as folder:
-        path = video or _drawn(Path(folder) / "street.mp4", size_hw)
-        rows = _read_and_written(segmenter, path, Path(folder) / "out.mp4")
+        rows = _read_and_written(segmenter, video or DEMO, Path(folder) / "out.mp4")
     return [*rows, Row("all stages, one after the other", sum(row.seconds_per_frame or 0.0 for row in rows))]
-
-
-def _drawn(path: Path, size_hw: tuple[int, int]) -> Path:
-    with StreetSource(size_hw=size_hw, frames=_FRAMES) as source, VideoSink(path, source.info) as sink:
-        for frame in source:
-            sink.write(frame)
-    return path
 
 
 def _read_and_written(segmenter: Segmenter, path: Path, out: Path) -> list[Row]:

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import math
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -12,13 +11,10 @@ import typer
 from tmaseg.cli.guard import say_error
 from tmaseg.cli.jobs import Job, make_folders
 from tmaseg.cli.screen import Screen, duration
-from tmaseg.errors import ConfigError, TmasegError
-from tmaseg.pipeline import CtrlC, RunOptions, RunReport, Truth, run_video
+from tmaseg.errors import TmasegError
+from tmaseg.pipeline import CtrlC, RunOptions, RunReport, run_video
 from tmaseg.stream import Segmenter
-from tmaseg.video.source import ReadOptions, Source, open_source
-from tmaseg.video.street import StreetSource
-
-_DEMO_SECONDS = 10.0
+from tmaseg.video.source import ReadOptions, open_source
 
 
 class Batch:
@@ -96,18 +92,13 @@ class Batch:
         self._screen.say(_summary(report))
 
     def _run(self, job: Job, stop: CtrlC) -> RunReport:
-        with self._open(job) as source, self._screen.progress(job.source) as tell:
-            truth = None
-            if isinstance(source, StreetSource):
-                street = source
-                truth = Truth(street.label_set, lambda frame: street.labels(frame.index))
+        with open_source(job.source, self._read) as source, self._screen.progress(job.source) as tell:
             total = source.info.frames
             return run_video(
                 source,
                 self._segmenter,
                 job.targets,
                 self._options,
-                truth=truth,
                 progress=lambda done: tell(done, total),
                 stop=stop,
             )
@@ -116,31 +107,14 @@ class Batch:
     def _segmenter(self) -> Segmenter:
         return self._options.model.load()
 
-    def _open(self, job: Job) -> Source:
-        if not job.demo:
-            return open_source(job.source, self._read)
-        read = self._read
-        if read.start or read.every != 1:
-            raise ConfigError("--demo goes with --end and --rate alone: leave out --start and --every")
-        seconds = _DEMO_SECONDS if read.end is None else read.end
-        return StreetSource(rate=read.rate, frames=max(1, round(seconds * read.rate)))
-
 
 def _summary(report: RunReport) -> str:
     outputs = ", ".join(name for name in (report.output, report.masks, report.stats) if name)
     resets = f"memory emptied {report.memory_resets} times" if report.memory_resets != 1 else "memory emptied once"
     compiled = ", compiled" if report.compiled else ""
     coders = "".join(f", {name}" for name in (report.decoder, report.encoder) if name)
-    line = (
+    return (
         f"{outputs}: {report.frames} frames of {report.width}x{report.height} in {duration(report.seconds)} "
         f"({report.fps:.1f} frames/s, {report.precision} on {report.device}{compiled}, {report.memory}{coders}); "
         f"{resets}"
     )
-    if report.agreement and math.isnan(report.agreement.miou):
-        line += "; the drawn truth has no class that these weights know"
-    elif report.agreement:
-        line += (
-            f"; agreement with the drawn truth: {100 * report.agreement.pixel_accuracy:.1f} % of pixels, "
-            f"mIoU {100 * report.agreement.miou:.1f} %"
-        )
-    return line

@@ -17,9 +17,7 @@ Paper = Annotated[
     typer.Option(help="Measure the authors' network for this data set instead, without weights."),
 ]
 Changes = Annotated[list[str] | None, typer.Option("--set", help=_SET_HELP, metavar="NAME=VALUE", show_default=False)]
-FrameSize = Annotated[
-    str, typer.Option(help="Size of the network's input, and of the drawn video.", metavar="WIDTHxHEIGHT")
-]
+FrameSize = Annotated[str, typer.Option(help="Size of the network's input.", metavar="WIDTHxHEIGHT")]
 
 
 def bench(
@@ -32,7 +30,7 @@ def bench(
         Literal["on", "off"], typer.Option("--compile", help="Measure streaming compiled (torch.compile), too.")
     ] = "off",
     video: Annotated[
-        Path | None, typer.Option(help="Video whose stages are measured; a drawn street otherwise.", metavar="FILE")
+        Path | None, typer.Option(help="Video whose stages are measured; the demo clip otherwise.", metavar="FILE")
     ] = None,
     plot: Annotated[
         Path | None, typer.Option(help="Draw cost against T and against frame size.", metavar="FILE.png")

@@ -9,14 +9,13 @@ import typer
 from tmaseg.cli import options as shared
 from tmaseg.cli.guard import guarded
 from tmaseg.cli.tables import show_check, show_json
-from tmaseg.cli.values import fraction, sides
 from tmaseg.errors import DataError
 
 if TYPE_CHECKING:
     from tmaseg.data import Check
 
 app = typer.Typer(
-    help="Check data sets, extract CamVid's frames, draw streets.",
+    help="Check data sets, extract CamVid's frames.",
     no_args_is_help=True,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -87,46 +86,6 @@ def extract_camvid(
     for result in extract(videos, out, labelled=labelled, past=past, progress=progress):
         kept = f", {result.kept:,} were there already" if result.kept else ""
         screen.say(f"{result.film.file}: {result.written:,} frames written{kept}")
-
-
-@app.command("draw-streets")
-@guarded
-def draw_streets(
-    out: Annotated[Path, typer.Argument(help="A new folder.")],
-    streets: Annotated[int, typer.Option(help="Streets in the split train, all different.")] = 300,
-    val: Annotated[int, typer.Option(help="Streets more, in the split val.")] = 30,
-    frames: Annotated[int, typer.Option(help="Frames of each street.")] = 4,
-    rate: Annotated[str, typer.Option(help="Frames a second.", metavar="RATE")] = "8",
-    motorways: Annotated[
-        float, typer.Option(help="This share of them are motorways between open ground.", metavar="SHARE")
-    ] = 0.0,
-    size: Annotated[str, typer.Option(help="Width and height in pixels.", metavar="WxH")] = "480x360",
-    first_seed: Annotated[int, typer.Option(help="Of the first street. run --demo draws the one of seed 0.")] = 1000,
-    quiet: shared.Quiet = False,
-    debug: shared.Debug = False,  # noqa: ARG001  (the guard takes it)
-) -> None:
-    """Draw a data set: short films of streets, with Cityscapes' class of every pixel.
-
-    To try train and eval without real data, or to train on beside it: --dataset OUT/streets.yaml.
-    """
-    from tmaseg.cli.screen import Screen
-    from tmaseg.data import Streets
-    from tmaseg.data import draw_streets as draw
-
-    screen, size_hw = Screen(quiet=quiet), sides(size, "--size")
-    wanted = Streets(
-        train=streets,
-        val=val,
-        frames=frames,
-        rate=fraction(rate, "--rate"),
-        motorways=motorways,
-        size_hw=size_hw,
-        first_seed=first_seed,
-    )
-    with screen.progress("draw") as tell:
-        about = draw(out, wanted, lambda done: tell(done, wanted.pictures))
-    count = streets + val
-    screen.say(f"{wanted.pictures:,} pictures of {count} street{'s' * (count > 1)}: --dataset {about}")
 
 
 def _to_dict(found: "Check", painted: list[Path]) -> dict[str, Any]:

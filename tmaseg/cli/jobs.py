@@ -9,8 +9,6 @@ from tmaseg.errors import ConfigError, OutputError
 from tmaseg.pipeline import Targets
 from tmaseg.video.sink import SUFFIXES
 
-DEMO = "demo"
-
 
 @dataclass(frozen=True)
 class Job:
@@ -19,24 +17,22 @@ class Job:
     source: str
     """As the user gave it."""
     targets: Targets
-    demo: bool = False
-    """Whether the source is the street that the program draws."""
 
 
 def plan_jobs(
     sources: Sequence[str], targets: Targets, *, into_folder: bool = False, lossless: bool = False
 ) -> list[Job]:
-    """One job for each source; the drawn street where there is none.
+    """One job for each source.
 
     For several sources `targets` are folders, where each source gets outputs of its own name. For one, only the video
     may be a folder, if it exists or `into_folder` says so. Raises ConfigError where two sources would share an output.
     """
     sources = list(dict.fromkeys(sources))
     if len(sources) < 2:
-        source = sources[0] if sources else DEMO
+        source = sources[0]
         if targets.video and (into_folder or targets.video.is_dir()):
             targets = replace(targets, video=targets.video / (_stem(source) + _suffix(source, lossless)))
-        return [Job(source, targets, demo=not sources)]
+        return [Job(source, targets)]
     for flag, path, ending in (("-o", targets.video, SUFFIXES), ("--stats", targets.stats, (".csv",))):
         if path and path.suffix.lower() in ending and not path.is_dir():
             raise ConfigError(f"{flag} {path} is a file, but there are {len(sources)} sources: give a folder")

@@ -15,7 +15,7 @@ def run(
         list[str] | None,
         typer.Argument(metavar="SOURCE", help="Video files, URLs, images or folders of images.", show_default=False),
     ] = None,
-    demo: Annotated[bool, typer.Option("--demo", help="A street drawn by the program, in place of SOURCE.")] = False,
+    demo: Annotated[bool, typer.Option("--demo", help="Take the short clip that ships with it as SOURCE.")] = False,
     output: Annotated[
         str | None,
         typer.Option("--output", "-o", help="Video file; a folder for several sources.", metavar="OUT"),
@@ -74,13 +74,14 @@ def run(
     sources get an output each, in the folder OUT.
     """
     if bool(sources) == demo:
-        raise typer.BadParameter("give a SOURCE, or --demo for a drawn street", param_hint="SOURCE")
+        raise typer.BadParameter("give a SOURCE, or --demo for the clip that ships with it", param_hint="SOURCE")
     if not (output or masks or stats):
         raise typer.BadParameter("nothing to write: give -o OUT, --masks DIR or --stats FILE", param_hint="--output")
     from tmaseg.cli.batch import Batch
     from tmaseg.cli.jobs import plan_jobs
     from tmaseg.cli.screen import Screen
     from tmaseg.pipeline import ModelOptions, PaintOptions, RunOptions, Targets
+    from tmaseg.video import DEMO
     from tmaseg.video.sink import WriteOptions
     from tmaseg.video.source import ReadOptions
 
@@ -124,7 +125,7 @@ def run(
     )
     targets = Targets(video=Path(output) if output else None, masks=masks, stats=stats)
     into_folder = bool(output) and str(output).endswith("/")
-    jobs = plan_jobs(sources or (), targets, into_folder=into_folder, lossless=lossless)
+    jobs = plan_jobs(sources or (str(DEMO),), targets, into_folder=into_folder, lossless=lossless)
     batch = Batch(run_options, read, Screen(quiet=quiet), skip_existing=skip_existing)
     batch.run(jobs, into_folder=into_folder)
     if json:

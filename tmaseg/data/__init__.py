@@ -7,7 +7,6 @@ from tmaseg.data.extract import Extracted, Film, extract_camvid
 from tmaseg.data.find import DATASETS, data_root, is_described, open_dataset, variable
 from tmaseg.data.masks import MaskReader
 from tmaseg.data.painted import paint_samples
-from tmaseg.data.streets import Streets, draw_streets
 
 __all__ = [
     "DATASETS",
@@ -20,10 +19,8 @@ __all__ = [
     "MaskReader",
     "Sample",
     "SplitCheck",
-    "Streets",
     "check_dataset",
     "data_root",
-    "draw_streets",
     "extract_camvid",
     "is_described",
     "open_dataset",

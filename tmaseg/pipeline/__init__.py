@@ -1,15 +1,13 @@
 """From a source through the network to outputs, all at once."""
 
-from tmaseg.pipeline.agreement import Truth
 from tmaseg.pipeline.ctrlc import CtrlC
 from tmaseg.pipeline.frames import run_frames
 from tmaseg.pipeline.options import FramesOptions, ModelOptions, PaintOptions, PictureFormat, RunOptions, Targets
-from tmaseg.pipeline.report import AgreementReport, FramesReport, Report, RunReport
+from tmaseg.pipeline.report import FramesReport, Report, RunReport
 from tmaseg.pipeline.stages import Outcome, Output, Stepper, segment
 from tmaseg.pipeline.video import run_video
 
 __all__ = [
-    "AgreementReport",
     "CtrlC",
     "FramesOptions",
     "FramesReport",
@@ -23,7 +21,6 @@ __all__ = [
     "RunReport",
     "Stepper",
     "Targets",
-    "Truth",
     "run_frames",
     "run_video",
     "segment",

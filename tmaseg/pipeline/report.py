@@ -56,18 +56,6 @@ class Report:
         return {name: _plain(value) for name, value in values.items()}
 
 
-@dataclass(frozen=True)
-class AgreementReport:
-    """How well masks agree with the truth of a drawn street."""
-
-    pixel_accuracy: float
-    """Share of pixels that are right; NaN when no class of the truth is known to the weights."""
-    miou: float
-    """Mean over the classes that are true or predicted somewhere."""
-    classes: dict[str, float]
-    """Intersection over union by class; NaN for one that never occurs."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class RunReport(Report):
     """What became of one video."""
@@ -85,8 +73,6 @@ class RunReport(Report):
     """Frames the network saw; the labels of the others followed the motion."""
     encoder: str | None = None
     damaged_packets: int = 0
-    agreement: AgreementReport | None = None
-    """Only for a drawn street, whose truth is known."""
 
 
 @dataclass(frozen=True, kw_only=True)

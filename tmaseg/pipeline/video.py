@@ -2,12 +2,10 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 from tmaseg.errors import OutputError
 from tmaseg.evaluation.cost import peak_memory_mb
-from tmaseg.pipeline.agreement import Agreement, Truth
 from tmaseg.pipeline.options import RunOptions, Targets
 from tmaseg.pipeline.outputs import PictureWriter, StatsFile, folders_of
 from tmaseg.pipeline.report import RunReport
@@ -23,30 +21,25 @@ def run_video(
     targets: Targets,
     options: RunOptions,
     *,
-    truth: Truth | None = None,
     progress: Callable[[int], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> RunReport:
     """Segments the whole source, as a new video, and writes what `targets` asks for.
 
-    `truth` is compared with the masks. `progress` is told how many frames are done; `stop` is asked between frames
+    `progress` is told how many frames are done; `stop` is asked between frames
     whether to end early, which finishes the outputs with the frames so far. On any other way out video and statistics
     leave nothing behind. Raises TmasegError.
     """
     segmenter.reset()
     segmenter.expect(source.info.frames)
-    agreement = Agreement(truth, segmenter.labels) if truth else None
     with ExitStack() as stack:
         outputs, sink = _open(stack, source, segmenter, targets, options)
-        if agreement:
-            outputs.append(Output(agreement.update))
         outcome = segment(source, segmenter, outputs, progress=progress, stop=stop)
         if outcome.interrupted and not outcome.frames:
             raise KeyboardInterrupt  # nothing to finish
         if outcome.interrupted and sink:
             sink.cut_sound()
-    report = _report(source, segmenter, targets, options, outcome, sink)
-    return replace(report, agreement=agreement.compute()) if agreement else report
+    return _report(source, segmenter, targets, options, outcome, sink)
 
 
 def _report(

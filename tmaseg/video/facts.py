@@ -76,7 +76,7 @@ class StreamInfo:
     seconds: float | None = None
     """Announced length of the part that is read, in seconds; None when the file does not say."""
     location: str | None = None
-    """File or URL that sound, chapters and subtitles can be copied from; None for images and drawn video."""
+    """File or URL that sound, chapters and subtitles can be copied from; None for images."""
     start: Fraction | None = None
     """Position of the cut given with `ReadOptions.start`, in the container's own time; None from the beginning."""
     end: Fraction | None = None
