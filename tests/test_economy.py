@@ -9,10 +9,10 @@ from tiny import noise_frames, tiny_config, tiny_net
 
 from tmaseg.economy import Thrift, Viewing, is_shortage
 from tmaseg.errors import ConfigError, ShortageError
+from tmaseg.files import resident_mb
 from tmaseg.labels import generic_labels
 from tmaseg.model.checkpoint import View
 from tmaseg.model.footprint import step_megabytes
-from tmaseg.resident import resident_mb
 from tmaseg.stream import Segmenter
 
 LABELS = generic_labels(5)

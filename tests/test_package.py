@@ -13,7 +13,8 @@ PACKAGE = Path(tmaseg.__file__).parent
 # A part imports only parts of a lower level; parts of one level do not import each other.
 LEVELS = (
     ("errors",),
-    ("labels", "resident", "whole"),
+    ("files",),
+    ("labels",),
     ("model", "video"),
     ("chart", "compiling", "cuts", "data", "economy", "keyframes", "metrics", "overlay", "windows"),
     ("stream",),

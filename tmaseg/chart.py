@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from tmaseg.errors import OutputError
-from tmaseg.whole import written_whole
+from tmaseg.files import atomic_write
 
 RGB = NDArray[np.uint8]  # (H, W, 3)
 Points = Sequence[tuple[float, float]]
@@ -89,7 +89,7 @@ def write_png(rgb: RGB, path: Path) -> None:
     """Writes a picture; it appears when complete. Raises OutputError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with written_whole(path) as part:
+        with atomic_write(path) as part:
             part.write_bytes(cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1].tobytes())
     except OSError as error:
         why = f"the picture cannot be written ({error.strerror}): check the folder and the room there"

@@ -15,6 +15,7 @@ from tmaseg.compiling import Compiling
 from tmaseg.cuts import SceneCuts
 from tmaseg.economy import Thrift, Viewing, is_shortage, within
 from tmaseg.errors import ConfigError, ShortageError
+from tmaseg.files import resident_mb
 from tmaseg.keyframes import KeyFrames
 from tmaseg.labels import LabelSet
 from tmaseg.model.checkpoint import View, load_checkpoint
@@ -25,7 +26,6 @@ from tmaseg.model.engine import Engine, prepare
 from tmaseg.model.preprocess import Preprocess, network_size
 from tmaseg.model.tmanet import TMANet
 from tmaseg.model.transfer import Arrival, Transfer
-from tmaseg.resident import resident_mb
 from tmaseg.windows import Windows
 
 _GAP_INTERVALS = 8  # a frame this many usual intervals late is another moment ...

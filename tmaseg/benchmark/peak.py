@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from tmaseg.resident import forget_peak, peak_resident_mb, resident_mb
+from tmaseg.files import peak_resident_mb, reset_peak, resident_mb
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ def peak_of(run: Callable[[], object], device: torch.device) -> Peak | None:
         before = torch.cuda.memory_allocated(device)
         run()
         return Peak(torch.cuda.max_memory_allocated(device) / 2**20, before / 2**20)
-    told = forget_peak()
+    told = reset_peak()
     before_mb = resident_mb()
     run()
     return Peak(peak_resident_mb(), before_mb) if told else None

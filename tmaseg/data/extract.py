@@ -10,8 +10,8 @@ from tmaseg.data.clip import split_number
 from tmaseg.data.dataset import RGB
 from tmaseg.data.files import pictures
 from tmaseg.errors import DataError, OutputError
+from tmaseg.files import atomic_write
 from tmaseg.video.source import open_source
-from tmaseg.whole import written_whole
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def _numbered(path: Path, film: Film) -> Iterator[tuple[int, RGB]]:
 def _write(path: Path, rgb: RGB) -> None:
     """The file appears under its name only when it is complete."""
     try:
-        with written_whole(path) as part:
+        with atomic_write(path) as part:
             part.write_bytes(cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1].tobytes())
     except OSError as error:
         raise OutputError(

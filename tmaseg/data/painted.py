@@ -6,10 +6,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from tmaseg.data.check import spread
 from tmaseg.data.dataset import RGB, Dataset, Labels
 from tmaseg.errors import OutputError
+from tmaseg.files import atomic_write
 from tmaseg.labels import LabelSet
 
 _WIDTH, _LINE, _COLUMN = 420, 22, 190
@@ -23,9 +25,12 @@ def paint_samples(dataset: Dataset, split: str, path: Path, *, count: int = 6) -
         _row(dataset.image(frame), dataset.truth(frame), dataset.labels, frame.name) for frame in spread(frames, count)
     ]
     sheet = np.concatenate([*rows, _legend(dataset.labels, 2 * _WIDTH)])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)):
-        raise OutputError(f"{path}: the picture cannot be written: choose another place, ending in .png")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as part:
+            Image.fromarray(sheet).save(part, "PNG")
+    except OSError as error:
+        raise OutputError(f"{path}: the picture cannot be written ({error}): choose another place") from error
     return path
 
 

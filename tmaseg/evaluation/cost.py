@@ -1,12 +1,9 @@
 """What a frame costs: multiply-adds counted by torch, and the memory that was used."""
 
-import torch
-
 from tmaseg.evaluation.options import EvalOptions
 from tmaseg.evaluation.predict import Weights
 from tmaseg.model.preprocess import network_size
 from tmaseg.model.work import step_work
-from tmaseg.resident import peak_resident_mb
 from tmaseg.windows import window_grid
 
 
@@ -24,11 +21,3 @@ def frame_gmacs(weights: Weights, options: EvalOptions, size_hw: tuple[int, int]
         once = step_work(weights.net.config, view.window_hw(input_hw), memory_frames).total
         total += len(window_grid(input_hw, view)) * once
     return total * (2 if options.flip else 1) / options.key_frames
-
-
-def peak_memory_mb(device: torch.device) -> dict[str, float]:
-    """Most memory used so far: resident in this process, and on a CUDA device what tensors took there."""
-    peak = {"peak_rss_mb": peak_resident_mb()}
-    if device.type == "cuda":
-        peak["peak_device_mb"] = torch.cuda.max_memory_allocated(device) / 2**20
-    return peak

@@ -12,6 +12,7 @@ from tmaseg.evaluation.result import Evaluation, Pass, usual
 from tmaseg.evaluation.scores import DEFINITIONS, VC_FRAMES
 from tmaseg.evaluation.video import VideoEvaluation, VideoPass
 from tmaseg.evaluation.worst import WorstFrame
+from tmaseg.files import atomic_write
 
 _WORST_TITLES = ("picture", "ground truth", "prediction", "mistakes in red")
 _SEQUENCES = 60
@@ -32,7 +33,8 @@ def write_report(evaluation: Evaluation | VideoEvaluation, path: Path) -> None:
     page = dataset_page(evaluation) if isinstance(evaluation, Evaluation) else video_page(evaluation)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page, encoding="utf-8")
+        with atomic_write(path) as part:
+            part.write_text(page, encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{path}: the report cannot be written ({error.strerror}): choose another place") from error
 

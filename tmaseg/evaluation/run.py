@@ -7,7 +7,8 @@ from functools import reduce
 
 from tmaseg.data import Clip, Dataset
 from tmaseg.errors import ConfigError
-from tmaseg.evaluation.cost import frame_gmacs, peak_memory_mb
+from tmaseg.evaluation.cost import frame_gmacs
+from tmaseg.files import peak_memory_mb
 from tmaseg.evaluation.feed import Shown, chunks, limited, show
 from tmaseg.evaluation.options import KEY_FRAMES_NOTE, EvalOptions
 from tmaseg.evaluation.predict import Answers, Labels, Predictor, Weights, open_passes

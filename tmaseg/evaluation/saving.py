@@ -10,6 +10,7 @@ from PIL import Image
 
 from tmaseg.data import ClipFrame, Dataset
 from tmaseg.errors import ConfigError, OutputError
+from tmaseg.files import atomic_write
 from tmaseg.labels import LabelSet
 
 RGB = NDArray[np.uint8]  # (H, W, 3)
@@ -105,6 +106,7 @@ def save_png(picture: Image.Image, path: Path) -> None:
     """Writes a PNG, folders included. Raises OutputError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(path, compress_level=3)
+        with atomic_write(path) as part:
+            picture.save(part, "PNG", compress_level=3)
     except OSError as error:
         raise OutputError(f"{path}: the picture cannot be written ({error}): choose another folder") from error

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tmaseg.evaluation.cost import frame_gmacs, peak_memory_mb
+from tmaseg.evaluation.cost import frame_gmacs
+from tmaseg.files import peak_memory_mb
 from tmaseg.evaluation.options import KEY_FRAMES_NOTE, EvalOptions
 from tmaseg.evaluation.predict import Answers, Predictor, Weights, open_passes
 from tmaseg.evaluation.result import plain, spread, usual

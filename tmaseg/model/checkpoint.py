@@ -11,10 +11,10 @@ from safetensors.torch import save
 from torch import Tensor
 
 from tmaseg.errors import CheckpointError, TmasegError
+from tmaseg.files import atomic_write
 from tmaseg.labels import LabelSet
 from tmaseg.model.config import TMANetConfig
 from tmaseg.model.tmanet import TMANet
-from tmaseg.whole import written_whole
 
 _KEY = "tmaseg"
 _FORMAT = 1
@@ -77,7 +77,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, *, half: bool = False) -
         for name, value in checkpoint.state.items()
     }
     try:
-        with written_whole(path) as part:
+        with atomic_write(path) as part:
             part.write_bytes(save(state, metadata={_KEY: json.dumps(about)}))
     except OSError as error:
         raise CheckpointError(f"{path}: the weights cannot be written ({error}): choose another place") from error

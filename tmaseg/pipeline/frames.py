@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tmaseg.errors import OutputError, VideoError
-from tmaseg.evaluation.cost import peak_memory_mb
+from tmaseg.files import peak_memory_mb
 from tmaseg.pipeline.options import FramesOptions
 from tmaseg.pipeline.outputs import PictureWriter, folders_of
 from tmaseg.pipeline.report import FramesReport

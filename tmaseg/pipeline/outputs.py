@@ -73,7 +73,7 @@ class StatsFile:
         shares = (f"{count / labels.size:.6f}" for count in counts)
         try:
             if self._open is None:
-                self._open = self._file.temporary.open("x", encoding="utf-8", newline="")
+                self._open = self._file.temporary.open("w", encoding="utf-8", newline="")
                 csv.writer(self._open).writerow(["frame", "seconds", *self._labels.names])
             csv.writer(self._open).writerow([frame.index, f"{frame.seconds:.6f}", *shares])
         except OSError as error:

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tmaseg.errors import OutputError
-from tmaseg.evaluation.cost import peak_memory_mb
+from tmaseg.files import peak_memory_mb
 from tmaseg.pipeline.options import RunOptions, Targets
 from tmaseg.pipeline.outputs import PictureWriter, StatsFile, folders_of
 from tmaseg.pipeline.report import RunReport

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tmaseg.errors import ConfigError, OutputError
+from tmaseg.files import atomic_write
 from tmaseg.training.presets import load_recipe, override, to_toml
 from tmaseg.training.recipe import Recipe
-from tmaseg.whole import written_whole
 
 _FREE = ("steps", "minutes")  # of the descent: how long it goes may be decided later
 
@@ -102,5 +102,5 @@ def _write(path: Path, text: str) -> None:
     """Whole or not at all, and only what has changed: without these files a run cannot go on."""
     if path.is_file() and path.read_text(encoding="utf-8") == text:
         return
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         part.write_text(text, encoding="utf-8")

@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import Self, TextIO
 
 from tmaseg.errors import OutputError
+from tmaseg.files import atomic_write
 from tmaseg.training.listener import Scores, StepReport
-from tmaseg.whole import written_whole
 
 _ALWAYS = ("step", "seconds", "lr", "loss")
 
@@ -30,7 +30,7 @@ class Record:
 
     def _begin(self, rows: Sequence[dict[str, str]]) -> TextIO:
         """The log with these rows, open for more."""
-        with written_whole(self.path) as part, part.open("w", newline="", encoding="utf-8") as file:
+        with atomic_write(self.path) as part, part.open("w", newline="", encoding="utf-8") as file:
             writer = self._writer_to(file)
             writer.writeheader()
             writer.writerows(rows)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from tmaseg.errors import CheckpointError, OutputError
-from tmaseg.whole import written_whole
+from tmaseg.files import atomic_write
 
 _FORMAT = 1
 
@@ -19,7 +19,7 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
     Raises OutputError when it cannot be written, as when the disk is full; the old one is still there then.
     """
     try:
-        with written_whole(path) as part, part.open("wb") as file:
+        with atomic_write(path) as part, part.open("wb") as file:
             torch.save({"format": _FORMAT, **state}, file)
             file.flush()
             os.fsync(file.fileno())

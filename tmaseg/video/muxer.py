@@ -1,12 +1,11 @@
 """Output containers: which there are, what unit of time each has, how each is written, and when it appears."""
 
-import contextlib
 import os
-import secrets
 from fractions import Fraction
 from pathlib import Path
 
 from tmaseg.errors import OutputError
+from tmaseg.files import PartFile
 
 
 class PendingFile:
@@ -14,27 +13,29 @@ class PendingFile:
 
     def __init__(self, path: Path, *, overwrite: bool) -> None:
         """Raises OutputError when the file exists and may not be replaced, or its folder cannot be written."""
-        self.path = Path(os.path.abspath(path))  # noqa: PTH100  # a name such as "12:30.mp4" is an address to FFmpeg
+        self._part = PartFile(path)
+        self.path = self._part.target
         check_folder(self.path.parent)
         if self.path.is_dir():
             raise OutputError(f"{path} is a folder; give the name of a file")
         if self.path.exists() and not overwrite:
             raise OutputError(f"{path} exists already; give --overwrite to replace it, or another name")
-        # Cut short: with the random part the name must stay within the 255 bytes of a file name.
-        self.temporary = self.path.with_name(f".{self.path.name[:100]}.{secrets.token_hex(4)}.part")
+
+    @property
+    def temporary(self) -> Path:
+        """The name to write under; the file is there, empty. Raises OSError."""
+        return self._part.path
 
     def complete(self) -> None:
         """Move to the final name. Raises OutputError."""
         try:
-            self.temporary.replace(self.path)
+            self._part.commit()
         except OSError as error:
-            self.discard()
             raise OutputError(f"{self.path} cannot be written: {error.strerror}") from error
 
     def discard(self) -> None:
         """Remove what was written; twice does no harm."""
-        with contextlib.suppress(OSError):
-            self.temporary.unlink()
+        self._part.discard()
 
 
 def check_folder(folder: Path) -> None:

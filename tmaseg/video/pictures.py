@@ -72,7 +72,7 @@ class PictureFolder:
             made = _make_folder(self.folder)
             file = PendingFile(path, overwrite=self._existing == "replace")
             try:
-                with file.temporary.open("xb") as target:
+                with file.temporary.open("wb") as target:
                     image.save(target, "PNG")
             except BaseException:
                 file.discard()
