@@ -16,7 +16,7 @@ LEVELS = (
     ("files",),
     ("labels",),
     ("model", "video"),
-    ("chart", "compiling", "cuts", "data", "economy", "keyframes", "metrics", "overlay", "windows"),
+    ("chart", "compiling", "cuts", "data", "economy", "keyframes", "metrics", "render", "windows"),
     ("stream",),
     ("evaluation",),
     ("benchmark", "pipeline", "training"),

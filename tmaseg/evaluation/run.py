@@ -8,7 +8,6 @@ from functools import reduce
 from tmaseg.data import Clip, Dataset
 from tmaseg.errors import ConfigError
 from tmaseg.evaluation.cost import frame_gmacs
-from tmaseg.files import peak_memory_mb
 from tmaseg.evaluation.feed import Shown, chunks, limited, show
 from tmaseg.evaluation.options import KEY_FRAMES_NOTE, EvalOptions
 from tmaseg.evaluation.predict import Answers, Labels, Predictor, Weights, open_passes
@@ -17,6 +16,7 @@ from tmaseg.evaluation.saving import PictureFolder, Submission
 from tmaseg.evaluation.scores import Scores
 from tmaseg.evaluation.shard import Shard
 from tmaseg.evaluation.worst import WorstFrames
+from tmaseg.files import peak_memory_mb
 from tmaseg.video.optical_flow import BackwardFlow, FlowEstimator
 
 Progress = Callable[[int, int], None]

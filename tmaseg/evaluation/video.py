@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from tmaseg.evaluation.cost import frame_gmacs
-from tmaseg.files import peak_memory_mb
 from tmaseg.evaluation.options import KEY_FRAMES_NOTE, EvalOptions
 from tmaseg.evaluation.predict import Answers, Predictor, Weights, open_passes
 from tmaseg.evaluation.result import plain, spread, usual
+from tmaseg.files import peak_memory_mb
 from tmaseg.metrics import Flicker, FlickerResult, TemporalConsistency
 from tmaseg.video.frame import Frame
 from tmaseg.video.optical_flow import BackwardFlow, FlowEstimator
