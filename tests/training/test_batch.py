@@ -29,7 +29,7 @@ class FakeData:
     stretch = 1.0
 
 
-class FakeStore:
+class FakeCache:
     def picture(self, frame):
         return draw_scene(frame.number)[0]
 
@@ -42,7 +42,7 @@ def train_set(count=6, *, alone=False):
     clips = [Clip(frame.name, (frame,)) for frame in frames] if alone else [Clip("film", frames)] * count
     samples = tuple(Sample(frame, clip) for frame, clip in zip(frames, clips, strict=True))
     counts = np.array([np.bincount(draw_scene(number)[1].ravel(), minlength=4) for number in range(count)])
-    return TrainSet("drawn", FakeData(), samples, unite_by_name(LABELS, LABELS), FakeStore(), counts)
+    return TrainSet("drawn", FakeData(), samples, unite_by_name(LABELS, LABELS), FakeCache(), counts)
 
 
 def maker(recipe=None, data=None, *, parts=1, **network):

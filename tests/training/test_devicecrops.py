@@ -19,7 +19,7 @@ CROP = (48, 64)
 KNOWN = np.array([0, 1, VOID, 3, *[VOID] * 252], np.uint8)
 
 
-class CountingStore:
+class CountingCache:
     """Pictures as stored, and how often they were asked for."""
 
     def __init__(self):
@@ -33,9 +33,9 @@ class CountingStore:
         return draw_scene(frame.number)[1]
 
 
-def view(number, matrix, light=None, *, store=None, labelled=True):
+def view(number, matrix, light=None, *, cache=None, labelled=True):
     data = SimpleNamespace(
-        store=store or CountingStore(),
+        cache=cache or CountingCache(),
         known=KNOWN,
         dataset=SimpleNamespace(labels=SimpleNamespace(ignore_index=255)),
     )
@@ -113,10 +113,10 @@ def test_noise_has_its_size_and_its_seed():
 
 def test_pictures_are_kept_while_they_fit_and_unlabelled_frames_are_void():
     matrix = np.array([[1.0, 0, 0], [0, 1, 0]])
-    roomy, cramped = CountingStore(), CountingStore()
+    roomy, cramped = CountingCache(), CountingCache()
     for store, room in ((roomy, 10**6), (cramped, 100)):
         crops = DeviceCrops(CROP, torch.device("cpu"), most_bytes=room)
         for _ in range(3):
-            crops.pictures([view(1, matrix, store=store)])
+            crops.pictures([view(1, matrix, cache=store)])
     assert (roomy.asked, cramped.asked) == (1, 3)
     assert (crops.labels([view(1, matrix, labelled=False)]) == VOID).all()

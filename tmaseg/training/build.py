@@ -15,12 +15,12 @@ from tmaseg.model.compiler import can_compile
 from tmaseg.model.config import TMANetConfig
 from tmaseg.model.tmanet import TMANet
 from tmaseg.training.classes import adopt
+from tmaseg.training.image_cache import ImageCache
 from tmaseg.training.job import Job, Source
 from tmaseg.training.listener import Listener
 from tmaseg.training.presets import parse_settings, to_values
 from tmaseg.training.recipe import Recipe
 from tmaseg.training.sets import TrainSet, count_pixels, open_set
-from tmaseg.training.store import Store
 from tmaseg.training.validate import ValSet
 
 
@@ -50,7 +50,7 @@ def open_sets(job: Job, share: Shard, listener: Listener) -> Sets:
     others = [name for name in recipe.shares if name not in datasets]
     if others:
         listener.note(f"the recipe's share of {', '.join(others)} is left out: there is no such data set in this run")
-    store = Store(int(recipe.running.cache_gb * 2**30 / share.count), short_side=_stored_side(recipe))
+    cache = ImageCache(int(recipe.running.cache_gb * 2**30 / share.count), short_side=_stored_side(recipe))
     train, val = [], []
     for name, dataset in datasets.items():
         split = recipe.running.train_split
@@ -58,7 +58,7 @@ def open_sets(job: Job, share: Shard, listener: Listener) -> Sets:
         def tell(done: int, total: int, name: str = name) -> None:
             listener.checked(name, done, total)
 
-        opened = open_set(dataset, split, name=name, network=network, store=store, progress=tell)
+        opened = open_set(dataset, split, name=name, network=network, cache=cache, progress=tell)
         train.append(opened)
         for text in _about(opened):
             listener.note(text)
@@ -149,4 +149,4 @@ def _check_val(dataset: Dataset, split: str) -> None:
     samples = dataset.samples(split)
     if not samples:
         raise DataError(f"{dataset.name}: split {split!r} has no labels to validate on: choose another with val_split")
-    count_pixels(dataset, samples, Store(0))
+    count_pixels(dataset, samples, ImageCache(0))

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tmaseg.data.transforms import MEAN_COLOUR, Light, Matrix
-from tmaseg.training.kept import Kept
+from tmaseg.training.image_cache import FileCache
 from tmaseg.training.scene import VOID, View
 
 
@@ -24,7 +24,7 @@ class DeviceCrops:
         """Pictures are kept on the device while they fit in `most_bytes`; others are taken there each time."""
         self._crop_hw = crop_hw
         self._device = device
-        self._kept: Kept[Tensor] = Kept(most_bytes)
+        self._files: FileCache[Tensor] = FileCache(most_bytes)
         self._mean = torch.tensor(MEAN_COLOUR, dtype=torch.float32, device=device)[:, None, None]
 
     @torch.no_grad()
@@ -38,7 +38,9 @@ class DeviceCrops:
         return torch.stack([self._labels(view) for view in views])
 
     def _picture(self, view: View) -> Tensor:
-        stored = self._kept.get(view.frame.image, lambda: self._taken(view.data.store.picture(view.frame)))  # (H, W, 3)
+        stored = self._files.get(
+            view.frame.image, lambda: self._taken(view.data.cache.picture(view.frame))
+        )  # (H, W, 3)
         centred = stored.permute(2, 0, 1).float() - self._mean  # so that the mean colour lies outside
         rgb = warp(centred, view.matrix, self._crop_hw, mode="bilinear") + self._mean
         return relight(rgb, view.light).permute(1, 2, 0).to(torch.uint8).contiguous()
@@ -46,7 +48,7 @@ class DeviceCrops:
     def _labels(self, view: View) -> Tensor:
         if view.frame.mask is None:
             return torch.full(self._crop_hw, VOID, dtype=torch.uint8, device=self._device)
-        stored = self._kept.get(view.frame.mask, lambda: self._taken(_known(view)))  # (H, W)
+        stored = self._files.get(view.frame.mask, lambda: self._taken(_known(view)))  # (H, W)
         outside = stored[None].float() - VOID
         return (warp(outside, view.matrix, self._crop_hw, mode="nearest")[0] + VOID).to(torch.uint8)
 
@@ -112,4 +114,4 @@ def _blur(rgb: Tensor, sigma: float) -> Tensor:
 
 def _known(view: View) -> NDArray[np.uint8]:
     """Stored labels as batches have them: VOID where the network has no counterpart."""
-    return np.asarray(view.data.known[view.data.store.labels(view.data.dataset, view.frame)], np.uint8)
+    return np.asarray(view.data.known[view.data.cache.labels(view.data.dataset, view.frame)], np.uint8)

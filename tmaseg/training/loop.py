@@ -12,8 +12,7 @@ from tmaseg.training.job import Job
 from tmaseg.training.listener import Listener, Outcome, Scores, mean_of
 from tmaseg.training.loader import Loader
 from tmaseg.training.parallel import from_first, team
-from tmaseg.training.pictures import draw_curves, draw_samples
-from tmaseg.training.record import Record, read_record
+from tmaseg.training.record import Record, draw_curves, draw_samples, read_record
 from tmaseg.training.run import Run
 from tmaseg.training.validate import validate
 

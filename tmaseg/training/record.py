@@ -1,16 +1,27 @@
-"""Record: the run's log as a CSV file, one row a step, which a spreadsheet and the curves read."""
+"""Record: what a run leaves to look at: its log (CSV, one row a step), its curves, and sheets of predictions."""
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
 
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
 from tmaseg.errors import OutputError
 from tmaseg.files import atomic_write
+from tmaseg.labels import LabelSet
+from tmaseg.render import Painter
 from tmaseg.training.listener import Scores, StepReport
 
+RGB = NDArray[np.uint8]  # (H, W, 3)
+Labels = NDArray[np.uint8]  # (H, W)
+
+_SAMPLE_WIDTH_PX = 360
 _ALWAYS = ("step", "seconds", "lr", "loss")
 
 
@@ -103,6 +114,98 @@ def read_record(path: Path) -> list[dict[str, str]]:
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     return [row for row in rows if all(_is_number(row.get(name)) for name in _ALWAYS)]
+
+
+def draw_curves(rows: Sequence[dict[str, str]], path: Path) -> None:
+    """Loss, learning rate and the mIoU of each data set over the steps, as a PNG. Raises OutputError."""
+    if not rows:
+        return
+    from matplotlib.figure import Figure  # half a second, which no other part of training needs
+
+    miou = {name.removeprefix("miou_"): _series(rows, name) for name in rows[0] if name.startswith("miou_")}
+    miou = {name: series for name, series in miou.items() if series[0].size}
+    figure = Figure(figsize=(10, 6 if miou else 4), layout="constrained")
+    loss, rate, *more = figure.subplots(3 if miou else 2, sharex=True)
+    steps, losses = _series(rows, "loss")
+    loss.plot(steps, losses, color="C0", alpha=0.25)
+    loss.plot(*_smoothed(steps, losses), color="C0", marker=_marker(steps))
+    rate.plot(*_series(rows, "lr"), color="C0", marker=_marker(steps))
+    for name, (scored, values) in miou.items():
+        more[0].plot(scored, 100 * values, marker="o", markersize=3, label=f"{name} {100 * values[-1]:.2f}")
+        more[0].legend(loc="lower right")
+    for axes, title in zip((loss, rate, *more), ("loss", "learning rate", "mIoU, %"), strict=False):
+        axes.set_ylabel(title)
+        axes.grid(alpha=0.3)
+    figure.align_ylabels()
+    (more or [rate])[0].set_xlabel("step")
+    _write_atomically(path, lambda part: figure.savefig(part, format="png", dpi=100))
+
+
+@dataclass(frozen=True, eq=False)
+class ValidationSample:
+    """A frame that was scored; truth and prediction are ids of `labels`."""
+
+    name: str
+    labels: LabelSet
+    rgb: RGB
+    truth: Labels
+    prediction: Labels
+
+
+def draw_samples(samples: Sequence[ValidationSample], path: Path) -> None:
+    """Each frame, its truth and its prediction side by side, as a PNG. Raises OutputError."""
+    if not samples:
+        return
+    rows = []
+    for sample in samples:
+        painter = Painter(sample.labels, opacity=0.65)
+        shown = (sample.rgb, painter.paint(sample.rgb, sample.truth), painter.paint(sample.rgb, sample.prediction))
+        height = max(1, round(_SAMPLE_WIDTH_PX * sample.rgb.shape[0] / sample.rgb.shape[1]))
+        small = [cv2.resize(each, (_SAMPLE_WIDTH_PX, height), interpolation=cv2.INTER_AREA) for each in shown]
+        row = np.asarray(np.concatenate(small, axis=1), np.uint8)
+        for column, text in enumerate((sample.name, "truth", "prediction")):
+            _letter(row, text, column * _SAMPLE_WIDTH_PX + 6, 16)
+        rows.append(row)
+    png = cv2.imencode(".png", np.concatenate(rows)[..., ::-1])[1].tobytes()
+    _write_atomically(path, lambda part: part.write_bytes(png))
+
+
+def _series(rows: Sequence[dict[str, str]], name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Steps and values of the rows that have one."""
+    found = [(float(row["step"]), float(row[name])) for row in rows if row.get(name)]
+    steps, values = np.array(found, np.float64).reshape(-1, 2).T
+    return steps, values
+
+
+def _marker(steps: NDArray[np.float64]) -> str:
+    """A single step is a dot: a line of one point is not drawn."""
+    return "o" if len(steps) == 1 else ""
+
+
+def _smoothed(
+    steps: NDArray[np.float64], values: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Means of about 100 equal stretches."""
+    size = max(1, len(steps) // 100)
+    whole = len(steps) // size * size
+    return steps[:whole].reshape(-1, size)[:, size // 2], values[:whole].reshape(-1, size).mean(1)
+
+
+def _letter(sheet: RGB, text: str, x: int, y: int) -> None:
+    """White with a dark outline, to be read on any picture."""
+    around = [(-1, 0), (1, 0), (0, -1), (0, 1)]  # OpenCV 5's bold letters are wider: no outline
+    for dx, dy, colour in [*((dx, dy, (0, 0, 0)) for dx, dy in around), (0, 0, (255, 255, 255))]:
+        cv2.putText(sheet, text, (x + dx, y + dy), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, 1, cv2.LINE_AA)
+
+
+def _write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as part:
+            write(part)
+    except OSError as error:
+        why = f"the picture cannot be written ({error.strerror}): check the folder and the room there"
+        raise OutputError(f"{path}: {why}") from error
 
 
 def _is_number(text: str | None) -> bool:

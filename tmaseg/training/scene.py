@@ -27,14 +27,14 @@ class View:
 
     def picture(self, crop_hw: tuple[int, int]) -> NDArray[np.uint8]:
         """(*crop_hw, 3) uint8. Raises DataError when the file cannot be read."""
-        return relight(warp_picture(self.data.store.picture(self.frame), self.matrix, crop_hw), self.light)
+        return relight(warp_picture(self.data.cache.picture(self.frame), self.matrix, crop_hw), self.light)
 
     def labels(self, crop_hw: tuple[int, int]) -> NDArray[np.uint8]:
         """crop_hw uint8: the data set's class ids; VOID where none is known."""
         if self.frame.mask is None:
             return np.full(crop_hw, VOID, np.uint8)
         ignore = self.data.dataset.labels.ignore_index
-        labels = warp_labels(self.data.store.labels(self.data.dataset, self.frame), self.matrix, crop_hw, void=ignore)
+        labels = warp_labels(self.data.cache.labels(self.data.dataset, self.frame), self.matrix, crop_hw, void=ignore)
         return np.asarray(self.data.known[labels], np.uint8)
 
 
@@ -92,7 +92,7 @@ class Scenes:
         return sample.clip.past(sample.frame, [int(step) for step in steps])
 
     def _place(self, data: TrainSet, frame: ClipFrame, rng: np.random.Generator, shows: tuple[int, ...]) -> Matrix:
-        labels = data.store.labels(data.dataset, frame)
+        labels = data.cache.labels(data.dataset, frame)
         stored_hw = (labels.shape[0], labels.shape[1])
         shown_hw = data.shown_hw(stored_hw, self._augment.size)
         flip = bool(rng.random() < self._augment.flip)

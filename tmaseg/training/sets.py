@@ -13,7 +13,7 @@ from tmaseg.data import Dataset, Sample
 from tmaseg.errors import DataError
 from tmaseg.labels import LabelSet
 from tmaseg.training.classes import Unions, unite_by_name
-from tmaseg.training.store import Store
+from tmaseg.training.image_cache import ImageCache
 
 Progress = Callable[[int, int], None]
 
@@ -28,7 +28,7 @@ class TrainSet:
     samples: tuple[Sample, ...] = field(repr=False)
     unions: Unions
     """What its classes are among the network's."""
-    store: Store = field(repr=False)
+    cache: ImageCache = field(repr=False)
     counts: NDArray[np.int64] = field(repr=False)
     """(samples, D) labelled pixels of each of its classes in each labelled frame."""
 
@@ -79,7 +79,7 @@ def open_set(
     *,
     name: str,
     network: LabelSet,
-    store: Store,
+    cache: ImageCache,
     threads: int = 4,
     progress: Progress | None = None,
 ) -> TrainSet:
@@ -90,8 +90,8 @@ def open_set(
     samples = tuple(sample for part in split.split("+") for sample in dataset.samples(part))
     if not samples:
         raise DataError(f"{dataset.name} in {dataset.root} has no labelled frame in {split!r}: choose another split")
-    counts = count_pixels(dataset, samples, store, threads=threads, progress=progress)
-    return TrainSet(name, dataset, samples, unite_by_name(dataset.labels, network), store, counts)
+    counts = count_pixels(dataset, samples, cache, threads=threads, progress=progress)
+    return TrainSet(name, dataset, samples, unite_by_name(dataset.labels, network), cache, counts)
 
 
 def share_out(sets: Sequence[TrainSet], shares: Mapping[str, float]) -> list[float]:
@@ -115,7 +115,7 @@ def share_out(sets: Sequence[TrainSet], shares: Mapping[str, float]) -> list[flo
 def count_pixels(
     dataset: Dataset,
     samples: Sequence[Sample],
-    store: Store,
+    cache: ImageCache,
     *,
     threads: int = 4,
     progress: Progress | None = None,
@@ -125,7 +125,7 @@ def count_pixels(
     def look(sample: Sample) -> NDArray[np.int64]:
         labels = dataset.truth(sample.frame)
         _check_size(sample, (labels.shape[0], labels.shape[1]))
-        return np.bincount(store.keep_labels(sample.frame, labels).ravel(), minlength=256)[: len(dataset.labels)]
+        return np.bincount(cache.put_labels(sample.frame, labels).ravel(), minlength=256)[: len(dataset.labels)]
 
     counted = np.zeros((len(samples), len(dataset.labels)), np.int64)
     with ThreadPoolExecutor(threads) as pool:

@@ -16,7 +16,7 @@ from tmaseg.metrics import ConfusionMatrix
 from tmaseg.metrics.iou import accuracy
 from tmaseg.training.classes import unite_by_name
 from tmaseg.training.parallel import summed
-from tmaseg.training.pictures import Seen
+from tmaseg.training.record import ValidationSample
 
 _SAMPLES = 3
 
@@ -57,7 +57,7 @@ class Validation:
 
     miou: dict[str, float]
     frames: int
-    seen: tuple[Seen, ...]
+    seen: tuple[ValidationSample, ...]
     """Some frames of this process's share."""
 
 
@@ -97,7 +97,9 @@ def validate(
     return Validation(miou, int(summed(share, [done])[0]), tuple(seen))
 
 
-def _frames(weights: Weights, each: ValSet, clips: Sequence[Clip], stop: Callable[[], bool]) -> Iterator[Seen]:
+def _frames(
+    weights: Weights, each: ValSet, clips: Sequence[Clip], stop: Callable[[], bool]
+) -> Iterator[ValidationSample]:
     """The scored frames of one set, each after those that it remembers."""
     answers = Answers.between(weights.labels, each.dataset.labels)
     predictor = Predictor(weights, answers, EvalOptions(), stretch=each.dataset.stretch)
@@ -109,7 +111,7 @@ def _frames(weights: Weights, each: ValSet, clips: Sequence[Clip], stop: Callabl
             rgb = each.dataset.image(frame)
             prediction = predictor.step(rgb)
             if frame.wanted:
-                yield Seen(frame.name, each.dataset.labels, rgb, each.dataset.truth(frame), prediction)
+                yield ValidationSample(frame.name, each.dataset.labels, rgb, each.dataset.truth(frame), prediction)
 
 
 def _spread(count: int) -> set[int]:
