@@ -26,13 +26,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from tmaseg.benchmark import Case, Row, machine, measure
 from tmaseg.benchmark.forms import form_cases, form_works
 from tmaseg.errors import ConfigError
+from tmaseg.inference.device import Precision, choose_device, dtype_of
+from tmaseg.inference.engine import Engine, prepare
+from tmaseg.inference.segmenter import Segmenter
 from tmaseg.labels import generic_labels
 from tmaseg.model.attention import Attend, chunked, fused, read_memory, reading_by
 from tmaseg.model.config import TMANetConfig
-from tmaseg.model.device import Precision, choose_device, dtype_of
-from tmaseg.model.engine import Engine, prepare
 from tmaseg.model.tmanet import TMANet
-from tmaseg.stream import Segmenter
 
 CONFIG = TMANetConfig(classes=19, depth=50, output_stride=8, memory_frames=4)
 SIZE_HW = (1024, 2048)

@@ -15,8 +15,8 @@ from tmaseg.errors import (
 )
 
 if TYPE_CHECKING:
+    from tmaseg.inference.segmenter import Segmentation, Segmenter, load
     from tmaseg.labels import LabelSet, get_labels
-    from tmaseg.stream import Segmentation, Segmenter, load
 
     __version__: str
 
@@ -42,9 +42,9 @@ __all__ = [
 _LAZY = {
     "LabelSet": "tmaseg.labels",
     "get_labels": "tmaseg.labels",
-    "Segmentation": "tmaseg.stream",
-    "Segmenter": "tmaseg.stream",
-    "load": "tmaseg.stream",
+    "Segmentation": "tmaseg.inference.segmenter",
+    "Segmenter": "tmaseg.inference.segmenter",
+    "load": "tmaseg.inference.segmenter",
 }
 
 

@@ -4,7 +4,7 @@ from tiny import tiny_config
 
 from tmaseg.benchmark.curves import MEMORIES, measure_curves
 from tmaseg.benchmark.figure import draw_curves
-from tmaseg.model.device import choose_device
+from tmaseg.inference.device import choose_device
 
 
 @pytest.mark.parametrize("kind", ["shared", "per-slot"])

@@ -6,7 +6,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tmaseg.benchmark import Row, measure, network_cases, ratios
 from tmaseg.benchmark.forms import attention_form, clip, stream
 from tmaseg.errors import ConfigError
-from tmaseg.model.engine import Engine
+from tmaseg.inference.engine import Engine
 
 
 def test_every_form_and_precision_is_measured():

@@ -9,7 +9,7 @@ import pytest
 import torch
 from tiny import tiny_config
 
-from tmaseg.model.compiler import can_compile
+from tmaseg.inference.compiler import can_compile
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 

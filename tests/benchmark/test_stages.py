@@ -4,8 +4,8 @@ from PIL import Image
 from tiny import tiny_net
 
 from tmaseg.benchmark import stages
+from tmaseg.inference.segmenter import Segmenter
 from tmaseg.labels import generic_labels
-from tmaseg.stream import Segmenter
 
 NAMES = ["decode", "convert", "network", "render", "encode", "all stages, one after the other"]
 

@@ -187,7 +187,7 @@ def test_bad_input_is_one_line(tmaseg, tmp_path, kind):
 def test_ctrl_c_keeps_what_is_done_and_resuming_finishes_it(tmaseg, tmp_path, monkeypatch):
     import _thread
 
-    from tmaseg.stream import Segmenter
+    from tmaseg.inference.segmenter import Segmenter
 
     write(tmp_path / "in", [f"{index}.png" for index in range(9)], moving(9))
     assert tmaseg("frames", tmp_path / "in", "-o", tmp_path / "whole").code == 0

@@ -328,7 +328,7 @@ def test_a_fault_of_the_program_is_one_line_too(tmaseg, clip, tmp_path, monkeypa
     def broken(*_, **__):
         raise RuntimeError("first\nsecond")
 
-    monkeypatch.setattr("tmaseg.stream.Segmenter.step", broken)
+    monkeypatch.setattr("tmaseg.inference.segmenter.Segmenter.step", broken)
     answer = tmaseg("run", clip, "-o", tmp_path / "out.mp4")
     _is_one_clear_line(answer, "RuntimeError: first")
     assert files(tmp_path) == []
@@ -337,7 +337,7 @@ def test_a_fault_of_the_program_is_one_line_too(tmaseg, clip, tmp_path, monkeypa
 def test_ctrl_c_finishes_the_file_and_exits_with_130(tmaseg, clip, tmp_path, monkeypatch):
     import _thread
 
-    from tmaseg.stream import Segmenter
+    from tmaseg.inference.segmenter import Segmenter
 
     step, seen = Segmenter.step, []
 
@@ -358,7 +358,7 @@ def test_ctrl_c_finishes_the_file_and_exits_with_130(tmaseg, clip, tmp_path, mon
 def test_a_second_ctrl_c_leaves_nothing_behind(tmaseg, clip, tmp_path, monkeypatch):
     import _thread
 
-    from tmaseg.stream import Segmenter
+    from tmaseg.inference.segmenter import Segmenter
 
     step, seen = Segmenter.step, []
 

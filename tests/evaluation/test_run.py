@@ -14,10 +14,10 @@ from tmaseg.errors import ConfigError, DataError, OutputError
 from tmaseg.evaluation import EvalOptions, Shard, check_submission, evaluate
 from tmaseg.evaluation.feed import is_close, limited
 from tmaseg.evaluation.result import spread
+from tmaseg.inference.segmenter import Segmenter
 from tmaseg.labels import CAMVID, CAMVID12, CITYSCAPES, LabelSet, map_by_name
 from tmaseg.metrics import Flicker, TemporalConsistency
 from tmaseg.model.checkpoint import View
-from tmaseg.stream import Segmenter
 from tmaseg.video.optical_flow import FlowEstimator
 
 

@@ -3,8 +3,8 @@ import torch
 from tiny import tiny_config, tiny_net
 
 from tmaseg.errors import ConfigError
+from tmaseg.inference.fold import fold_batch_norm
 from tmaseg.model.config import TMANetConfig
-from tmaseg.model.fold import fold_batch_norm
 from tmaseg.model.tmanet import TMANet
 
 PAPER = [

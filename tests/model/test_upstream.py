@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from tmaseg.errors import CheckpointError
+from tmaseg.inference.segmenter import Segmenter
 from tmaseg.labels import generic_labels
 from tmaseg.model.checkpoint import load_checkpoint, save_checkpoint
 from tmaseg.model.upstream import convert_upstream, guess_preset, read_upstream
-from tmaseg.stream import Segmenter
 
 
 @pytest.fixture(scope="module")

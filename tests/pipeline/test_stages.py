@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from tmaseg.model.transfer import Arrival
+from tmaseg.inference.device import Arrival
+from tmaseg.inference.segmenter import Segmentation
 from tmaseg.pipeline import Output, segment
-from tmaseg.stream import Segmentation
 from tmaseg.video.frame import Frame
 
 

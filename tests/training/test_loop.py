@@ -11,8 +11,8 @@ import torch
 from drawn import tiny_recipe
 
 from tmaseg.errors import CheckpointError, ConfigError, DataError, OutputError, TrainingError
+from tmaseg.inference.segmenter import load
 from tmaseg.model.checkpoint import load_checkpoint
-from tmaseg.stream import load
 from tmaseg.training import Listener, Source, resumed, train
 from tmaseg.training.job import Job
 from tmaseg.training.record import read_record
@@ -132,7 +132,7 @@ def test_a_run_that_any_process_asked_to_end_is_interrupted_even_if_it_was_asked
 
 
 def test_going_on_keeps_the_precision_that_auto_chose_and_takes_one_that_is_asked_for(job, monkeypatch):
-    from tmaseg.model.device import choose_precision
+    from tmaseg.inference.device import choose_precision
 
     measured = ["fp32", "bf16"]  # another answer the next time
     monkeypatch.setattr(

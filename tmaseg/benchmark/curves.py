@@ -9,9 +9,9 @@ import torch
 from tmaseg.benchmark.forms import Form, form_cases, form_works
 from tmaseg.benchmark.row import Row
 from tmaseg.benchmark.timing import Case, measure
+from tmaseg.inference.device import Precision
+from tmaseg.inference.engine import Engine, prepare
 from tmaseg.model.config import TMANetConfig
-from tmaseg.model.device import Precision
-from tmaseg.model.engine import Engine, prepare
 from tmaseg.model.tmanet import TMANet
 
 MEMORIES = (0, 1, 2, 4, 6, 8)

@@ -14,12 +14,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tmaseg.benchmark.timing import Case
 from tmaseg.errors import ConfigError
+from tmaseg.inference.device import Precision
+from tmaseg.inference.engine import Engine, prepare
+from tmaseg.inference.sliding_window import SlidingWindow
 from tmaseg.model.checkpoint import View
-from tmaseg.model.device import Precision
-from tmaseg.model.engine import Engine, prepare
 from tmaseg.model.tmanet import TMANet
 from tmaseg.model.work import Work, clip_work, step_work
-from tmaseg.windows import Windows
 
 Form = Literal["clip", "stream", "alone"]
 Run = Callable[[], Tensor]
@@ -91,7 +91,7 @@ def alone(engine: Engine, size_hw: tuple[int, int]) -> Run:
 
 
 def _windowed(engine: Engine, size_hw: tuple[int, int], memory_frames: int) -> Run:
-    frame, windows = _frames(engine, size_hw, 1), Windows(engine, View(), memory_frames)
+    frame, windows = _frames(engine, size_hw, 1), SlidingWindow(engine, View(), memory_frames)
 
     @torch.inference_mode()
     def run() -> Tensor:

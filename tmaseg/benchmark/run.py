@@ -14,10 +14,10 @@ from tmaseg.benchmark.stages import measure_stages
 from tmaseg.benchmark.subject import Subject
 from tmaseg.benchmark.timing import measure
 from tmaseg.errors import ConfigError
-from tmaseg.model.device import Precision, choose_device, choose_precision
-from tmaseg.model.engine import Engine, prepare
+from tmaseg.inference.device import Precision, choose_device, choose_precision
+from tmaseg.inference.engine import Engine, prepare
+from tmaseg.inference.segmenter import Segmenter
 from tmaseg.model.tmanet import TMANet
-from tmaseg.stream import Segmenter
 from tmaseg.video.source import open_source
 
 Say = Callable[[str], None]

@@ -10,8 +10,8 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from tmaseg.benchmark.row import Row
+from tmaseg.inference.segmenter import Segmenter
 from tmaseg.render import Painter
-from tmaseg.stream import Segmenter
 from tmaseg.video import DEMO
 from tmaseg.video.decoder import Decoder
 from tmaseg.video.facts import ReadOptions

@@ -12,8 +12,8 @@ from tmaseg.cli.guard import say_error
 from tmaseg.cli.jobs import Job, make_folders
 from tmaseg.cli.screen import Screen, duration
 from tmaseg.errors import TmasegError
+from tmaseg.inference.segmenter import Segmenter
 from tmaseg.pipeline import CtrlC, RunOptions, RunReport, run_video
-from tmaseg.stream import Segmenter
 from tmaseg.video.source import ReadOptions, open_source
 
 

@@ -11,9 +11,9 @@ import torch
 
 import tmaseg
 from tmaseg.errors import TmasegError
+from tmaseg.inference.device import choose_precision
 from tmaseg.labels import label_set_names
 from tmaseg.model.checkpoint import Checkpoint, load_checkpoint, shipped_weights
-from tmaseg.model.device import choose_precision
 from tmaseg.video.encoder import working_encoders
 from tmaseg.video.source import open_source
 

@@ -2,9 +2,9 @@
 
 from tmaseg.evaluation.options import EvalOptions
 from tmaseg.evaluation.predict import Weights
+from tmaseg.inference.sliding_window import window_grid
 from tmaseg.model.preprocess import network_size
 from tmaseg.model.work import step_work
-from tmaseg.windows import window_grid
 
 
 def frame_gmacs(weights: Weights, options: EvalOptions, size_hw: tuple[int, int], memory_frames: int) -> float:

@@ -14,15 +14,15 @@ from torch import Tensor
 
 from tmaseg.errors import ConfigError
 from tmaseg.evaluation.options import EvalOptions
+from tmaseg.inference.device import Precision, choose_device, choose_precision
+from tmaseg.inference.engine import Engine, prepare
+from tmaseg.inference.postprocess import classify
+from tmaseg.inference.segmenter import Segmenter
+from tmaseg.inference.sliding_window import SlidingWindow
 from tmaseg.labels import LabelSet, map_by_name
 from tmaseg.model.checkpoint import View, load_checkpoint
-from tmaseg.model.classify import classify
-from tmaseg.model.device import Precision, choose_device, choose_precision
-from tmaseg.model.engine import Engine, prepare
 from tmaseg.model.preprocess import Preprocess, network_size
 from tmaseg.model.tmanet import TMANet
-from tmaseg.stream import Segmenter
-from tmaseg.windows import Windows
 
 RGB = NDArray[np.uint8]  # (H, W, 3)
 Labels = NDArray[np.uint8]  # (H, W)
@@ -160,7 +160,7 @@ class Predictor:
         size_hw = (shown[0].shape[0], shown[0].shape[1])
         pixels = torch.from_numpy(np.stack(shown)).to(self.device)  # (B, H, W, 3)
         x = self._preprocess(pixels, network_size(size_hw, self._weights.view.size))
-        logits = Windows(engine, View(), self.memory_frames).look(x.to(engine.dtype))
+        logits = SlidingWindow(engine, View(), self.memory_frames).look(x.to(engine.dtype))
         labels = [classify(each.float(), size_hw, align_corners=config.align_corners).cpu().numpy() for each in logits]
         done = [self._done(each, rgb, begun) for each, rgb in zip(labels, rgbs, strict=True)]
         self.seconds[-len(done) :] = [(time.perf_counter() - begun) / len(done)] * len(done)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tmaseg.model.device import cpu_flags
+from tmaseg.model.cpu import cpu_flags
 
 _QUERY_ROWS = 256
 _MASKED_ROWS = 1024

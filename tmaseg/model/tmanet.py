@@ -12,7 +12,7 @@ from tmaseg.errors import ConfigError
 from tmaseg.model.attention import read_memory
 from tmaseg.model.backbone import Backbone, Features, load_imagenet
 from tmaseg.model.config import TMANetConfig
-from tmaseg.model.encode import KeyValueEncoder, MemoryEncoder
+from tmaseg.model.encoders import KeyValueEncoder, MemoryEncoder
 from tmaseg.model.head import AuxiliaryHead, SegmentationHead
 
 
@@ -20,7 +20,7 @@ class TMANet(nn.Module):
     """Temporal Memory Attention network (Wang, Wang and Liu, ICIP 2021).
 
     `forward` is the clip form: the query and its memory frames, everything computed. A stream computes each frame's
-    `features` and `encode_memory` once and keeps them (see `tmaseg.stream.Segmenter`).
+    `features` and `encode_memory` once and keeps them (see `tmaseg.inference.segmenter.Segmenter`).
     """
 
     def __init__(self, config: TMANetConfig, *, pretrained_backbone: bool = False) -> None:

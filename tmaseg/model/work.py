@@ -4,10 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from tmaseg.model.config import TMANetConfig
-from tmaseg.model.engine import Engine, full_step
+from tmaseg.model.memory import MemoryRing
 from tmaseg.model.tmanet import TMANet
 
 _ATTENTION = ("aten.bmm", "aten._scaled_dot_product")
@@ -37,12 +38,22 @@ def clip_work(config: TMANetConfig, size_hw: tuple[int, int]) -> Work:
 
 
 def step_work(config: TMANetConfig, size_hw: tuple[int, int], memory_frames: int | None = None) -> Work:
-    """A frame of a stream that remembers `memory_frames` (None: T as configured; 0: each frame reads itself)."""
+    """A frame of a stream that reads `memory_frames` (None: T as configured; 0: each frame reads itself)."""
     with torch.device("meta"), torch.inference_mode():
-        engine = Engine(TMANet(config).eval())
+        net = TMANet(config).eval()
         frame = torch.zeros(1, 3, *size_hw)
         frames = config.memory_frames if memory_frames is None else memory_frames
-        return _count(lambda: full_step(engine, frame, frames))
+        return _count(lambda: _step(net, frame, frames or config.slots))
+
+
+def _step(net: TMANet, frame: Tensor, frames: int) -> Tensor:
+    features = net.features(frame)
+    if not net.config.memory_frames:
+        return net.answer(features, None, None)
+    keys, values = net.encode_memory(features.stage4)
+    ring = MemoryRing(keys, values, frames=frames)
+    ring.push(keys, values)
+    return net.answer(features, *ring.read())
 
 
 def _count(run: Callable[[], object]) -> Work:

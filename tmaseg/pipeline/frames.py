@@ -5,12 +5,12 @@ from pathlib import Path
 
 from tmaseg.errors import OutputError, VideoError
 from tmaseg.files import peak_memory_mb
+from tmaseg.inference.segmenter import Segmenter
 from tmaseg.pipeline.options import FramesOptions
 from tmaseg.pipeline.outputs import PictureWriter, folders_of
 from tmaseg.pipeline.report import FramesReport
 from tmaseg.pipeline.sequences import ImageSequence, blocks_to_do, find_sequences
 from tmaseg.pipeline.stages import Outcome, Output, segment
-from tmaseg.stream import Segmenter
 from tmaseg.video.facts import Damage
 from tmaseg.video.frame import RGB, Frame
 from tmaseg.video.images import ImageSource

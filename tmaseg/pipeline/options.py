@@ -4,13 +4,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from tmaseg.economy import Thrift
 from tmaseg.errors import ConfigError
+from tmaseg.inference.compiler import CompileChoice
+from tmaseg.inference.economy import Thrift
+from tmaseg.inference.segmenter import Segmenter, load
 from tmaseg.labels import LabelSet
 from tmaseg.model.checkpoint import View
-from tmaseg.model.compiler import CompileChoice
 from tmaseg.render import Mode, Painter
-from tmaseg.stream import Segmenter, load
 from tmaseg.video.sink import WriteOptions
 
 PictureFormat = Literal["ids", "indexed", "color", "overlay"]

@@ -13,7 +13,7 @@ from typing import Generic, Protocol, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tmaseg.stream import Segmentation
+from tmaseg.inference.segmenter import Segmentation
 from tmaseg.video.frame import RGB, Frame
 
 Labels = NDArray[np.uint8]  # (H, W) class ids

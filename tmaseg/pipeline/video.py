@@ -6,11 +6,11 @@ from pathlib import Path
 
 from tmaseg.errors import OutputError
 from tmaseg.files import peak_memory_mb
+from tmaseg.inference.segmenter import Segmenter
 from tmaseg.pipeline.options import RunOptions, Targets
 from tmaseg.pipeline.outputs import PictureWriter, StatsFile, folders_of
 from tmaseg.pipeline.report import RunReport
 from tmaseg.pipeline.stages import Outcome, Output, segment
-from tmaseg.stream import Segmenter
 from tmaseg.video.sink import VideoSink
 from tmaseg.video.source import Source
 

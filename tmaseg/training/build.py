@@ -9,9 +9,9 @@ import tmaseg
 from tmaseg.data import Dataset, open_dataset
 from tmaseg.errors import ConfigError, DataError
 from tmaseg.evaluation import Shard
+from tmaseg.inference.compiler import can_compile
 from tmaseg.labels import LabelSet, get_labels
 from tmaseg.model.checkpoint import load_checkpoint
-from tmaseg.model.compiler import can_compile
 from tmaseg.model.config import TMANetConfig
 from tmaseg.model.tmanet import TMANet
 from tmaseg.training.classes import adopt

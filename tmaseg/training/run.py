@@ -17,9 +17,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from tmaseg.errors import ConfigError, TrainingError
 from tmaseg.evaluation import Shard, Weights
+from tmaseg.inference.device import Precision, choose_device, choose_precision, dtype_of
+from tmaseg.inference.engine import prepare
 from tmaseg.model.checkpoint import Checkpoint, View, save_checkpoint
-from tmaseg.model.device import Precision, choose_device, choose_precision, dtype_of
-from tmaseg.model.engine import prepare
 from tmaseg.model.tmanet import TMANet
 from tmaseg.training.average import moving_average
 from tmaseg.training.batch import Batch, BatchMaker

@@ -6,9 +6,9 @@ import pytest
 from tiny import noise_frames, tiny_net
 
 from tmaseg.errors import ConfigError
-from tmaseg.keyframes import KeyFrames
+from tmaseg.inference.key_frames import KeyFrames
+from tmaseg.inference.segmenter import Segmenter
 from tmaseg.labels import generic_labels
-from tmaseg.stream import Segmenter
 
 
 def panorama(seed, size_hw=(260, 500)):

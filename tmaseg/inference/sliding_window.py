@@ -1,4 +1,4 @@
-"""Windows: the regions through which a network looks at a video's frames, each with a memory of what was seen there.
+"""SlidingWindow: the regions through which a network sees frames, each with a memory of what was seen there.
 
 Notation: K classes, H W the network's input, h w the head's resolution.
 """
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tmaseg.inference.engine import Engine
 from tmaseg.model.checkpoint import View
-from tmaseg.model.engine import Engine
 from tmaseg.model.memory import MemoryRing
 
 
@@ -20,7 +20,7 @@ class _Window:
     ring: MemoryRing | None = None
 
 
-class Windows:
+class SlidingWindow:
     """Of one video. Without a window in the view there is one, which is all of the frame."""
 
     def __init__(self, engine: Engine, view: View, frames: int) -> None:

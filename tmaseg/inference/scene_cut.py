@@ -1,4 +1,4 @@
-"""SceneCuts: where one shot of a video ends and another begins, cheaply."""
+"""SceneCutDetector: where one shot of a video ends and another begins, cheaply."""
 
 from collections import deque
 
@@ -22,7 +22,7 @@ _HISTORY = 8
 Grey = NDArray[np.uint8]  # (_HEIGHT, _WIDTH)
 
 
-class SceneCuts:
+class SceneCutDetector:
     """Compares each frame with the one before it and says whether a new shot begins.
 
     Twelve patches of a small grey copy of the last frame are looked for in the new one, by normalised correlation, near

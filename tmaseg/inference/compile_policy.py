@@ -3,8 +3,8 @@
 from statistics import median
 
 from tmaseg.errors import ConfigError
-from tmaseg.model.compiler import CompileChoice, CompiledBefore, repays
-from tmaseg.model.engine import Engine
+from tmaseg.inference.compiler import CompileChoice, CompiledBefore, repays
+from tmaseg.inference.engine import Engine
 
 _LOOKED_AT = 5  # frames, the first left out, tell what a frame takes
 

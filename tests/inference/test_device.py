@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tmaseg.model.transfer import Transfer
+from tmaseg.inference.device import Transfer
 
 
 class FakeStream:

@@ -7,12 +7,12 @@ from torch._inductor import compile_fx
 from torch._inductor import config as inductor
 
 from tmaseg.errors import ConfigError
+from tmaseg.inference import compiler, engine
+from tmaseg.inference.compiler import CompiledBefore, can_compile, repays
+from tmaseg.inference.engine import Engine, prepare
+from tmaseg.inference.segmenter import Segmenter
 from tmaseg.labels import generic_labels
-from tmaseg.model import compiler, engine
 from tmaseg.model.checkpoint import View
-from tmaseg.model.compiler import CompiledBefore, can_compile, repays
-from tmaseg.model.engine import Engine, prepare
-from tmaseg.stream import Segmenter
 
 CPU = torch.device("cpu")
 
@@ -190,7 +190,7 @@ def test_auto_misses_a_compiler_only_where_it_would_repay_and_says_so_once(monke
 def test_what_was_compiled_before_is_known_by_what_the_network_saw(monkeypatch):
     known = []
     monkeypatch.setattr(engine, "compiled", lambda function, _: function)
-    monkeypatch.setattr("tmaseg.compiling.repays", lambda *_, again: known.append(again))
+    monkeypatch.setattr("tmaseg.inference.compile_policy.repays", lambda *_, again: known.append(again))
     net = prepare(tiny_net(), CPU, "fp32")
     watched(net, noise_frames(1, (96, 144)), compiling="on", view=View(size=64))
     for options in (

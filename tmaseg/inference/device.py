@@ -3,12 +3,15 @@
 import time
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Literal, get_args
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from tmaseg.errors import ConfigError
+from tmaseg.model.cpu import cpu_flags
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -52,16 +55,6 @@ def dtype_of(precision: Precision) -> torch.dtype:
     return _DTYPES[precision]
 
 
-@cache
-def cpu_flags() -> frozenset[str]:
-    """The CPU's instruction sets by Linux's names, such as "amx_bf16"; empty where they cannot be known."""
-    try:
-        info = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return frozenset()
-    return frozenset(word for line in info.splitlines() if line.startswith("flags") for word in line.split())
-
-
 def _cpu_computes_bf16() -> bool:
     """Whether bfloat16 products are worth it here. With AMX they always are; without any they are emulated."""
     if "amx_bf16" in cpu_flags():
@@ -90,3 +83,64 @@ def _seconds(run: Callable[[], object]) -> float:
     begun = time.perf_counter()
     run()
     return time.perf_counter() - begun
+
+
+class Arrival:
+    """An array on its way from the device."""
+
+    def __init__(self, there: Tensor, event: torch.cuda.Event | None = None) -> None:
+        """`there` is in host memory; it is complete once `event` has happened, or now where there is none."""
+        self._there = there
+        self._event = event
+
+    def wait(self) -> NDArray[np.uint8]:
+        """The array, complete."""
+        if self._event is not None:
+            self._event.synchronize()
+            self._event = None
+        return np.asarray(self._there.numpy(), np.uint8)
+
+
+class Transfer:
+    """Copies for one device. On a CPU nothing is copied.
+
+    To CUDA: through pinned memory, up on one stream and down on another. Labels wait for the network of their frame, so
+    that pixels queued behind them on the same stream would wait for it as well; on a stream of its own the next frame
+    goes up while this one is computed. Nobody waits on the host until the labels are looked at. Not measured: no GPU
+    was at hand.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._streams = (_stream_of(device), _stream_of(device)) if device.type == "cuda" else None
+
+    def up(self, pixels: NDArray[np.uint8]) -> Tensor:
+        """The array on the device; kernels launched from now on find it complete. The copy waits for nothing."""
+        host = torch.from_numpy(np.require(pixels, requirements=["C", "W"]))
+        if self._streams is None:
+            return host
+        stream, _ = self._streams
+        with torch.cuda.stream(stream):
+            there = host.pin_memory().to(self._device, non_blocking=True)
+        current = torch.cuda.current_stream(self._device)
+        current.wait_stream(stream)
+        there.record_stream(current)  # its memory is not given away before the network has read it
+        return there
+
+    def down(self, labels: Tensor) -> Arrival:
+        """Starts the way back of uint8 `labels`; kernels launched before are waited for by the copy, not by us."""
+        if self._streams is None:
+            return Arrival(labels)
+        _, stream = self._streams
+        stream.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(stream):
+            there = torch.empty(labels.shape, dtype=labels.dtype, pin_memory=True)
+            there.copy_(labels, non_blocking=True)
+            labels.record_stream(stream)  # nor that of the labels before they are copied
+            event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            event.record(stream)
+        return Arrival(there, event)
+
+
+def _stream_of(device: torch.device) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]

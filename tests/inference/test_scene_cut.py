@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tmaseg.cuts import SceneCuts
+from tmaseg.inference.scene_cut import SceneCutDetector
 
 
 def scene(seed, size_hw=(240, 900)):
@@ -26,7 +26,7 @@ def noisy(picture, seed):
 
 
 def cuts_in(frames):
-    detector = SceneCuts()
+    detector = SceneCutDetector()
     return [index for index, frame in enumerate(frames) if detector.is_cut(frame)]
 
 

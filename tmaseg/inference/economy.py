@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 import torch
 
 from tmaseg.errors import ConfigError, ShortageError
+from tmaseg.inference.footprint import step_megabytes
 from tmaseg.model.checkpoint import View
 from tmaseg.model.config import TMANetConfig
-from tmaseg.model.footprint import step_megabytes
 from tmaseg.model.preprocess import network_size
 
 _STEP = 0.8  # of the short side, each time: a third less memory

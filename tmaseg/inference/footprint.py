@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from tmaseg.inference.engine import Engine, full_step
 from tmaseg.model.config import TMANetConfig
-from tmaseg.model.engine import Engine, full_step
 from tmaseg.model.tmanet import TMANet
 
 

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tmaseg.inference.compiler import cause, compiled, free_compiled, is_compilers
+from tmaseg.inference.device import Precision, dtype_of
+from tmaseg.inference.fold import fold_batch_norm
 from tmaseg.model.attention import read_memory
-from tmaseg.model.compiler import cause, compiled, free_compiled, is_compilers
-from tmaseg.model.device import Precision, dtype_of
-from tmaseg.model.encode import Encoder, KeyValueEncoder
-from tmaseg.model.fold import fold_batch_norm
+from tmaseg.model.encoders import Encoder, KeyValueEncoder
 from tmaseg.model.memory import MemoryRing
 from tmaseg.model.tmanet import TMANet
 

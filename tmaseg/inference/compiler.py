@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar, cast
 import torch
 
 from tmaseg.errors import ConfigError
-from tmaseg.model.device import cpu_flags
+from tmaseg.model.cpu import cpu_flags
 
 CompileChoice = Literal["auto", "on", "off"]
 F = TypeVar("F", bound=Callable[..., Any])

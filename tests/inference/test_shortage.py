@@ -7,13 +7,13 @@ import pytest
 import torch
 from tiny import noise_frames, tiny_config, tiny_net
 
-from tmaseg.economy import Thrift, Viewing, is_shortage
 from tmaseg.errors import ConfigError, ShortageError
 from tmaseg.files import resident_mb
+from tmaseg.inference.economy import Thrift, Viewing, is_shortage
+from tmaseg.inference.footprint import step_megabytes
+from tmaseg.inference.segmenter import Segmenter
 from tmaseg.labels import generic_labels
 from tmaseg.model.checkpoint import View
-from tmaseg.model.footprint import step_megabytes
-from tmaseg.stream import Segmenter
 
 LABELS = generic_labels(5)
 
@@ -74,8 +74,8 @@ def compiler(tmp_path, monkeypatch):
     def free():
         state.freed += 1
 
-    monkeypatch.setattr("tmaseg.model.engine.compiled", compiled)
-    monkeypatch.setattr("tmaseg.model.engine.free_compiled", free)
+    monkeypatch.setattr("tmaseg.inference.engine.compiled", compiled)
+    monkeypatch.setattr("tmaseg.inference.engine.free_compiled", free)
     return state
 
 

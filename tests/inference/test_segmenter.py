@@ -6,10 +6,10 @@ import torch
 from tiny import noise_frames, tiny_net
 
 from tmaseg.errors import ConfigError
+from tmaseg.inference.segmenter import Segmenter
+from tmaseg.inference.sliding_window import window_grid
 from tmaseg.labels import generic_labels
 from tmaseg.model.checkpoint import View
-from tmaseg.stream import Segmenter
-from tmaseg.windows import window_grid
 
 MEAN = torch.tensor([123.675, 116.28, 103.53]).view(3, 1, 1)
 STD = torch.tensor([58.395, 57.12, 57.375]).view(3, 1, 1)

@@ -11,22 +11,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tmaseg.compiling import Compiling
-from tmaseg.cuts import SceneCuts
-from tmaseg.economy import Thrift, Viewing, is_shortage, within
 from tmaseg.errors import ConfigError, ShortageError
 from tmaseg.files import resident_mb
-from tmaseg.keyframes import KeyFrames
+from tmaseg.inference.compile_policy import Compiling
+from tmaseg.inference.compiler import CompileChoice
+from tmaseg.inference.device import Arrival, Precision, Transfer, choose_device, choose_precision
+from tmaseg.inference.economy import Thrift, Viewing, is_shortage, within
+from tmaseg.inference.engine import Engine, prepare
+from tmaseg.inference.key_frames import KeyFrames
+from tmaseg.inference.postprocess import classify
+from tmaseg.inference.scene_cut import SceneCutDetector
+from tmaseg.inference.sliding_window import SlidingWindow
 from tmaseg.labels import LabelSet
 from tmaseg.model.checkpoint import View, load_checkpoint
-from tmaseg.model.classify import classify
-from tmaseg.model.compiler import CompileChoice
-from tmaseg.model.device import Precision, choose_device, choose_precision
-from tmaseg.model.engine import Engine, prepare
 from tmaseg.model.preprocess import Preprocess, network_size
 from tmaseg.model.tmanet import TMANet
-from tmaseg.model.transfer import Arrival, Transfer
-from tmaseg.windows import Windows
 
 _GAP_INTERVALS = 8  # a frame this many usual intervals late is another moment ...
 _GAP_SECONDS = 0.5  # ... if it is this late at least: variable-rate video holds still frames for long
@@ -93,7 +92,7 @@ class Segmenter:
         self.device, self._dtype = self.engine.device, self.engine.dtype
         self._preprocess = Preprocess().to(self.device)
         self._transfer = Transfer(self.device)
-        self._cuts = SceneCuts() if detect_cuts else None
+        self._cuts = SceneCutDetector() if detect_cuts else None
         self._key_frames = KeyFrames(key_frames)
         self.reset()
 
@@ -217,8 +216,8 @@ class Segmenter:
     def _size_of(rgb: NDArray[np.uint8]) -> tuple[int, int]:
         return rgb.shape[0], rgb.shape[1]
 
-    def _new_windows(self) -> Windows:
-        return Windows(self.engine, self._viewing.view, self._viewing.frames)
+    def _new_windows(self) -> SlidingWindow:
+        return SlidingWindow(self.engine, self._viewing.view, self._viewing.frames)
 
     def _forget_if_new(self, rgb: NDArray[np.uint8], seconds: float | None, fresh: bool) -> bool:
         """Empties the memory when this frame does not go on from the last; says whether it did."""

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from tmaseg.model.classify import classify
+from tmaseg.inference.postprocess import classify
 
 
 @settings(max_examples=120, deadline=None)

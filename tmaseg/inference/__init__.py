@@ -1,0 +1,1 @@
+"""One video's state: a network prepared for a device, its memory, and labels for every frame."""
