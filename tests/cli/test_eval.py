@@ -144,8 +144,3 @@ def test_data_check(data, tmp_path):
     shown = call("data", "check", "camvid", data, code=1)
     assert "sign/symbol" in shown.stdout
     assert "no CamVid in" in call("data", "check", "camvid", tmp_path, code=1).stderr
-
-
-def test_extracting_says_what_is_missing(tmp_path):
-    result = call("data", "extract-camvid", tmp_path, "-o", tmp_path / "out", code=1)
-    assert "put 0005VD.MXF" in result.stderr

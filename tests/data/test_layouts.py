@@ -119,7 +119,7 @@ def test_the_authors_layout(tmp_path, picture, mask, folder):
 def test_frames_between_that_are_numbered_wrongly(tmp_path, picture, mask):
     authors(tmp_path, picture, mask, shift=1)
     problems = check_dataset(open_dataset("camvid", tmp_path)).problems
-    assert any("are shifted by +1" in problem and "extract-camvid" in problem for problem in problems)
+    assert any("are shifted by +1" in problem and "extract_camvid" in problem for problem in problems)
 
 
 def test_the_usual_split_by_name(shared):

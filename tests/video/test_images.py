@@ -12,8 +12,8 @@ from PIL import Image
 
 from tmaseg.errors import VideoError
 from tmaseg.video.facts import ReadOptions
-from tmaseg.video.images import ImageSource
-from tmaseg.video.numbering import missing_numbers, natural_key
+from tmaseg.video.image_source import ImageSource, missing_numbers
+from tmaseg.video.images import natural_key
 from tmaseg.video.source import VideoSource, open_source
 
 PICTURE = corners()

@@ -1,4 +1,4 @@
-"""`tmaseg data`: what lies in a data folder, and making what is missing."""
+"""`tmaseg data check`: what lies in a data folder, and what is wrong with it."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -15,11 +15,16 @@ if TYPE_CHECKING:
     from tmaseg.data import Check
 
 app = typer.Typer(
-    help="Check data sets, extract CamVid's frames.",
+    help="Check data sets.",
     no_args_is_help=True,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+@app.callback()
+def data() -> None:
+    """Check data sets."""
 
 
 @app.command()
@@ -58,34 +63,6 @@ def check(
         typer.echo(f"problem: {problem}", err=True)
     if found.problems:
         raise DataError(f"{len(found.problems)} problem{'s' * (len(found.problems) > 1)} in {dataset.root}: see above")
-
-
-@app.command("extract-camvid")
-@guarded
-def extract_camvid(
-    videos: Annotated[Path, typer.Argument(help="Folder of 0005VD.MXF, 0006R0.MXF, 0016E5.MXF, 01TP_extract.avi.")],
-    out: Annotated[Path, typer.Option("--output", "-o", help="Folder for the frames: DATA/image_sequence.")],
-    labelled: Annotated[
-        Path | None, typer.Option(help="Folder of labelled pictures or masks: write only frames before those.")
-    ] = None,
-    past: Annotated[int, typer.Option(help="With --labelled, how many frames before each.")] = 10,
-    quiet: shared.Quiet = False,
-    debug: shared.Debug = False,  # noqa: ARG001  (the guard takes it)
-) -> None:
-    """Write the frames of CamVid's raw videos, numbered as its labelled frames. Nothing is deleted or replaced."""
-    from tmaseg.cli.screen import Screen
-    from tmaseg.data import Film
-    from tmaseg.data import extract_camvid as extract
-
-    screen = Screen(quiet=quiet)
-
-    def progress(film: Film, number: int) -> None:
-        if number % 1000 == 0:
-            screen.say(f"{film.file}: frame {number}")
-
-    for result in extract(videos, out, labelled=labelled, past=past, progress=progress):
-        kept = f", {result.kept:,} were there already" if result.kept else ""
-        screen.say(f"{result.film.file}: {result.written:,} frames written{kept}")
 
 
 def _to_dict(found: "Check", painted: list[Path]) -> dict[str, Any]:

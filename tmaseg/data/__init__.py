@@ -1,12 +1,10 @@
 """Data sets as people have them: any known layout, labels converted in memory, frames with those before them."""
 
-from tmaseg.data.check import Check, SplitCheck, check_dataset
+from tmaseg.data.check import Check, SplitCheck, check_dataset, paint_samples
 from tmaseg.data.clip import Clip, ClipFrame
 from tmaseg.data.dataset import Dataset, Sample, read_image
-from tmaseg.data.extract import Extracted, Film, extract_camvid
 from tmaseg.data.find import DATASETS, data_root, is_described, open_dataset, variable
 from tmaseg.data.masks import MaskReader
-from tmaseg.data.painted import paint_samples
 
 __all__ = [
     "DATASETS",
@@ -14,14 +12,11 @@ __all__ = [
     "Clip",
     "ClipFrame",
     "Dataset",
-    "Extracted",
-    "Film",
     "MaskReader",
     "Sample",
     "SplitCheck",
     "check_dataset",
     "data_root",
-    "extract_camvid",
     "is_described",
     "open_dataset",
     "paint_samples",

@@ -202,7 +202,7 @@ def _sequence(root: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
             return found, (f"past frames from {name}/ ({len(found)} pictures)",)
     return {}, (
         f"no {SEQUENCE_FOLDERS[0]}/ with the frames between: the frames before each labelled one are the labelled ones "
-        "before it, a second apart; make it from the raw videos with `tmaseg data extract-camvid`",
+        "before it, a second apart; make it from the raw videos with scripts/extract_camvid.py",
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tmaseg.data.clip import ClipFrame, split_number
 from tmaseg.errors import DataError
-from tmaseg.video.imagefile import IMAGE_SUFFIXES
+from tmaseg.video.images import IMAGE_SUFFIXES
 
 
 def pictures(folder: Path, *, ending: str = "") -> dict[str, Path]:

@@ -13,7 +13,7 @@ from tmaseg.pipeline.sequences import ImageSequence, blocks_to_do, find_sequence
 from tmaseg.pipeline.stages import Outcome, Output, segment
 from tmaseg.video.facts import Damage
 from tmaseg.video.frame import RGB, Frame
-from tmaseg.video.images import ImageSource
+from tmaseg.video.image_source import ImageSource
 
 # What a Segmenter knows besides its memory, scene cuts and gaps in time, comes from fewer past frames than this.
 _SETTLING_FRAMES = 24

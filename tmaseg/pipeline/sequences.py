@@ -10,9 +10,8 @@ from pathlib import Path
 from tmaseg.errors import OutputError, VideoError
 from tmaseg.video.facts import ReadOptions
 from tmaseg.video.frame import Frame
-from tmaseg.video.imagefile import IMAGE_SUFFIXES
-from tmaseg.video.images import ImageSource
-from tmaseg.video.numbering import natural_key
+from tmaseg.video.image_source import ImageSource
+from tmaseg.video.images import IMAGE_SUFFIXES, natural_key
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from tmaseg.video.colour import PictureMaker
 from tmaseg.video.decoder import Decoder, Deinterlacer, coder_of, is_url
 from tmaseg.video.facts import ColourSpace, Damage, ReadOptions, StreamInfo
 from tmaseg.video.frame import Frame
-from tmaseg.video.imagefile import IMAGE_SUFFIXES
-from tmaseg.video.images import ImageSource
+from tmaseg.video.image_source import ImageSource
+from tmaseg.video.images import IMAGE_SUFFIXES
 
 __all__ = [
     "ColourSpace",

@@ -1,12 +1,29 @@
 """Frames out of a raw video: numbered right, whole or absent, never replaced or deleted."""
 
+import importlib.util
+import sys
+from pathlib import Path
+
 import av
 import numpy as np
 import pytest
 from PIL import Image
 
-from tmaseg.data import extract_camvid
 from tmaseg.errors import DataError
+
+SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "extract_camvid.py"
+
+
+def script():
+    spec = importlib.util.spec_from_file_location("extract_camvid", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+SCRIPT_MODULE = script()
+extract_camvid = SCRIPT_MODULE.extract_camvid
 
 
 def film(path, frames, container, codec):
@@ -65,8 +82,9 @@ def test_what_is_there_stays(videos, tmp_path):
     assert sum(result.written for result in again) == 0
 
 
-def test_only_what_memory_needs(videos, tmp_path, picture):
-    picture("labels/Seq05VD_f00004_L.png")
+def test_only_what_memory_needs(videos, tmp_path):
+    (tmp_path / "labels").mkdir()
+    Image.new("L", (4, 4)).save(tmp_path / "labels" / "Seq05VD_f00004_L.png")
     out = tmp_path / "out"
     extract_camvid(videos, out, labelled=tmp_path / "labels", past=2)
     assert sorted(path.stem for path in out.iterdir()) == ["Seq05VD_f00002", "Seq05VD_f00003", "Seq05VD_f00004"]
@@ -80,3 +98,9 @@ def test_nothing_to_extract(tmp_path, videos):
     with pytest.raises(DataError, match="holds no labelled frame"):
         extract_camvid(videos, tmp_path / "out", labelled=videos)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_command_says_what_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["extract_camvid", str(tmp_path), "-o", str(tmp_path / "out")])
+    with pytest.raises(SystemExit, match=r"put 0005VD\.MXF"):
+        SCRIPT_MODULE.main()

@@ -1,5 +1,10 @@
-"""Frames out of CamVid's raw videos, numbered as its labelled frames are. Nothing is ever deleted or replaced."""
+"""Frames out of CamVid's raw videos, numbered as its labelled frames are. Nothing is ever deleted or replaced.
 
+python scripts/extract_camvid.py VIDEOS -o DATA/image_sequence [--labelled DATA/labels]
+"""
+
+import argparse
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +14,7 @@ import cv2
 from tmaseg.data.clip import split_number
 from tmaseg.data.dataset import RGB
 from tmaseg.data.files import pictures
-from tmaseg.errors import DataError, OutputError
+from tmaseg.errors import DataError, OutputError, TmasegError
 from tmaseg.files import atomic_write
 from tmaseg.video.source import open_source
 
@@ -133,3 +138,29 @@ def _write(path: Path, rgb: RGB) -> None:
         raise OutputError(
             f"{path}: the frame cannot be written ({error.strerror}): free space, then run again"
         ) from error
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("videos", type=Path, help="folder of 0005VD.MXF, 0006R0.MXF, 0016E5.MXF, 01TP_extract.avi")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the frames: DATA/image_sequence")
+    parser.add_argument("--labelled", type=Path, help="folder of labelled images: write only frames before those")
+    parser.add_argument("--past", type=int, default=10, help="with --labelled, how many frames before each")
+    args = parser.parse_args()
+
+    def progress(film: Film, number: int) -> None:
+        if number % 1000 == 0:
+            print(f"{film.file}: frame {number}", file=sys.stderr)
+
+    try:
+        results = extract_camvid(args.videos, args.output, labelled=args.labelled, past=args.past, progress=progress)
+    except TmasegError as error:
+        sys.exit(f"error: {error}")
+    for result in results:
+        kept = f", {result.kept:,} were there already" if result.kept else ""
+        print(f"{result.film.file}: {result.written:,} frames written{kept}")
+
+
+if __name__ == "__main__":
+    main()
