@@ -34,7 +34,7 @@ from tmaseg.model.attention import Attend, chunked, fused, read_memory, reading_
 from tmaseg.model.config import TMANetConfig
 from tmaseg.model.tmanet import TMANet
 
-CONFIG = TMANetConfig(classes=19, depth=50, output_stride=8, memory_frames=4)
+CONFIG = TMANetConfig(classes=19, backbone="resnet50", output_stride=8, memory_frames=4)
 SIZE_HW = (1024, 2048)
 RUN_FRAMES = 8  # of a run that is timed whole
 
@@ -221,7 +221,7 @@ def page(found: Sequence[Result], *, card: str, name: str, words: Sequence[str],
     lines = [
         "# The network on a GPU",
         "",
-        f"Measured with `{shlex.join(['scripts/bench_gpu', *words])}` on {name}: ResNet-{CONFIG.depth}, "
+        f"Measured with `{shlex.join(['scripts/bench_gpu', *words])}` on {name}: {CONFIG.backbone}, "
         f"stride {CONFIG.output_stride}, T = {CONFIG.memory_frames}, a shared memory encoder, one frame at a time. "
         "clip: T + 1 frames recomputed; stream: one step; alone: memory off; run: `Segmenter.step`, from pixels to "
         "labels on the host. Medians by CUDA events; GMACs with attention.",

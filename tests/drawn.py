@@ -12,7 +12,7 @@ from tmaseg.training.presets import from_values
 CLASSES = ("ground", "sky", "box", "ball")
 SHADES = np.array([(90, 80, 70), (150, 190, 230), (200, 60, 50), (60, 170, 80)], np.int16)
 NETWORK = {
-    "depth": 18,
+    "backbone": "resnet18",
     "width": 8,
     "output_stride": 16,
     "aggregation": "decoder",

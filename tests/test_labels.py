@@ -234,3 +234,31 @@ def test_unknown_and_unreadable(tmp_path: Path) -> None:
     binary.write_bytes(b"\xff\xfe\x00{")
     with pytest.raises(LabelError, match="not valid JSON"):
         get_labels(binary)
+
+
+def test_a_union_is_made_of_the_finer_classes_that_it_names():
+    coarse = LabelSet.from_dict(
+        {
+            "names": ["way", "beings", "vehicles", "sky"],
+            "union": {"beings": ["person", "rider"], "vehicles": ["car", "bike"]},
+        }
+    )
+    assert LabelSet.from_dict(coarse.to_dict()) == coarse
+    fine = LabelSet.from_dict({"names": ["rider", "pedestrian", "bicycle", "car", "sky", "road"]})
+    assert map_by_name(fine, coarse).table[:6].tolist() == [1, 1, 2, 2, 3, 255]
+    assert map_by_name(coarse, fine).table[:4].tolist() == [255, 1, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("union", "message"),
+    [
+        ({"nobody": ["person"]}, "'nobody', which is not one of the names"),
+        ({"beings": []}, "must list names"),
+        ({"beings": "person"}, "union of 'beings'"),
+        ({"beings": ["person"], "way": ["Person"]}, "'person' in two unions"),
+        ([1], "mapping of class name"),
+    ],
+)
+def test_a_union_that_cannot_be_is_refused(union, message):
+    with pytest.raises(LabelError, match=message):
+        LabelSet.from_dict({"names": ["way", "beings"], "union": union})

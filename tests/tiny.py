@@ -15,7 +15,7 @@ from tmaseg.model.tmanet import TMANet
 def tiny_config(**changes: Any) -> TMANetConfig:
     values: dict[str, Any] = {
         "classes": 5,
-        "depth": 18,
+        "backbone": "resnet18",
         "width": 4,
         "output_stride": 16,
         "memory_frames": 3,

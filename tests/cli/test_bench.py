@@ -66,7 +66,7 @@ def test_any_configuration_can_be_counted_and_shown():
         (["--plot", "curves.png", "--count-only"], "leave out"),
         (["--set", "memory_frames"], "NAME=VALUE"),
         (["--set", "colour=blue"], "colour"),
-        (["--set", "depth=19"], "depth"),
+        (["--set", "backbone=vgg"], "backbone"),
         (["--paper", "camvid", "--weights", "other"], "--paper camvid"),
         (["--video", "nowhere.mp4"], "nowhere.mp4"),
         (["--device", "tpu"], "--device"),

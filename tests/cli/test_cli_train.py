@@ -31,18 +31,18 @@ def call(*arguments: object):
 
 
 def test_the_recipe_is_shown_as_it_would_be_used_and_read_again(tmp_path):
-    shown = call("--show-preset", "--preset", "paper-camvid", "--lr", 0.02, "--set", "depth=18", "--steps", 5)
+    shown = call("--show-preset", "--preset", "paper-camvid", "--lr", 0.02, "--set", "backbone=resnet18", "--steps", 5)
     assert shown.exit_code == 0
     values = tomllib.loads(shown.stdout)
     assert tomllib.loads(call("--show-preset", "--preset", "scratch", "--steps", 5).stdout)["descent"]["minutes"] == 0
     both = call("--show-preset", "--steps", 5, "--minutes", 3)
     assert (both.exit_code, "a run's length is one of them" in both.stderr) == (1, True)
-    assert (values["descent"]["lr"], values["descent"]["steps"], values["network"]["depth"]) == (0.02, 5, 18)
+    assert (values["descent"]["lr"], values["descent"]["steps"], values["network"]["backbone"]) == (0.02, 5, "resnet18")
     path = tmp_path / "mine.toml"
     path.write_text(shown.stdout)
     assert call("--show-preset", "--preset", path).stdout == shown.stdout
     assert tomllib.loads(call("--show-preset").stdout)["init"] == "street"
-    assert tomllib.loads(call("--show-preset", "--init", "none").stdout)["network"]["depth"] == 18
+    assert tomllib.loads(call("--show-preset", "--init", "none").stdout)["network"]["backbone"] == "resnet18"
     assert tomllib.loads(call("--show-preset", "--init", "imagenet").stdout)["network"]["stem"] == "plain"
 
 

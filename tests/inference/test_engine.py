@@ -23,11 +23,12 @@ def _own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))
 
 
+@pytest.mark.parametrize("separable", [False, True])
 @pytest.mark.parametrize("encoder", ["1x1", "3x3", "1x1+3x3"])
 @pytest.mark.parametrize("memory_encoder", ["shared", "per-slot"])
 @pytest.mark.parametrize("folded", [True, False])
-def test_joined_encoders_give_what_each_gives_by_itself(encoder, memory_encoder, folded):
-    net = tiny_net(encoder=encoder, memory_encoder=memory_encoder)
+def test_joined_encoders_give_what_each_gives_by_itself(encoder, separable, memory_encoder, folded):
+    net = tiny_net(encoder=encoder, separable=separable, memory_encoder=memory_encoder)
     if folded:
         prepare(net, CPU, "fp32")
     frames = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(1))

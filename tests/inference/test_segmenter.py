@@ -59,7 +59,7 @@ CONFIGURATIONS = [
     {"encoder": "3x3", "memory_encoder": "per-slot"},
     {"align_corners": True},
     {"reach": 0.4, "memory_encoder": "per-slot"},
-    {"output_stride": 8, "depth": 50, "memory_encoder": "per-slot"},
+    {"output_stride": 8, "backbone": "resnet50", "memory_encoder": "per-slot"},
     {"stem": "plain", "key_channels": 8},
 ]
 

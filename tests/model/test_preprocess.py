@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from tmaseg.model.config import TMANetConfig
 from tmaseg.model.preprocess import Preprocess
 
 
@@ -13,7 +14,7 @@ def test_a_table_normalises_as_the_formula_does(size_hw):
     mean, std = torch.tensor([123.675, 116.28, 103.53]), torch.tensor([58.395, 57.12, 57.375])
     resized = functional.interpolate(rgb.permute(0, 3, 1, 2), size_hw, mode="bilinear", antialias=True)
     expected = (resized.float() - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1)
-    x = Preprocess()(rgb, size_hw)
+    x = Preprocess(TMANetConfig(classes=2))(rgb, size_hw)
     assert torch.equal(x, expected)
     assert x.is_contiguous(memory_format=torch.channels_last)
 
@@ -26,7 +27,7 @@ def test_the_form_for_cuda_differs_by_the_rounding_of_levels_alone(size_hw):
     level in all, and a twentieth for weights that are integers there.
     """
     rgb = torch.randint(0, 2, (2, 41, 37, 3), dtype=torch.uint8) * 255
-    preprocess = Preprocess()
+    preprocess = Preprocess(TMANetConfig(classes=2))
     x = rgb.permute(0, 3, 1, 2)
     one, other = preprocess._in_floats(x, size_hw), preprocess._in_levels(x, size_hw)
     assert (one.dtype, one.shape, one.stride()) == (other.dtype, other.shape, other.stride())

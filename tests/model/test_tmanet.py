@@ -11,7 +11,8 @@ PAPER = [
     {"memory_frames": frames} for frames in (0, 1, 2, 4, 6)
 ] + [
     {"key_channels": 8}, {"encoder": "1x1"}, {"encoder": "3x3"}, {"aggregation": "sum"}, {"aggregation": "decoder"},
-    {"memory_encoder": "per-slot"}, {"align_corners": True}, {"depth": 50}, {"stem": "plain"}, {"output_stride": 8},
+    {"memory_encoder": "per-slot"}, {"align_corners": True}, {"backbone": "resnet50"}, {"stem": "plain"},
+    {"backbone": "efficientnet-lite0"}, {"output_stride": 8}, {"separable": True, "aggregation": "decoder"},
     {"classes": 1}, {"aggregation": "decoder", "memory_frames": 0},
 ]  # fmt: skip
 
@@ -43,7 +44,7 @@ def test_the_authors_channels():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"depth": 19}, r"depth is 19; it must be one of 18, 34, 50, 101"),
+        ({"backbone": "vgg"}, r"backbone is .vgg.; it must be one of .resnet18., .resnet34."),
         ({"encoder": "5x5"}, r"encoder is '5x5'"),
         ({"memory_frames": -1}, r"memory_frames is -1"),
         ({"classes": 300}, r"at most 255"),
@@ -81,10 +82,10 @@ def test_slot_order_matters_only_with_an_encoder_for_each():
     assert (slots(query, memory) - slots(query, memory.flip(1))).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("depth", [18, 50])
-def test_folding_batch_norm_changes_nothing(depth):
+@pytest.mark.parametrize("backbone", ["resnet18", "resnet50", "efficientnet-lite0"])
+def test_folding_batch_norm_changes_nothing(backbone):
     """In float64, but for attention's scores, which are float32 always."""
-    net = tiny_net(depth=depth, aggregation="decoder").double()
+    net = tiny_net(backbone=backbone, aggregation="decoder").double()
     query, memory = torch.randn(1, 3, 40, 56).double(), torch.randn(1, 3, 3, 40, 56).double()
     with torch.no_grad():
         before = net(query, memory)

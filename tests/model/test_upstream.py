@@ -56,7 +56,7 @@ def test_the_stream_gives_the_authors_logits(upstream, net, monkeypatch):
 def test_what_the_shapes_say_is_read(upstream):
     checkpoint = convert_upstream(upstream[0])
     config = checkpoint.config
-    assert (config.depth, config.stem, config.classes, config.memory_frames) == (50, "deep", 12, 4)
+    assert (config.backbone, config.stem, config.classes, config.memory_frames) == ("resnet50", "deep", 12, 4)
     assert (config.key_channels, config.value_channels, config.memory_encoder) == (64, 256, "per-slot")
     assert (config.align_corners, checkpoint.view.window, checkpoint.view.stride) == (False, 640, 512)
     assert checkpoint.labels.void == (0,)

@@ -18,7 +18,7 @@ def test_the_papers_gflops_come_out_of_the_clip_form(kind):
 
 
 def test_each_memory_frame_costs_its_attention_only():
-    config = TMANetConfig(classes=19, depth=18)
+    config = TMANetConfig(classes=19, backbone="resnet18")
     works = [step_work(config, (96, 96), frames) for frames in (0, 1, 2, 4)]
     assert len({work.convolutions for work in works}) == 1
     one = works[1].attention

@@ -22,7 +22,7 @@ def test_reading_by_index_is_the_clip_form(kind, aggregation):
     # Row 0 remembers pictures 2 and 3, row 1 itself and row 0.
     remembered, memory = torch.tensor([0, 1, 2, 3]), torch.tensor([[2, 3], [1, 0]])
     logits, auxiliary = learner(pictures, remembered, memory)
-    frames = Preprocess()(pictures, (64, 64))
+    frames = Preprocess(net.config)(pictures, (64, 64))
     expected = net(frames[:2], frames[memory])
     assert torch.allclose(logits, expected, atol=1e-4)
     assert torch.allclose(auxiliary, net.resize(net.auxiliary(net.features(frames[:2]).stage3), (64, 64)), atol=1e-4)
@@ -65,7 +65,7 @@ def test_without_memory_it_is_the_baseline():
     pictures = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
     empty = torch.zeros(0, dtype=torch.int64)
     logits, _ = Learner(net, stride=1, auxiliary=False)(pictures, empty, empty.reshape(2, 0))
-    assert torch.allclose(logits, net(Preprocess()(pictures, (64, 64))), atol=1e-4)
+    assert torch.allclose(logits, net(Preprocess(net.config)(pictures, (64, 64))), atol=1e-4)
 
 
 def test_frozen_stages_and_statistics_stay_and_all_else_moves():

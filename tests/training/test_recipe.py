@@ -31,7 +31,11 @@ def test_the_papers_recipe_is_the_papers():
         assert (augment.scale_from, augment.scale_to, augment.flip, augment.crop_most) == (0.5, 2.0, 0.5, 0.75)
         assert (augment.brightness, augment.contrast, augment.saturation, augment.hue) == (32, 0.5, 0.5, 18)
         assert (augment.crop_hw, recipe.network["memory_frames"]) == (crop, frames)
-        assert (recipe.loss.auxiliary, recipe.network["depth"], recipe.network["output_stride"]) == (0.4, 50, 8)
+        assert (recipe.loss.auxiliary, recipe.network["backbone"], recipe.network["output_stride"]) == (
+            0.4,
+            "resnet50",
+            8,
+        )
 
 
 def test_names_of_values_are_unique_so_that_no_group_need_be_said():
@@ -41,9 +45,16 @@ def test_names_of_values_are_unique_so_that_no_group_need_be_said():
 
 
 def test_values_are_set_by_name_alone_or_with_their_group():
-    settings = ["lr=1e-4", "descent.batch=2", "depth=34", "shares.camvid=.3", "crop=128x96", "freeze=stem,layer1"]
+    settings = [
+        "lr=1e-4",
+        "descent.batch=2",
+        "backbone=resnet34",
+        "shares.camvid=.3",
+        "crop=128x96",
+        "freeze=stem,layer1",
+    ]
     recipe = override(load_recipe("scratch"), [*settings, "freeze_norms=true", "init=street"])
-    assert (recipe.descent.lr, recipe.descent.batch, recipe.network["depth"]) == (1e-4, 2, 34)
+    assert (recipe.descent.lr, recipe.descent.batch, recipe.network["backbone"]) == (1e-4, 2, "resnet34")
     assert (dict(recipe.shares), recipe.augment.crop_hw, recipe.init) == ({"camvid": 0.3}, (96, 128), "street")
     assert (recipe.descent.freeze, recipe.descent.freeze_norms) == (("stem", "layer1"), True)
     assert recipe.loss == load_recipe("scratch").loss
@@ -72,7 +83,7 @@ def test_a_length_in_steps_takes_the_place_of_the_preset_s_minutes_and_both_are_
         ("batch=1.5", "a whole number"),
         ("freeze=layer9", "freeze is layer9"),
         ("own_share=0.5", "own_share + moved_share + past_share"),
-        ("depth=19", "depth is 19"),
+        ("backbone=vgg", "backbone is 'vgg'"),
         ("stride=7", "a multiple of the loss's stride 7"),
         ("compile=1", "true or false"),
         ("frames_from=3", "0 to frames_to"),

@@ -41,7 +41,7 @@ def test_weights_that_are_not_there_are_told_before_any_label_is_read(drawn, tmp
     sources = (Source("folder", drawn()),)
     for init, network, wrong, said in (
         ("nowhere.safetensors", {}, CheckpointError, "nowhere"),
-        ("street", {"depth": 50}, LabelError, "do not fit"),
+        ("street", {"backbone": "resnet50"}, LabelError, "do not fit"),
     ):
         recipe = replace(tiny_recipe(), init=init, network=network)
         with pytest.raises(wrong, match=said):

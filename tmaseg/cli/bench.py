@@ -11,7 +11,7 @@ from tmaseg.cli import options as shared
 from tmaseg.cli.values import listed, sides
 from tmaseg.errors import ConfigError, OutputError
 
-_SET_HELP = "Change a value of the configuration, such as memory_frames=8 or depth=50; repeatable."
+_SET_HELP = "Change a value of the configuration, such as memory_frames=8 or backbone=resnet50; repeatable."
 Paper = Annotated[
     Literal["camvid", "cityscapes"] | None,
     typer.Option(help="Measure the authors' network for this data set instead, without weights."),

@@ -36,7 +36,7 @@ def describe_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
     looks = f"windows of {view.window}" if view.window else f"short side {view.size}" if view.size else "whole frames"
     return {
         "summary": (
-            f"TMANet, ResNet-{config.depth}, stride {config.output_stride}, {config.memory_frames} memory frames, "
+            f"TMANet, {config.backbone}, stride {config.output_stride}, {config.memory_frames} memory frames, "
             f"{config.classes} classes ({checkpoint.labels.name}), {looks}, {parameters / 1e6:.1f} M parameters"
         ),
         "parameters": parameters,

@@ -22,7 +22,7 @@ _MASK_FOLDERS = ("masks", "mask", "labels", "label", "annotations", "annot", "Se
 _MASK_ENDINGS = ("", "_mask", "_label", "_labels", "_labelIds", "_gt", "_L")
 _YAML_KEYS = (
     *("path", "train", "val", "test", "names", "palette", "colours", "colors", "ignore", "id_map", "sequence"),
-    *("rate", "longest_gap", "name"),
+    *("union", "rate", "longest_gap", "name"),
 )
 _EXAMPLE = "val: {images: images/val, masks: masks/val}"
 
@@ -127,6 +127,8 @@ def _spec_labels(spec: Mapping[str, Any], name: str) -> LabelSet:
     values = {"names": spec["names"], "name": name}
     if spec.get("palette") is not None:
         values["colours"] = spec["palette"]
+    if spec.get("union") is not None:
+        values["union"] = spec["union"]
     return LabelSet.from_dict(values)
 
 

@@ -115,7 +115,7 @@ class Predictor:
         self._detect_cuts = detect_cuts
         self._memory_frames = memory_frames
         self.device = weights.device
-        self._preprocess = Preprocess().to(self.device)
+        self._preprocess = Preprocess(weights.net.config).to(self.device)
         self.memory_frames = self._segmenter(self._weights.view).memory_frames  # checks the options, too
         self.seconds: list[float] = []
         """What each frame took, from its pixels to its labels."""

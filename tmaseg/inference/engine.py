@@ -131,6 +131,8 @@ class _JoinedEncoders:
         slots = [slot for slot in net.memory_encoder.slots if isinstance(slot, KeyValueEncoder)]
         branches = [branch for encoder in (net.query_encoder, *slots) for branch in (encoder.key, encoder.value)]
         firsts = [_first_convolution(branch) for branch in branches]
+        self._branches = branches
+        self._joins = all(first.groups == 1 for first in firsts)  # depthwise ones have nothing in common
         self._padding = firsts[0].padding
         self._widths = [first.out_channels for first in firsts]
         weight = torch.cat([first.weight.detach() for first in firsts])
@@ -142,8 +144,11 @@ class _JoinedEncoders:
 
     def __call__(self, stage4: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """stage4 (B, C, h, w) -> key, value, keys, values as in `Look`."""
-        wide = functional.conv2d(stage4, self._weight, self._bias, padding=self._padding)
-        parts = [rest(part) for rest, part in zip(self._rests, torch.split(wide, self._widths, dim=1), strict=True)]
+        if self._joins:
+            wide = functional.conv2d(stage4, self._weight, self._bias, padding=self._padding)
+            parts = [rest(part) for rest, part in zip(self._rests, torch.split(wide, self._widths, dim=1), strict=True)]
+        else:
+            parts = [branch(stage4) for branch in self._branches]
         keys = torch.stack([part.flatten(2).transpose(1, 2) for part in parts[2::2]], dim=1)  # (B, S, P, Ck)
         values = torch.stack([part.flatten(2).transpose(1, 2) for part in parts[3::2]], dim=1)  # (B, S, P, Cv)
         return parts[0], parts[1], keys, values

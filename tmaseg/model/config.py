@@ -5,15 +5,31 @@ from typing import Any, Literal, get_args
 
 from tmaseg.errors import ConfigError
 
-Depth = Literal[18, 34, 50, 101]
+BackboneName = Literal[
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "efficientnet-lite0",
+    "efficientnet-lite1",
+    "efficientnet-lite2",
+]
 Stem = Literal["plain", "deep"]
 OutputStride = Literal[8, 16]
 EncoderKind = Literal["1x1", "3x3", "1x1+3x3"]
 Aggregation = Literal["concat", "sum", "decoder"]
 MemoryEncoderKind = Literal["shared", "per-slot"]
 
+# Mean and standard deviation of RGB in 0..255 that each family's ImageNet weights were trained with.
+_NORMALISATION = {
+    "resnet": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
+    "efficientnet": ((127.0, 127.0, 127.0), (128.0, 128.0, 128.0)),
+}
+
+RGB = tuple[float, float, float]
+
 _CHOICES: dict[str, tuple[object, ...]] = {
-    "depth": get_args(Depth),
+    "backbone": get_args(BackboneName),
     "stem": get_args(Stem),
     "output_stride": get_args(OutputStride),
     "encoder": get_args(EncoderKind),
@@ -31,12 +47,16 @@ class TMANetConfig:
 
     classes: int
     """Number of output classes."""
-    depth: Depth = 50
-    """ResNet depth."""
+    backbone: BackboneName = "resnet50"
+    """The network that turns a frame into features."""
+    mean: RGB | None = None
+    """Mean of RGB in 0..255 that is taken from a frame; None: that of the backbone's ImageNet weights."""
+    std: RGB | None = None
+    """Standard deviation that a frame is divided by; None: that of the backbone's ImageNet weights."""
     stem: Stem = "deep"
-    """"plain": one 7x7 convolution. "deep": three 3x3 convolutions ("v1c")."""
+    """Of a ResNet. "plain": one 7x7 convolution. "deep": three 3x3 convolutions ("v1c")."""
     width: int = 64
-    """Channels of the stem and base width of the stages; 64 is the ResNet paper's."""
+    """Channels of the stem and base width of the stages of a ResNet; 64 is the paper's."""
     output_stride: OutputStride = 8
     """Stride of stage 4 against the input; stages that would pass it are dilated instead."""
     memory_frames: int = 4
@@ -56,6 +76,10 @@ class TMANetConfig:
     """How bilinear resizing places the corner samples."""
     head_channels: int = 512
     """Channels of the bottleneck after the aggregation."""
+    decoder_channels: int = 128
+    """Channels at stride 4 of the aggregation "decoder"."""
+    separable: bool = False
+    """Whether the 3x3 convolutions of encoders and head are depthwise ones, each followed by a 1x1 convolution."""
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
@@ -68,6 +92,7 @@ class TMANetConfig:
             ("memory_frames", 0),
             ("key_channels", 1),
             ("head_channels", 1),
+            ("decoder_channels", 1),
         ):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
@@ -80,8 +105,18 @@ class TMANetConfig:
             raise ConfigError(
                 f"reach is {self.reach!r}; it must be 0 (everywhere) or a share of the height, such as 0.3"
             )
-        if not isinstance(self.align_corners, bool):
-            raise ConfigError(f"align_corners is {self.align_corners!r}; it must be true or false")
+        for name in ("align_corners", "separable"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"{name} is {getattr(self, name)!r}; it must be true or false")
+        self._set_normalisation()
+
+    def _set_normalisation(self) -> None:
+        family = "resnet" if self.backbone.startswith("resnet") else "efficientnet"
+        for name, usual in zip(("mean", "std"), _NORMALISATION[family], strict=True):
+            values = tuple(usual if getattr(self, name) is None else getattr(self, name))
+            if len(values) != 3 or not all(isinstance(value, int | float) and value >= 0 for value in values):
+                raise ConfigError(f"{name} is {values!r}; it must be three numbers, for red, green and blue")
+            object.__setattr__(self, name, tuple(float(value) for value in values))
 
     @property
     def value_channels(self) -> int:
@@ -101,7 +136,13 @@ class TMANetConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "TMANetConfig":
-        """The configuration written by `to_dict`. Raises ConfigError for a name it does not know."""
+        """The configuration written by `to_dict`. Raises ConfigError for a name it does not know.
+
+        Older checkpoints have a ResNet's `depth` in place of the backbone's name.
+        """
+        if "depth" in values:
+            values = {"backbone": f"resnet{values['depth']}", **values}
+            del values["depth"]
         unknown = sorted(set(values) - {field.name for field in fields(cls)})
         if unknown:
             raise ConfigError(

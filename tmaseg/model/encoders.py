@@ -4,6 +4,8 @@ Notation: B batch, S memory encoders (1 shared, or T with one for each slot), C 
 channels, h w feature size.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
@@ -11,13 +13,22 @@ from tmaseg.model.config import EncoderKind
 from tmaseg.model.layers import ConvBNReLU
 
 
+class EncoderShape(NamedTuple):
+    """How encoders are built."""
+
+    key_channels: int
+    value_channels: int
+    kind: EncoderKind
+    separable: bool = False
+
+
 class Encoder(nn.Sequential):
     """The convolutions of paper table 3: "1x1", "3x3", or "1x1" then "3x3". (B, C, h, w) -> (B, out, h, w)."""
 
-    def __init__(self, inputs: int, outputs: int, kind: EncoderKind) -> None:
+    def __init__(self, inputs: int, outputs: int, kind: EncoderKind, *, separable: bool = False) -> None:
         layers = []
         for name in kind.split("+"):
-            layers.append(ConvBNReLU(inputs, outputs, int(name[0])))
+            layers.append(ConvBNReLU(inputs, outputs, int(name[0]), separable=separable))
             inputs = outputs
         super().__init__(*layers)
 
@@ -25,10 +36,10 @@ class Encoder(nn.Sequential):
 class KeyValueEncoder(nn.Module):
     """The key encoder and the value encoder of one role."""
 
-    def __init__(self, inputs: int, *, key_channels: int, value_channels: int, kind: EncoderKind) -> None:
+    def __init__(self, inputs: int, shape: EncoderShape) -> None:
         super().__init__()
-        self.key = Encoder(inputs, key_channels, kind)
-        self.value = Encoder(inputs, value_channels, kind)
+        self.key = Encoder(inputs, shape.key_channels, shape.kind, separable=shape.separable)
+        self.value = Encoder(inputs, shape.value_channels, shape.kind, separable=shape.separable)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """features (B, C, h, w) -> key (B, Ck, h, w), value (B, Cv, h, w)."""
@@ -38,12 +49,9 @@ class KeyValueEncoder(nn.Module):
 class MemoryEncoder(nn.Module):
     """S key/value encoders for memory frames: one that all slots share, or one for each slot, oldest slot first."""
 
-    def __init__(self, inputs: int, *, slots: int, key_channels: int, value_channels: int, kind: EncoderKind) -> None:
+    def __init__(self, inputs: int, shape: EncoderShape, *, slots: int) -> None:
         super().__init__()
-        self.slots = nn.ModuleList(
-            KeyValueEncoder(inputs, key_channels=key_channels, value_channels=value_channels, kind=kind)
-            for _ in range(slots)
-        )
+        self.slots = nn.ModuleList(KeyValueEncoder(inputs, shape) for _ in range(slots))
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """One frame, encoded for every slot. features (B, C, h, w) -> keys (B, S, Ck, h, w), values (B, S, Cv, h, w).

@@ -12,7 +12,6 @@ from tmaseg.model.layers import ConvBNReLU
 
 DROPOUT = 0.1
 _STAGE1_CHANNELS = 48  # as in DeepLabv3+, which the paper cites for this aggregation
-_DECODER_CHANNELS = 128
 
 
 class SegmentationHead(nn.Module):
@@ -24,6 +23,8 @@ class SegmentationHead(nn.Module):
         *,
         aggregation: Aggregation,
         head_channels: int,
+        decoder_channels: int,
+        separable: bool,
         classes: int,
         stage1_channels: int,
         memory: bool,
@@ -32,10 +33,12 @@ class SegmentationHead(nn.Module):
         super().__init__()
         joined = value_channels if aggregation == "sum" or not memory else 2 * value_channels
         self.aggregation = aggregation
-        self.bottleneck = ConvBNReLU(joined, head_channels, 3)
+        self.bottleneck = ConvBNReLU(joined, head_channels, 3, separable=separable)
         if aggregation == "decoder":
-            self.decoder = Decoder(head_channels, stage1_channels, align_corners=align_corners)
-            head_channels = _DECODER_CHANNELS
+            self.decoder = Decoder(
+                head_channels, stage1_channels, decoder_channels, separable=separable, align_corners=align_corners
+            )
+            head_channels = decoder_channels
         self.dropout = nn.Dropout2d(DROPOUT)
         self.classifier = nn.Conv2d(head_channels, classes, 1)
         nn.init.normal_(self.classifier.weight, std=0.01)
@@ -66,15 +69,17 @@ class Decoder(nn.Module):
     The bottleneck is narrowed before it grows sixteenfold in area: a 1x1 convolution costs the same answer less there.
     """
 
-    def __init__(self, inputs: int, stage1_channels: int, *, align_corners: bool) -> None:
+    def __init__(
+        self, inputs: int, stage1_channels: int, channels: int, *, separable: bool, align_corners: bool
+    ) -> None:
         super().__init__()
         self.align_corners = align_corners
-        self.narrow = ConvBNReLU(inputs, _DECODER_CHANNELS, 1)
+        self.narrow = ConvBNReLU(inputs, channels, 1)
         self.project = ConvBNReLU(stage1_channels, _STAGE1_CHANNELS, 1)
-        self.fuse = ConvBNReLU(_DECODER_CHANNELS + _STAGE1_CHANNELS, _DECODER_CHANNELS, 3)
+        self.fuse = ConvBNReLU(channels + _STAGE1_CHANNELS, channels, 3, separable=separable)
 
     def forward(self, x: Tensor, stage1: Tensor) -> Tensor:
-        """x (B, D, h, w), stage1 (B, C1, H/4, W/4) -> (B, 128, H/4, W/4)."""
+        """x (B, D, h, w), stage1 (B, C1, H/4, W/4) -> (B, channels, H/4, W/4)."""
         size = stage1.shape[-2:]
         x = functional.interpolate(self.narrow(x), size, mode="bilinear", align_corners=self.align_corners)
         fused: Tensor = self.fuse(torch.cat([x, self.project(stage1)], dim=1))

@@ -1,13 +1,36 @@
-"""The one building block that encoders and heads share."""
+"""The building blocks that backbones, encoders and heads share."""
 
-from torch import nn
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+
+class Features(NamedTuple):
+    """What a backbone gives of one batch of frames. C1, C3 and C channels are its `channels`."""
+
+    stage1: Tensor  # (B, C1, H/4, W/4)
+    stage3: Tensor  # (B, C3, h', w') at stride 8 or 16
+    stage4: Tensor  # (B, C, h, w) at the output stride
 
 
 class ConvBNReLU(nn.Sequential):
-    """Convolution of odd kernel size that keeps the resolution, batch normalisation, ReLU."""
+    """Convolution of odd kernel size that keeps the resolution, batch normalisation, ReLU.
 
-    def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
+    `separable` makes a convolution larger than 1x1 a depthwise one with its own batch normalisation and ReLU, and a 1x1
+    convolution after it.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, *, separable: bool = False) -> None:
+        depthwise: list[nn.Module] = []
+        if separable and kernel > 1:
+            depthwise = [
+                nn.Conv2d(inputs, inputs, kernel, padding=kernel // 2, groups=inputs, bias=False),
+                nn.BatchNorm2d(inputs),
+                nn.ReLU(inplace=True),
+            ]
+            kernel = 1
         super().__init__(
+            *depthwise,
             nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False),
             nn.BatchNorm2d(outputs),
             nn.ReLU(inplace=True),

@@ -6,22 +6,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tmaseg.errors import ConfigError
-
-# ImageNet statistics of RGB in 0..255, as the authors use them.
-_MEAN = (123.675, 116.28, 103.53)
-_STD = (58.395, 57.12, 57.375)
+from tmaseg.model.config import TMANetConfig
 
 
 class Preprocess(nn.Module):
-    """Resizes and normalises. Its statistics move with the module but are no part of a checkpoint."""
+    """Resizes and normalises as a network's configuration says. Its buffers are no part of a state dict."""
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, config: TMANetConfig) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(_STD).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(config.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(config.std).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, rgb: Tensor, size_hw: tuple[int, int]) -> Tensor:
         """rgb (B, H, W, 3) uint8, red first -> (B, 3, *size_hw) float32, channels last in memory."""

@@ -10,10 +10,11 @@ from torch.nn import functional
 
 from tmaseg.errors import ConfigError
 from tmaseg.model.attention import read_memory
-from tmaseg.model.backbone import Backbone, Features, load_imagenet
+from tmaseg.model.backbone import build_backbone, load_imagenet
 from tmaseg.model.config import TMANetConfig
-from tmaseg.model.encoders import KeyValueEncoder, MemoryEncoder
+from tmaseg.model.encoders import EncoderShape, KeyValueEncoder, MemoryEncoder
 from tmaseg.model.head import AuxiliaryHead, SegmentationHead
+from tmaseg.model.layers import Features
 
 
 class TMANet(nn.Module):
@@ -26,16 +27,18 @@ class TMANet(nn.Module):
     def __init__(self, config: TMANetConfig, *, pretrained_backbone: bool = False) -> None:
         super().__init__()
         self.config = config
-        self.backbone = Backbone(config.depth, stem=config.stem, width=config.width, output_stride=config.output_stride)
+        self.backbone = build_backbone(config)
         stage1, stage3, stage4 = self.backbone.channels
-        widths = {"key_channels": config.key_channels, "value_channels": config.value_channels}
+        shape = EncoderShape(config.key_channels, config.value_channels, config.encoder, config.separable)
         if config.memory_frames:
-            self.query_encoder = KeyValueEncoder(stage4, kind=config.encoder, **widths)
-            self.memory_encoder = MemoryEncoder(stage4, slots=config.slots, kind=config.encoder, **widths)
+            self.query_encoder = KeyValueEncoder(stage4, shape)
+            self.memory_encoder = MemoryEncoder(stage4, shape, slots=config.slots)
         self.head = SegmentationHead(
             config.value_channels if config.memory_frames else stage4,
             aggregation=config.aggregation,
             head_channels=config.head_channels,
+            decoder_channels=config.decoder_channels,
+            separable=config.separable,
             classes=config.classes,
             stage1_channels=stage1,
             memory=config.memory_frames > 0,
@@ -43,7 +46,7 @@ class TMANet(nn.Module):
         )
         self.auxiliary = AuxiliaryHead(stage3, classes=config.classes)
         if pretrained_backbone:
-            load_imagenet(self.backbone, config.depth)
+            load_imagenet(self.backbone, config.backbone)
 
     def forward(self, query: Tensor, memory: Tensor | None = None) -> Tensor:
         """query (B, 3, H, W); memory (B, T, 3, H, W), oldest first; both normalised -> logits (B, K, H, W)."""

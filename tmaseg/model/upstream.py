@@ -17,7 +17,7 @@ from torch import Tensor
 from tmaseg.errors import CheckpointError
 from tmaseg.labels import LabelSet, get_labels
 from tmaseg.model.checkpoint import Checkpoint, View
-from tmaseg.model.config import Aggregation, Depth, EncoderKind, TMANetConfig
+from tmaseg.model.config import Aggregation, BackboneName, EncoderKind, TMANetConfig
 
 Preset = Literal["cityscapes", "camvid"]
 
@@ -38,7 +38,12 @@ _PRESETS: dict[str, _Preset] = {
 }
 
 # Blocks in stage 3, and whether they are bottlenecks, tell the depth.
-_DEPTHS: dict[tuple[int, bool], Depth] = {(2, False): 18, (6, False): 34, (6, True): 50, (23, True): 101}
+_BACKBONES: dict[tuple[int, bool], BackboneName] = {
+    (2, False): "resnet18",
+    (6, False): "resnet34",
+    (6, True): "resnet50",
+    (23, True): "resnet101",
+}
 
 _RENAMES = tuple(
     (re.compile(pattern), replacement)
@@ -129,8 +134,8 @@ def guess_preset(classes: int) -> Preset:
 def _read_config(state: dict[str, Tensor], *, classes: int, align_corners: bool) -> TMANetConfig:
     stage3 = {int(m[1]) for name in state if (m := re.match(r"backbone\.layer3\.(\d+)\.", name))}
     bottlenecks = "backbone.layer3.0.conv3.weight" in state
-    depth = _DEPTHS.get((len(stage3), bottlenecks))
-    if depth is None:
+    backbone = _BACKBONES.get((len(stage3), bottlenecks))
+    if backbone is None:
         raise CheckpointError(f"its backbone has {len(stage3)} blocks in stage 3; ResNet-18, 34, 50 and 101 are known")
     slots = {int(m[1]) for name in state if (m := re.match(r"decode_head\.memory_key_conv\.0\.(\d+)\.", name))}
     levels = sorted({int(m[1]) for name in state if (m := re.match(r"decode_head\.query_key_conv\.(\d+)\.", name))})
@@ -149,7 +154,7 @@ def _read_config(state: dict[str, Tensor], *, classes: int, align_corners: bool)
     encoder: EncoderKind = "1x1" if kind == "1x1" else "3x3" if kind == "3x3" else "1x1+3x3"
     return TMANetConfig(
         classes=classes,
-        depth=depth,
+        backbone=backbone,
         stem="deep" if deep else "plain",
         width=_shape(state, "backbone.stem.6.weight" if deep else "backbone.conv1.weight")[0],
         output_stride=8,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from tmaseg.model.backbone import Features
+from tmaseg.model.layers import Features
 from tmaseg.model.preprocess import Preprocess
 from tmaseg.model.tmanet import TMANet
 
@@ -20,7 +20,7 @@ class Learner(nn.Module):
         """`stride`: the resolution of the answers against the crop; `auxiliary`: whether that head answers as well."""
         super().__init__()
         self.net = net
-        self._preprocess = Preprocess()
+        self._preprocess = Preprocess(net.config)
         self._stride = stride
         self._auxiliary = auxiliary
 

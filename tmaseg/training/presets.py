@@ -59,7 +59,7 @@ def from_values(values: Mapping[str, Any], base: Recipe | None = None) -> Recipe
 
 
 def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:
-    """The recipe with "name=value" settings: "lr=0.01", "descent.lr=0.01", "depth=18", "shares.camvid=0.3".
+    """The recipe with "name=value" settings: "lr=0.01", "descent.lr=0.01", "backbone=resnet18", "shares.camvid=0.3".
 
     Values are as in TOML; quotes may be left out. Where steps are set, the recipe's minutes no longer count. Raises
     ConfigError for a name or value that will not do.

@@ -1,0 +1,146 @@
+"""EfficientNet-Lite: the EfficientNet of mobile devices, without squeeze-and-excitation and with ReLU6.
+
+B batch, H W frame. Tan and Le, "EfficientNet" (ICML 2019); the Lite variants are those of the TensorFlow TPU models.
+"""
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tmaseg.model.config import OutputStride
+from tmaseg.model.layers import Features
+
+# Expansion, kernel size, stride, channels and repeats of Lite0, group by group; and in which of our layers a group is.
+_GROUPS = (
+    (1, 3, 1, 16, 1, "layer1"),
+    (6, 3, 2, 24, 2, "layer1"),
+    (6, 5, 2, 40, 2, "layer2"),
+    (6, 3, 2, 80, 3, "layer3"),
+    (6, 5, 1, 112, 3, "layer3"),
+    (6, 5, 2, 192, 4, "layer4"),
+    (6, 3, 1, 320, 1, "layer4"),
+)
+_SCALES = {"efficientnet-lite0": (1.0, 1.0), "efficientnet-lite1": (1.0, 1.1), "efficientnet-lite2": (1.1, 1.2)}
+_STEM_CHANNELS = 32
+_EPS = 1e-3
+
+
+class EfficientNetLite(nn.Module):
+    """EfficientNet-Lite0/1/2 without its head: a stem at stride 2, layer1 to layer4 at strides 4, 8, 16 and 32.
+
+    A layer past the output stride keeps its resolution: its stride-2 convolution runs at stride 1 and every later
+    depthwise convolution at twice the dilation, as in `ResNet`.
+    """
+
+    def __init__(self, name: str, *, output_stride: OutputStride) -> None:
+        super().__init__()
+        width, depth = _SCALES[name]
+        self.stem = _conv_bn(3, _STEM_CHANNELS, kernel=3, stride=2)
+        layers: dict[str, list[nn.Module]] = {}
+        channels, stride, dilation = _STEM_CHANNELS, 2, 1
+        ends = {}
+        for number, (expansion, kernel, group_stride, base, repeats, layer) in enumerate(_GROUPS):
+            outputs = _rounded(base * width)
+            # The first and the last group keep their number of blocks in every variant.
+            count = repeats if number in (0, len(_GROUPS) - 1) else -int(-repeats * depth // 1)
+            for index in range(count):
+                step, entry = (group_stride if index == 0 else 1), dilation
+                if stride * step > output_stride:
+                    step, dilation = 1, dilation * 2  # from the block after this one on
+                stride *= step
+                block = InvertedResidual(
+                    channels, outputs, expansion=expansion, kernel=kernel, stride=step, dilation=entry
+                )
+                layers.setdefault(layer, []).append(block)
+                channels = outputs
+            ends[layer] = outputs
+        self.layer1, self.layer2, self.layer3, self.layer4 = (nn.Sequential(*blocks) for blocks in layers.values())
+        self.channels = (ends["layer1"], ends["layer3"], ends["layer4"])
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, frames: Tensor) -> Features:
+        """frames (B, 3, H, W), normalised -> Features."""
+        stage1 = self.layer1(self.stem(frames))
+        stage3 = self.layer3(self.layer2(stage1))
+        return Features(stage1, stage3, self.layer4(stage3))
+
+
+class SameConv2d(nn.Conv2d):
+    """A convolution padded as TensorFlow's SAME: at stride 2 an even side gets its odd pixel right and below."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, *, stride: int, dilation: int, groups: int) -> None:
+        padding = dilation * (kernel // 2) if stride == 1 else 0
+        super().__init__(
+            inputs, outputs, kernel, stride=stride, padding=padding, dilation=dilation, groups=groups, bias=False
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, C, H, W) -> (B, C', ceil(H / stride), ceil(W / stride))."""
+        if self.stride == (1, 1):
+            return super().forward(x)
+        side = self.kernel_size[0] // 2
+        top, left = side - (x.shape[-2] + 1) % 2, side - (x.shape[-1] + 1) % 2
+        return super().forward(functional.pad(x, (left, side, top, side)))
+
+
+class InvertedResidual(nn.Module):
+    """Expand 1x1, depthwise, project 1x1; added to its input where the shape stays."""
+
+    def __init__(self, inputs: int, outputs: int, *, expansion: int, kernel: int, stride: int, dilation: int) -> None:
+        super().__init__()
+        hidden = inputs * expansion
+        self.expand = _conv_bn(inputs, hidden, kernel=1) if expansion > 1 else nn.Identity()
+        self.depthwise = _conv_bn(hidden, hidden, kernel=kernel, stride=stride, dilation=dilation, groups=hidden)
+        self.project = _conv_bn(hidden, outputs, kernel=1, activation=False)
+        self.residual = stride == 1 and inputs == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, inputs, H, W) -> (B, outputs, ceil(H / stride), ceil(W / stride))."""
+        y: Tensor = self.project(self.depthwise(self.expand(x)))
+        return x + y if self.residual else y
+
+
+def parameter_names(backbone: EfficientNetLite) -> dict[str, str]:
+    """Our parameter names -> those of the state dicts of the package efficientnet-lite-pytorch."""
+    names = _renamed("stem", "_conv_stem", "_bn0", backbone.stem)
+    number = 0
+    for layer in ("layer1", "layer2", "layer3", "layer4"):
+        for index, block in enumerate(getattr(backbone, layer)):
+            ours, theirs = f"{layer}.{index}", f"_blocks.{number}"
+            for part, conv, norm in (
+                ("expand", "_expand_conv", "_bn0"),
+                ("depthwise", "_depthwise_conv", "_bn1"),
+                ("project", "_project_conv", "_bn2"),
+            ):
+                names |= _renamed(f"{ours}.{part}", f"{theirs}.{conv}", f"{theirs}.{norm}", getattr(block, part))
+            number += 1
+    return names
+
+
+def _renamed(ours: str, conv: str, norm: str, module: nn.Module) -> dict[str, str]:
+    named = module.state_dict()
+    return {f"{ours}.{name}": f"{conv if name[0] == '0' else norm}{name[1:]}" for name in named}
+
+
+def _conv_bn(
+    inputs: int,
+    outputs: int,
+    *,
+    kernel: int,
+    stride: int = 1,
+    dilation: int = 1,
+    groups: int = 1,
+    activation: bool = True,
+) -> nn.Sequential:
+    layers: list[nn.Module] = [
+        SameConv2d(inputs, outputs, kernel, stride=stride, dilation=dilation, groups=groups),
+        nn.BatchNorm2d(outputs, eps=_EPS, momentum=0.01),
+    ]
+    return nn.Sequential(*layers, nn.ReLU6(inplace=True)) if activation else nn.Sequential(*layers)
+
+
+def _rounded(channels: float) -> int:
+    """To a multiple of 8, never by more than a tenth downwards."""
+    rounded = max(8, int(channels + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * channels else rounded
