@@ -21,8 +21,8 @@ from rich.console import Console
 from tmaseg.data import open_dataset
 from tmaseg.errors import ConfigError, TmasegError
 from tmaseg.evaluation import EvalOptions, Weights, evaluate
+from tmaseg.signals import StopRequest
 from tmaseg.training import (
-    Interrupt,
     Job,
     Listener,
     Recipe,
@@ -143,7 +143,7 @@ class Line(Listener):
 
 
 def run_cell(
-    cell: Cell, seed: int, args: argparse.Namespace, stop: Interrupt, console: Console
+    cell: Cell, seed: int, args: argparse.Namespace, stop: StopRequest, console: Console
 ) -> dict[str, Any] | None:
     """Trains and scores a cell, or reads what it scored before; None when it was stopped."""
     folder = args.output / cell.name / f"seed{seed}"
@@ -229,7 +229,7 @@ def main() -> int:
         console.print(f"error: {error}", markup=False)
         return 1
     results: dict[tuple[str, int], dict[str, Any]] = {}
-    with Interrupt() as stop:
+    with StopRequest(repeat_seconds=2.0) as stop:
         # Seeds outside: after the first round every row of every table has a figure.
         for seed in range(args.seeds):
             for cell in {cell.name: cell for table in chosen.values() for cell in table.cells}.values():
@@ -243,7 +243,7 @@ def main() -> int:
                     return 1
                 if result is None:
                     console.print("stopped; run it again to go on")
-                    return 130
+                    return stop.exit_code
                 results[cell.name, seed] = result
                 text = "\n\n".join(
                     f"Table {name}: {show(table, results, args.seeds)}" for name, table in chosen.items()

@@ -14,7 +14,7 @@ PACKAGE = Path(tmaseg.__file__).parent
 LEVELS = (
     ("errors",),
     ("files",),
-    ("labels",),
+    ("labels", "signals"),
     ("model", "video"),
     ("chart", "data", "inference", "metrics", "render"),
     ("evaluation",),

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from tmaseg.errors import OutputError
 
@@ -33,6 +33,8 @@ class PartFile:
     process left behind, which the next write to the same target takes over.
     """
 
+    _in_progress: ClassVar[set["PartFile"]] = set()
+
     def __init__(self, target: Path) -> None:
         self.target = Path(os.path.abspath(target))  # noqa: PTH100  (FFmpeg takes "12:30.mp4" for an address)
         self._lock: int | None = None
@@ -45,6 +47,7 @@ class PartFile:
         while (lock := _locked(path)) is None:  # another process writes it, or another name begins alike
             path = self.target.with_name(f".{name}.{secrets.token_hex(4)}.part")
         self._lock = lock
+        self._in_progress.add(self)
         return path
 
     def commit(self) -> None:
@@ -67,6 +70,13 @@ class PartFile:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+            self._in_progress.discard(self)
+
+
+def discard_part_files() -> None:
+    """Removes every part file that this process is writing."""
+    for part in tuple(PartFile._in_progress):
+        part.discard()
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """`tmaseg run`: whole commands on small videos; what they write is decoded again."""
 
 import csv
-import time
+import signal
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,6 +12,8 @@ from films import film, moving, stamps
 from PIL import Image
 
 from tmaseg import load
+from tmaseg.files import PartFile
+from tmaseg.inference.segmenter import Segmenter
 from tmaseg.labels import CAMVID, CITYSCAPES
 from tmaseg.render import Painter
 from tmaseg.video.source import open_source
@@ -334,46 +336,64 @@ def test_a_fault_of_the_program_is_one_line_too(tmaseg, clip, tmp_path, monkeypa
     assert files(tmp_path) == []
 
 
-def test_ctrl_c_finishes_the_file_and_exits_with_130(tmaseg, clip, tmp_path, monkeypatch):
-    import _thread
+@pytest.fixture
+def signalled(monkeypatch):
+    """`signalled(SIGTERM, times)`: the signal comes so many times, in the fifth frame."""
 
-    from tmaseg.inference.segmenter import Segmenter
+    def prepare(number, times=1):
+        step, seen = Segmenter.step, []
 
-    step, seen = Segmenter.step, []
+        def interrupted(self, *arguments, **options):
+            seen.append(1)
+            if len(seen) == 5:
+                for _ in range(times):
+                    signal.raise_signal(number)
+            return step(self, *arguments, **options)
 
-    def interrupted(self, *arguments, **options):
-        seen.append(1)
-        if len(seen) == 5:
-            _thread.interrupt_main()
-        return step(self, *arguments, **options)
+        monkeypatch.setattr(Segmenter, "step", interrupted)
 
-    monkeypatch.setattr(Segmenter, "step", interrupted)
+    return prepare
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_finishes_the_file_and_is_the_exit_code(tmaseg, clip, tmp_path, signalled, number, code):
+    signalled(number)
     out = tmp_path / "out.mp4"
     answer = tmaseg("run", clip, "-o", out, "--stats", tmp_path / "s.csv", "--json")
-    assert answer.code == 130
+    assert answer.code == code
     assert answer.json["interrupted"]
     assert answer.json["frames"] == len(stamps(out)) == len((tmp_path / "s.csv").read_text().splitlines()) - 1 == 5
+    assert files(tmp_path) == ["out.mp4", "s.csv"]
 
 
-def test_a_second_ctrl_c_leaves_nothing_behind(tmaseg, clip, tmp_path, monkeypatch):
-    import _thread
-
-    from tmaseg.inference.segmenter import Segmenter
-
-    step, seen = Segmenter.step, []
-
-    def interrupted(self, *arguments, **options):
-        seen.append(1)
-        if len(seen) >= 5:
-            for _ in range(2):
-                _thread.interrupt_main()
-                time.sleep(0)  # the signal is handled here
-        return step(self, *arguments, **options)
-
-    monkeypatch.setattr(Segmenter, "step", interrupted)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_second_signal_leaves_nothing_behind(tmaseg, clip, tmp_path, signalled, monkeypatch, number, code):
+    monkeypatch.setattr("tmaseg.signals._REPEAT_SECONDS", 0)
+    signalled(number, times=2)
     answer = tmaseg("run", clip, "-o", tmp_path / "out.mp4", "--stats", tmp_path / "s.csv")
-    assert answer.code == 130
+    assert answer.code == code
     assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_command_that_has_nothing_to_finish_ends_at_once(tmaseg, monkeypatch, number, code):
+    monkeypatch.setattr("tmaseg.benchmark.run_bench", lambda *_: signal.raise_signal(number))
+    answer = tmaseg("bench")
+    assert (answer.code, answer.out, answer.err) == (code, "", "interrupted\n")
+
+
+def test_what_a_killed_run_left_goes_with_the_next_one_but_not_what_a_running_one_writes(tmaseg, clip, tmp_path):
+    out = tmp_path / "out.mp4"
+    (tmp_path / ".out.mp4.part").write_bytes(b"left by kill -9")
+    (tmp_path / ".s.csv.part").write_bytes(b"left by kill -9")
+    assert tmaseg("run", clip, "-o", out, "--stats", tmp_path / "s.csv", "--end", "0.1").code == 0
+    assert files(tmp_path) == ["out.mp4", "s.csv"]
+    running = PartFile(out)
+    running.path.write_bytes(b"of another run")
+    assert tmaseg("run", clip, "-o", out, "--end", "0.1", "--overwrite").code == 0
+    assert running.path.read_bytes() == b"of another run"
+    running.discard()
+    assert files(tmp_path) == ["out.mp4", "s.csv"]
 
 
 def _is_one_clear_line(answer, word):

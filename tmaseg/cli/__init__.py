@@ -18,7 +18,7 @@ from tmaseg.cli.train import train
 app = typer.Typer(
     name="tmaseg",
     help="Video semantic segmentation: a class for every pixel of every frame, with a memory of the frames before.",
-    epilog="Exit codes: 0 done, 1 an error, 2 wrong usage, 3 damaged input with --strict, 130 interrupted.",
+    epilog="Exit codes: 0 done, 1 error, 2 wrong usage, 3 damaged with --strict, 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,

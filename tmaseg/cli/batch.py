@@ -13,7 +13,8 @@ from tmaseg.cli.jobs import Job, make_folders
 from tmaseg.cli.screen import Screen, duration
 from tmaseg.errors import TmasegError
 from tmaseg.inference.segmenter import Segmenter
-from tmaseg.pipeline import CtrlC, RunOptions, RunReport, run_video
+from tmaseg.pipeline import RunOptions, RunReport, run_video
+from tmaseg.signals import StopRequest
 from tmaseg.video.source import ReadOptions, open_source
 
 
@@ -27,7 +28,8 @@ class Batch:
         self.skipped: list[Job] = []
         self.failed: dict[str, str] = {}
         """Error text by source."""
-        self.interrupted = False
+        self.exit_code = 0
+        """Of the signal that ended the batch; 0 where none did."""
         self._alone = True
 
     @property
@@ -42,21 +44,20 @@ class Batch:
         """
         self._alone = len(jobs) == 1
         made = make_folders(jobs) if into_folder or not self._alone else []
+        stop = StopRequest(lambda: self._screen.say("finishing the output; press Ctrl-C again to stop at once"))
         try:
-            with CtrlC(
-                lambda: self._screen.say("finishing what was begun; press Ctrl-C again to stop at once")
-            ) as stop:
+            with stop:
                 for job in jobs:
-                    if not stop.asked:
+                    if not stop():
                         self._try(job, stop)
-                self.interrupted |= stop.asked
         except KeyboardInterrupt:
-            self.interrupted = True
+            pass
         finally:
             for folder in reversed(made):
                 with contextlib.suppress(OSError):  # it holds something
                     folder.rmdir()
-        if self.interrupted:
+        self.exit_code = stop.exit_code
+        if self.exit_code:
             self._screen.say("interrupted")
 
     def print_json(self) -> None:
@@ -68,13 +69,13 @@ class Batch:
             "skipped": skipped,
             "failed": [{"input": source, "error": text} for source, text in self.failed.items()],
             "frames": sum(report.frames for report in self.reports),
-            "interrupted": self.interrupted,
+            "interrupted": bool(self.exit_code),
         }
         if self._alone:
             whole = (runs or skipped or [{"interrupted": True}])[0]
         typer.echo(json.dumps(whole, allow_nan=False))
 
-    def _try(self, job: Job, stop: CtrlC) -> None:
+    def _try(self, job: Job, stop: StopRequest) -> None:
         if self._skip_existing and job.targets.video and job.targets.video.exists():
             self._screen.say(f"{job.targets.video} exists: skipped")
             self.skipped.append(job)
@@ -91,7 +92,7 @@ class Batch:
         self._screen.warn(report.warnings)
         self._screen.say(_summary(report))
 
-    def _run(self, job: Job, stop: CtrlC) -> RunReport:
+    def _run(self, job: Job, stop: StopRequest) -> RunReport:
         with open_source(job.source, self._read) as source, self._screen.progress(job.source) as tell:
             total = source.info.frames
             return run_video(

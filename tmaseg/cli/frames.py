@@ -9,6 +9,7 @@ import typer
 from tmaseg.cli import options as shared
 from tmaseg.cli.guard import finish
 from tmaseg.cli.values import formats, listed
+from tmaseg.signals import StopRequest
 
 Formats = Annotated[
     list[str] | None,
@@ -48,7 +49,7 @@ def frames(
     own. With --skip-existing the result is that of one pass: the memory is filled again from the images before.
     """
     from tmaseg.cli.screen import Screen
-    from tmaseg.pipeline import CtrlC, FramesOptions, ModelOptions, PaintOptions, run_frames
+    from tmaseg.pipeline import FramesOptions, ModelOptions, PaintOptions, run_frames
 
     options = FramesOptions(
         model=ModelOptions(
@@ -68,7 +69,7 @@ def frames(
         skip_existing=skip_existing,
     )
     screen = Screen(quiet=quiet)
-    with CtrlC(lambda: screen.say("finishing the images begun")) as stop, screen.progress(str(folder)) as tell:
+    with StopRequest(lambda: screen.say("finishing the images begun")) as stop, screen.progress(str(folder)) as tell:
         report = run_frames(folder, output, options, progress=tell, stop=stop)
     screen.warn(report.warnings)
     screen.say(
@@ -77,4 +78,4 @@ def frames(
     )
     if json:
         typer.echo(json_format.dumps(report.to_dict(), allow_nan=False))
-    finish(damaged=report.damaged, interrupted=report.interrupted, strict=strict)
+    finish(damaged=report.damaged, interrupted=stop.exit_code if report.interrupted else 0, strict=strict)

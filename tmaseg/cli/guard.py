@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 import typer
 
 from tmaseg.errors import TmasegError
+from tmaseg.signals import Interrupted, StopRequest
 
 FAILED = 1
 DAMAGED = 3
@@ -24,12 +25,13 @@ def guarded(command: Callable[..., None], *, smaller: str = _SMALLER) -> Callabl
     @functools.wraps(command)
     def run(*args: Any, **options: Any) -> None:
         try:
-            command(*args, **options)
+            with StopRequest(at_once=True):
+                command(*args, **options)
         except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
             raise
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             typer.echo("interrupted", err=True)
-            raise typer.Exit(INTERRUPTED) from None
+            raise typer.Exit(error.exit_code if isinstance(error, Interrupted) else INTERRUPTED) from None
         except Exception as error:
             if options.get("debug"):
                 raise
@@ -49,10 +51,10 @@ def say_error(error: Exception, *, smaller: str = _SMALLER) -> None:
     typer.echo(f"error: {' '.join(_explain(error, smaller).split())}", err=True)
 
 
-def finish(*, damaged: bool, interrupted: bool, failed: bool = False, strict: bool = False) -> None:
-    """Exit with the code that says how it went; returns when all is well."""
+def finish(*, damaged: bool, interrupted: int, failed: bool = False, strict: bool = False) -> None:
+    """Exit with the code that says how it went; returns when all is well. `interrupted`: the code of a signal, or 0."""
     if interrupted:
-        raise typer.Exit(INTERRUPTED)
+        raise typer.Exit(interrupted)
     if failed:
         raise typer.Exit(FAILED)
     if damaged and strict:

@@ -130,4 +130,4 @@ def run(
     batch.run(jobs, into_folder=into_folder)
     if json:
         batch.print_json()
-    finish(damaged=batch.damaged, interrupted=batch.interrupted, failed=bool(batch.failed), strict=strict)
+    finish(damaged=batch.damaged, interrupted=batch.exit_code, failed=bool(batch.failed), strict=strict)

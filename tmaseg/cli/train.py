@@ -8,6 +8,7 @@ import typer
 
 from tmaseg.cli import options as shared
 from tmaseg.cli.guard import INTERRUPTED
+from tmaseg.signals import StopRequest
 
 if TYPE_CHECKING:
     from tmaseg.training import Job, Outcome, Recipe
@@ -17,6 +18,8 @@ _PRESET = (
     "Recipe: paper-camvid, paper-cityscapes, finetune, scratch, street, camvid, or a .toml file. "
     "Without one: finetune, or scratch with --init none."
 )
+
+_REPEAT_SECONDS = 2.0  # torchrun passes on what its children have got from the terminal already
 
 Dataset = Annotated[list[str] | None, typer.Option(help=_DATASET, metavar="NAME|FILE.yaml", show_default=False)]
 Data = Annotated[
@@ -103,21 +106,22 @@ def train(
     if output is None:
         raise typer.BadParameter("say where the run is to be kept: -o DIR")
     job = _job(output, dataset or [], data or [], device, given, (preset, init, resume))
-    outcome = _run(job, quiet=quiet)
+    stop = StopRequest(repeat_seconds=_REPEAT_SECONDS)
+    outcome = _run(job, stop, quiet=quiet)
     first = os.environ.get("RANK", "0") == "0"
     if json and first:
         typer.echo(_json(outcome))
     if outcome.interrupted:
-        raise typer.Exit(INTERRUPTED)
+        raise typer.Exit(stop.exit_code or INTERRUPTED)  # another process may have got the signal
 
 
-def _run(job: "Job", *, quiet: bool) -> "Outcome":
+def _run(job: "Job", stop: StopRequest, *, quiet: bool) -> "Outcome":
     from tmaseg.cli.screen import duration
     from tmaseg.cli.watch import Watch
-    from tmaseg.training import Interrupt, train
+    from tmaseg.training import train
 
     first = os.environ.get("RANK", "0") == "0"
-    with Watch(quiet=quiet or not first) as watch, Interrupt() as stop:
+    with Watch(quiet=quiet or not first) as watch, stop:
         outcome = train(job, watch, stop=stop)
     done = f"{outcome.steps} steps in {duration(outcome.seconds)}"
     if outcome.interrupted:

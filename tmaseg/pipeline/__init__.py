@@ -1,6 +1,5 @@
 """From a source through the network to outputs, all at once."""
 
-from tmaseg.pipeline.ctrlc import CtrlC
 from tmaseg.pipeline.frames import run_frames
 from tmaseg.pipeline.options import FramesOptions, ModelOptions, PaintOptions, PictureFormat, RunOptions, Targets
 from tmaseg.pipeline.report import FramesReport, Report, RunReport
@@ -8,7 +7,6 @@ from tmaseg.pipeline.stages import Outcome, Output, Stepper, segment
 from tmaseg.pipeline.video import run_video
 
 __all__ = [
-    "CtrlC",
     "FramesOptions",
     "FramesReport",
     "ModelOptions",

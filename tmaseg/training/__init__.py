@@ -1,7 +1,6 @@
 """Training: one readable loop, and everything it needs to survive."""
 
 from tmaseg.training.build import check_shares
-from tmaseg.training.interrupt import Interrupt
 from tmaseg.training.job import Job, Source, resumed
 from tmaseg.training.listener import Listener, Outcome, Scores, StepReport
 from tmaseg.training.loop import train
@@ -9,7 +8,6 @@ from tmaseg.training.presets import load_recipe, override, preset_names, to_toml
 from tmaseg.training.recipe import Recipe
 
 __all__ = [
-    "Interrupt",
     "Job",
     "Listener",
     "Outcome",
