@@ -16,7 +16,7 @@ LEVELS = (
     ("files",),
     ("labels", "signals"),
     ("model", "video"),
-    ("chart", "data", "inference", "metrics", "render"),
+    ("plots", "chart", "data", "inference", "metrics", "render"),
     ("evaluation",),
     ("benchmark", "pipeline", "training"),
     ("cli",),

@@ -2,8 +2,7 @@ import cv2
 import pytest
 from tiny import tiny_config
 
-from tmaseg.benchmark.curves import MEMORIES, measure_curves
-from tmaseg.benchmark.figure import draw_curves
+from tmaseg.benchmark.curves import MEMORIES, draw_curves, measure_curves
 from tmaseg.inference.device import choose_device
 
 

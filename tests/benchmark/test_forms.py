@@ -3,8 +3,9 @@ import torch
 from tiny import tiny_net
 from torch.utils.flop_counter import FlopCounterMode
 
-from tmaseg.benchmark import Row, measure, network_cases, ratios
-from tmaseg.benchmark.forms import attention_form, clip, stream
+from tmaseg.benchmark import Row, measure, ratios
+from tmaseg.benchmark.forms import attention_form, form_call, network_cases
+from tmaseg.benchmark.rows import peak_memory
 from tmaseg.errors import ConfigError
 from tmaseg.inference.engine import Engine
 
@@ -35,7 +36,7 @@ def test_what_is_timed_is_what_is_counted(kind):
 def test_the_forms_answer_alike_when_they_see_the_same(monkeypatch):
     engine = Engine(tiny_net())
     monkeypatch.setattr(torch, "randn", lambda *shape, device: torch.full(shape, 0.3, device=device))
-    one, other = clip(engine, (48, 64)), stream(engine, (48, 64))
+    one, other = (form_call(engine, (48, 64), form) for form in ("clip", "stream"))
     for _ in range(2):
         torch.testing.assert_close(one(), other(), rtol=1e-4, atol=1e-4)
 
@@ -60,7 +61,7 @@ def test_what_falls_back_is_not_told_as_compiled(monkeypatch):
 
 
 def test_attention_tells_its_form(monkeypatch):
-    run = stream(Engine(tiny_net()), (48, 64))
+    run = form_call(Engine(tiny_net()), (48, 64), "stream")
     for name in ("fused", "explicit"):
         monkeypatch.setattr("tmaseg.model.attention._fused_is_faster", lambda rows, name=name: name == "fused")
         assert attention_form(run) == name
@@ -73,11 +74,9 @@ def test_ratios_are_of_the_pairs_that_were_measured():
     }
 
 
-def test_peak_memory_is_seen():
-    from tmaseg.benchmark.peak import peak_of
-
-    peak = peak_of(lambda: torch.ones(40 * 2**18), torch.device("cpu"))  # 40 MB
+def test_peak_memory_is_measured():
+    peak, working = peak_memory(lambda: torch.ones(40 * 2**18), torch.device("cpu"))  # 40 MB
     if peak is None:
         pytest.skip("this system does not tell")
-    assert 35 < peak.working < 60
-    assert peak.highest > peak.working
+    assert 35 < working < 60
+    assert peak > working

@@ -1,37 +1,16 @@
-"""What a frame costs on this machine: the network in its forms, each stage of a run, and curves of both.
+"""What a frame costs on this machine.
 
 options   BenchOptions: what to measure
-subject   the network that they mean, with its labels
-forms     the ways to do a frame: the clip recomputed, one step of a stream, a frame alone
-timing    measures cases in turn; peak: the memory they take
+rows      Row: a measured way to process a frame; timing and peak memory
+forms     the network's forms: clip recomputed, one streaming step, memory off
 stages    decode, convert, network, render, encode of a video
-curves    cost against memory length and against frame size; figure: drawn
-machine   what it all ran on
-report    Report: rows and their ratios
-run       run_bench: all of it
+curves    cost against memory length and against frame size, and their plot
+report    run_bench: all of it, as a BenchReport
 """
 
-from tmaseg.benchmark.curves import Curves, Point
-from tmaseg.benchmark.figure import draw_curves
-from tmaseg.benchmark.forms import network_cases
-from tmaseg.benchmark.machine import machine
+from tmaseg.benchmark.curves import Curves, draw_curves
 from tmaseg.benchmark.options import BenchOptions
-from tmaseg.benchmark.report import Report
-from tmaseg.benchmark.row import Row, ratios
-from tmaseg.benchmark.run import run_bench
-from tmaseg.benchmark.timing import Case, measure
+from tmaseg.benchmark.report import BenchReport, run_bench
+from tmaseg.benchmark.rows import Case, Row, measure, ratios
 
-__all__ = [
-    "BenchOptions",
-    "Case",
-    "Curves",
-    "Point",
-    "Report",
-    "Row",
-    "draw_curves",
-    "machine",
-    "measure",
-    "network_cases",
-    "ratios",
-    "run_bench",
-]
+__all__ = ["BenchOptions", "BenchReport", "Case", "Curves", "Row", "draw_curves", "measure", "ratios", "run_bench"]

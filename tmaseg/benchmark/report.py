@@ -1,19 +1,40 @@
-"""Report: everything that was measured."""
+"""run_bench: everything that the options ask for, measured, as a BenchReport."""
 
-from collections.abc import Mapping, Sequence
+import platform
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from tmaseg.benchmark.curves import Curves
-from tmaseg.benchmark.row import Row, ratios
+import torch
+
+from tmaseg.benchmark.curves import Curves, measure_curves
+from tmaseg.benchmark.forms import attention_form, form_works, network_cases
+from tmaseg.benchmark.options import BenchOptions
+from tmaseg.benchmark.rows import Row, measure, ratios
+from tmaseg.benchmark.stages import measure_stages
+from tmaseg.errors import ConfigError
+from tmaseg.inference.device import choose_device, choose_precision
+from tmaseg.inference.engine import Engine, prepare
+from tmaseg.inference.segmenter import Segmenter
+from tmaseg.labels import generic_labels
+from tmaseg.model.checkpoint import Checkpoint, View, load_checkpoint
+from tmaseg.model.config import TMANetConfig
+from tmaseg.model.tmanet import TMANet
+from tmaseg.video.source import open_source
+
+_PAPER_CONFIGS = {
+    "camvid": TMANetConfig(classes=12, memory_encoder="per-slot"),
+    "cityscapes": TMANetConfig(classes=19, memory_frames=2, memory_encoder="per-slot", align_corners=True),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
-    """What `tmaseg bench` tells."""
+class BenchReport:
+    """What `tmaseg bench` measured."""
 
     title: str
-    """The network, for people."""
+    """The network."""
     machine: str
     device: str
     size_hw: tuple[int, int]
@@ -22,14 +43,14 @@ class Report:
     rows: Sequence[Row]
     """The network in its forms and precisions, then the stages of a run."""
     attention: Mapping[str, str] = field(default_factory=dict)
-    """By precision: "fused", or "explicit", a part of the matrix at a time."""
+    """By precision: "fused", or "explicit": matrix products, a part of the matrix at a time."""
     run_precision: str | None = None
     """The precision that stages and curves were measured in; None: neither was."""
     curves: Curves | None = None
 
     @property
     def headline(self) -> str:
-        """Over its curves: what was measured, in which precision, where."""
+        """The title of the plot: what was measured, in which precision, where."""
         return f"{self.title}, {self.run_precision}, on {self.machine}"
 
     @property
@@ -44,8 +65,8 @@ class Report:
         return ratios(self.rows)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        told: dict[str, Any] = {
+        """Plain values, ready for JSON."""
+        values: dict[str, Any] = {
             "network": self.title,
             "machine": self.machine,
             "device": self.device,
@@ -56,4 +77,78 @@ class Report:
             "rows": [row.to_dict() for row in self.rows],
             "ratios": {name: round(value, 3) for name, value in self.ratios.items()},
         }
-        return told | ({"curves": self.curves.to_dict()} if self.curves else {})
+        return values | ({"curves": self.curves.to_dict()} if self.curves else {})
+
+
+def run_bench(options: BenchOptions, progress: Callable[[str], None] = lambda _: None) -> BenchReport:
+    """Measures the network, then the stages of a run, then the curves if asked for.
+
+    `progress` is called with what comes next. Raises TmasegError.
+    """
+    device = choose_device(options.device)
+    checkpoint = _checkpoint(options)
+    title, config = _network(options, checkpoint)
+    where = machine(device)
+    facts: dict[str, Any] = {"title": title, "machine": where, "device": str(device), "size_hw": options.size_hw}
+    facts["memory_frames"] = config.memory_frames
+    if options.count_only:
+        with torch.device("meta"):
+            works = form_works(TMANet(config), options.size_hw)
+        return BenchReport(**facts, rows=[Row(form, None, work) for form, work in works.items()])
+    if options.curves and not config.memory_frames:
+        raise ConfigError("--plot compares streaming with recomputing, but this network has no memory: leave it out")
+    if options.video:
+        open_source(options.video).close()  # a bad video is an error before minutes of measuring
+    precisions = [choose_precision(name, device) for name in options.precisions]
+    usual = choose_precision("auto", device)
+    usual = usual if usual in precisions else precisions[0]
+
+    progress(f"the network: {title}, {' and '.join(precisions)}, on {where}")
+    net = (checkpoint.build() if checkpoint else TMANet(config).eval()).to(device)
+    cases = network_cases(net, options.size_hw, precisions, compiled=options.compiled)
+    rows = measure(cases, repeats=options.repeats)
+    calls = {case.name: case.run for case in cases}
+    streams = {precision: calls.get(f"stream {precision}") for precision in precisions}
+    attention: dict[str, str] = {precision: attention_form(call) for precision, call in streams.items() if call}
+    progress(f"the stages of a run, {usual}")
+    labels = checkpoint.labels if checkpoint else generic_labels(config.classes)
+    view = checkpoint.view if checkpoint else View()
+    segmenter = Segmenter(Engine(prepare(net, device, usual)), labels, view=view)
+    rows += measure_stages(segmenter, options.video)
+    curves = None
+    if options.curves:
+        progress(f"cost against memory length and frame size, {usual}")
+        curves = measure_curves(config, options.size_hw, device, usual, repeats=options.repeats)
+    return BenchReport(**facts, rows=rows, attention=attention, run_precision=usual, curves=curves)
+
+
+def machine(device: torch.device) -> str:
+    """The processor (a CUDA device's name first), how many threads torch uses, and torch's version."""
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
+    except OSError:
+        pass
+    if device.type == "cuda":
+        name = f"{torch.cuda.get_device_name(device)}, {name}"
+    return f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+
+
+def _checkpoint(options: BenchOptions) -> Checkpoint | None:
+    """The weights that are measured; None for a network of another configuration: cost does not depend on weights."""
+    return None if options.paper or options.changes else load_checkpoint(options.weights)
+
+
+def _network(options: BenchOptions, checkpoint: Checkpoint | None) -> tuple[str, TMANetConfig]:
+    """Title and configuration. Raises ConfigError for a change that the configuration cannot take."""
+    if checkpoint:
+        return options.weights, checkpoint.config
+    if options.paper:
+        title, config = f"the authors' network for {options.paper}", _PAPER_CONFIGS[options.paper]
+    else:
+        title, config = options.weights, load_checkpoint(options.weights).config
+    if options.changes:
+        title += ", " + ", ".join(f"{name}={value}" for name, value in options.changes.items())
+        config = TMANetConfig.from_dict({**config.to_dict(), **options.changes})
+    return title, config

@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from tmaseg.benchmark import Report
+    from tmaseg.benchmark import BenchReport
     from tmaseg.data import Check
     from tmaseg.evaluation import Evaluation, VideoEvaluation
 
@@ -87,7 +87,7 @@ def show_check(check: "Check") -> None:
     _print(_table(["", *names], rows))
 
 
-def show_bench(report: "Report") -> None:
+def show_bench(report: "BenchReport") -> None:
     """What each way to do a frame costs, and how many times faster one is than another."""
     cells = [
         [
