@@ -16,7 +16,7 @@ LEVELS = (
     ("files",),
     ("labels", "signals"),
     ("model", "video"),
-    ("plots", "chart", "data", "inference", "metrics", "render"),
+    ("data", "inference", "metrics", "plots", "render"),
     ("evaluation",),
     ("benchmark", "pipeline", "training"),
     ("cli",),

@@ -35,8 +35,6 @@ class Series:
     """For the legend."""
     points: Sequence[tuple[float, float]]
     """(x, y), x ascending; NaN leaves a gap."""
-    background: bool = False
-    """Drawn pale and thin, and not in the legend: single steps behind their mean."""
 
 
 def new_figure(size_px: tuple[int, int]) -> "Figure":
@@ -58,34 +56,21 @@ def draw_lines(
     ylim: tuple[float, float] | None = None,
     markers: bool = False,
 ) -> None:
-    """Draws the series with grid and legend; `markers` puts a dot at each point.
-
-    Without `ylim` the axis leaves out the highest hundredth of the points, so that a wild first step does not flatten
-    what follows.
-    """
-    named = [each for each in series if not each.background]
-    for each in series:
+    """Draws the series with grid and legend; `markers` puts a dot at each point."""
+    for each, colour in zip(series, COLOURS, strict=False):
         x, y = zip(*each.points, strict=True) if each.points else ((), ())
-        if each.background:
-            axes.plot(x, y, color=COLOURS[0], linewidth=0.8, alpha=0.3)
-        else:
-            colour = COLOURS[named.index(each) % len(COLOURS)]
-            marker = "o" if markers or _has_lone_points(y) else ""
-            axes.plot(
-                x, y, color=colour, linewidth=1.6, marker=marker, markersize=4.5 if markers else 2, label=each.name
-            )
-    values = np.array([y for each in named for _, y in each.points])
-    values = values[np.isfinite(values)]
-    if ylim:
-        axes.set_ylim(ylim)
-    elif len(values) > 20 and (limit := np.percentile(values, 99)) > values.min():
-        margin = 0.06 * (limit - values.min())
-        axes.set_ylim(values.min() - margin, limit + margin)
-    _style(axes, xlabel, ylabel)
-    if len(named) > 1 or (named and named[0].name):
-        axes.legend(
-            loc="lower right", bbox_to_anchor=(1, 1), ncols=len(named), frameon=False, fontsize=9, labelcolor=SOFT
-        )
+        marker, size = ("o", 4.5) if markers else (".", 4) if _has_lone_points(y) else ("", 0)
+        axes.plot(x, y, color=colour, linewidth=1.6, marker=marker, markersize=size, label=each.name)
+    axes.set_ylim(ylim)
+    axes.set_title(ylabel, loc="left", fontsize=10, color=INK)
+    axes.set_xlabel(xlabel, fontsize=9, color=SOFT)
+    axes.grid(axis="y", color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=SOFT, labelsize=9, length=0)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side == "bottom")
+        spine.set_color(GRID)
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(series), frameon=False, fontsize=9, labelcolor=SOFT)
 
 
 def save_png(figure: "Figure", path: Path) -> None:
@@ -115,17 +100,6 @@ def to_svg(figure: "Figure") -> str:
     for colour, variable in _PAGE_COLOURS.items():
         text = text.replace(colour, variable)
     return text
-
-
-def _style(axes: "Axes", xlabel: str, ylabel: str) -> None:
-    axes.set_title(ylabel, loc="left", fontsize=10, color=INK)
-    axes.set_xlabel(xlabel, fontsize=9, color=SOFT)
-    axes.grid(axis="y", color=GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=SOFT, labelsize=9, length=0)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side == "bottom")
-        spine.set_color(GRID)
 
 
 def _has_lone_points(values: Sequence[float]) -> bool:
