@@ -71,5 +71,5 @@ def test_a_file_that_cannot_be_written_is_said(tmp_path):
 
 
 def test_no_pyplot(tmp_path):
-    picture([Series("", [(0, 1.0)])], tmp_path / "a.png")
+    picture([Series("loss", [(0, 1.0)])], tmp_path / "a.png")
     assert "matplotlib.pyplot" not in sys.modules
