@@ -149,11 +149,12 @@ def output_name(name: str, suffix: str) -> Path:
 
 def check_not_read(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
     """Raises OutputError when writing one of `outputs` would replace one of `inputs`, links included."""
-    read = {(stat.st_dev, stat.st_ino) for path in inputs if (stat := _stat(path))}
-    for path in outputs:
+    there = {(stat.st_dev, stat.st_ino): path for path in outputs if (stat := _stat(path))}
+    for path in inputs if there else ():
         stat = _stat(path)
-        if stat and (stat.st_dev, stat.st_ino) in read:
-            raise OutputError(f"{path} is read as an input and would be overwritten: give another output")
+        if stat and (stat.st_dev, stat.st_ino) in there:
+            output = there[stat.st_dev, stat.st_ino]
+            raise OutputError(f"the output {output} is the input itself, which would be lost; give another name")
 
 
 def shorten(name: str, limit: int) -> str:

@@ -32,6 +32,7 @@ def convert(
     from tmaseg.cli.describe import describe_checkpoint
     from tmaseg.cli.screen import Screen
     from tmaseg.errors import OutputError
+    from tmaseg.files import check_not_read
     from tmaseg.labels import get_labels
     from tmaseg.model.checkpoint import save_checkpoint
     from tmaseg.model.upstream import convert_upstream, guess_preset, read_upstream
@@ -41,6 +42,7 @@ def convert(
         raise OutputError(f"the output {output} must end in .safetensors")
     if output.exists() and not overwrite:
         raise OutputError(f"{output} exists already; give --overwrite to replace it, or another name")
+    check_not_read([output], [checkpoint, Path(labels or "")])
     state = read_upstream(checkpoint)
     converted = convert_upstream(state, preset=preset, labels=get_labels(labels) if labels else None)
     converted = replace(converted, provenance={**converted.provenance, "file": checkpoint.name})

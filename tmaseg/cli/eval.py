@@ -91,6 +91,7 @@ def evaluate(
         score_void=score_void,
         save=save,
         submit=submit,
+        report=report,
         worst=_WORST if report else 0,
     )
     with open_shard() as shard:

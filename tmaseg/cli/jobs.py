@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from tmaseg.errors import ConfigError, OutputError
+from tmaseg.files import check_not_read, output_name
 from tmaseg.pipeline import Targets
 from tmaseg.video.sink import SUFFIXES
 
@@ -31,17 +32,18 @@ def plan_jobs(
     if len(sources) < 2:
         source = sources[0]
         if targets.video and (into_folder or targets.video.is_dir()):
-            targets = replace(targets, video=targets.video / (_stem(source) + _suffix(source, lossless)))
+            targets = replace(targets, video=targets.video / output_name(_stem(source), _suffix(source, lossless)))
         return [Job(source, targets)]
     for flag, path, ending in (("-o", targets.video, SUFFIXES), ("--stats", targets.stats, (".csv",))):
         if path and path.suffix.lower() in ending and not path.is_dir():
             raise ConfigError(f"{flag} {path} is a file, but there are {len(sources)} sources: give a folder")
     jobs = [Job(source, _targets_in(source, targets, lossless)) for source in sources]
-    owner: dict[object, str] = {}
+    owner: dict[Path, str] = {}
     for job in jobs:
         for path in (job.targets.video, job.targets.masks, job.targets.stats):
             if path and owner.setdefault(path, job.source) != job.source:
                 raise ConfigError(f"{owner[path]} and {job.source} would both become {path}: run them one by one")
+    check_not_read(list(owner), [_path(source) for source in sources])
     return jobs
 
 
@@ -62,9 +64,9 @@ def make_folders(jobs: Sequence[Job]) -> list[Path]:
 def _targets_in(source: str, folders: Targets, lossless: bool) -> Targets:
     stem = _stem(source)
     return Targets(
-        video=folders.video / (stem + _suffix(source, lossless)) if folders.video else None,
-        masks=folders.masks / stem if folders.masks else None,
-        stats=folders.stats / f"{stem}.csv" if folders.stats else None,
+        video=folders.video / output_name(stem, _suffix(source, lossless)) if folders.video else None,
+        masks=folders.masks / output_name(stem, "") if folders.masks else None,
+        stats=folders.stats / output_name(stem, ".csv") if folders.stats else None,
     )
 
 

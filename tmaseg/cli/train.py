@@ -154,6 +154,7 @@ def _job(
     start: tuple[str | None, str | None, bool],
 ) -> "Job":
     """`start`: preset, init and whether to go on."""
+    from tmaseg.files import check_not_read
     from tmaseg.training import Job, Source, check_shares, resumed
 
     preset, init, resume = start
@@ -164,6 +165,7 @@ def _job(
         return resumed(output, settings, sources=sources, device=device)
     if not sources:
         raise typer.BadParameter("say what to train on: --dataset NAME --data DIR")
+    check_not_read([output / "recipe.toml"], [Path(preset or "")])
     recipe = _recipe(preset, init, settings)
     check_shares(settings, sources)
     return Job(recipe, sources, output, device)

@@ -15,7 +15,7 @@ from tmaseg.data.dataset import RGB, Dataset, Labels, read_image
 from tmaseg.data.files import few
 from tmaseg.data.masks import read_values
 from tmaseg.errors import DataError, OutputError
-from tmaseg.files import atomic_write
+from tmaseg.files import atomic_write, check_not_read
 from tmaseg.labels import LabelSet
 
 _THREADS = 4
@@ -186,6 +186,7 @@ def paint_samples(dataset: Dataset, split: str, path: Path, *, count: int = 6) -
         _row(dataset.image(frame), dataset.truth(frame), dataset.labels, frame.name) for frame in spread(frames, count)
     ]
     sheet = np.concatenate([*rows, _legend(dataset.labels, 2 * _SAMPLE_WIDTH)])
+    check_not_read([path], dataset.paths())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as part:

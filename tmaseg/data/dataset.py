@@ -49,6 +49,8 @@ class Dataset:
     """By how much pictures must be widened for square pixels."""
     void_class: int | None = field(default=None, kw_only=True)
     """The class that stands for void where void is scored as a class of its own."""
+    descriptions: tuple[Path, ...] = field(default=(), kw_only=True)
+    """YAML and list files that it was read from."""
 
     @property
     def labels(self) -> LabelSet:
@@ -75,6 +77,14 @@ class Dataset:
         """The clips of a split cut down to what a memory of `past` frames needs; see `trim`."""
         for clip in self.split(split):
             yield from trim(clip, past)
+
+    def paths(self) -> Iterator[Path]:
+        """Every file that it may read."""
+        yield from self.descriptions
+        for frame in (frame for clips in self.splits.values() for clip in clips for frame in clip.frames):
+            yield frame.image
+            if frame.mask:
+                yield frame.mask
 
     def image(self, frame: ClipFrame) -> RGB:
         """(H, W, 3) uint8, red first."""

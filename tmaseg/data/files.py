@@ -1,7 +1,9 @@
 """Finding files: pictures by stem, masks beside them, lists of names, and a layout one folder further down."""
 
+import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from tmaseg.data.clip import ClipFrame, split_number
@@ -36,6 +38,20 @@ def read_list(path: Path) -> list[list[str]]:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: the list cannot be read ({error}): write one name a line as text") from error
     return [line.replace(";", " ").split() for line in lines if line.strip() and not line.startswith("#")]
+
+
+def frame_names(images: Sequence[Path], base: Path) -> list[str]:
+    """A name for each image, all different: its path below `base`, or else below the folder that holds all of them.
+
+    Without suffix, but where two images share the rest.
+    """
+    folder = base
+    if not all(image.is_relative_to(base) and ".." not in image.parts for image in images):
+        images = [Path(os.path.abspath(image)) for image in images]  # noqa: PTH100  (links are kept)
+        folder = Path(os.path.commonpath([image.parent for image in images]))
+    paths = [image.relative_to(folder) for image in images]
+    names = Counter(path.with_suffix("") for path in paths)
+    return [(path.with_suffix("") if names[path.with_suffix("")] == 1 else path).as_posix() for path in paths]
 
 
 def paired(images: Mapping[str, Path], masks: Mapping[str, Path], *, prefix: str = "") -> list[ClipFrame]:

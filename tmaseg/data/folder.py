@@ -10,7 +10,7 @@ import yaml
 
 from tmaseg.data.clip import Clip, ClipFrame, make_clips, single_clips, split_number
 from tmaseg.data.dataset import Dataset
-from tmaseg.data.files import few, listing, natural, pair_problems, pictures, read_list
+from tmaseg.data.files import few, frame_names, listing, natural, pair_problems, pictures, read_list
 from tmaseg.data.masks import MaskReader, read_values
 from tmaseg.errors import DataError, LabelError
 from tmaseg.labels import LabelSet, generic_labels, get_labels
@@ -108,6 +108,7 @@ def _from_spec(spec: Mapping[str, Any], path: Path, root: Path | None) -> Datase
         splits,
         default_split=next(name for name in ("val", "test", "train") if name in splits),
         problems=tuple(problems),
+        descriptions=(path, *(root / value for value in named.values() if isinstance(value, str))),
     )
 
 
@@ -193,12 +194,14 @@ def _clips(
 def _listed(path: Path, problems: list[str]) -> Iterator[ClipFrame]:
     """Frames of a text file whose lines are `PICTURE MASK`, relative to it; without a mask a picture is only seen."""
     lost = []
+    rows: dict[Path, Path | None] = {}
     for fields in read_list(path):
         image, mask = path.parent / fields[0], path.parent / fields[1] if len(fields) > 1 else None
         if not image.is_file() or (mask and not mask.is_file()):
             lost.append(fields[0])
             continue
-        name = Path(fields[0]).with_suffix("").as_posix()
+        rows[image] = mask
+    for name, (image, mask) in zip(frame_names(list(rows), path.parent), rows.items(), strict=True):
         yield ClipFrame(name, image, split_number(image.stem)[1] or 0, mask, wanted=mask is not None)
     if lost:
         problems.append(f"{path.name}: {few(lost)} or their masks do not exist: add them or remove the lines")

@@ -40,6 +40,8 @@ class EvalOptions:
     """Folder for masks and error maps."""
     submit: Path | None = None
     """Folder for files that a benchmark's server takes."""
+    report: Path | None = None
+    """File of the report that is written afterwards; it must be none that is read."""
     worst: int = 0
     """How many of the worst frames to keep as pictures, for the report."""
 

@@ -4,8 +4,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from pathlib import Path
 
-from tmaseg.data import Clip, Dataset
+from tmaseg.data import Clip, ClipFrame, Dataset
 from tmaseg.errors import ConfigError
 from tmaseg.evaluation.cost import frame_gmacs
 from tmaseg.evaluation.feed import Shown, chunks, limited, show
@@ -16,7 +17,7 @@ from tmaseg.evaluation.saving import PictureFolder, Submission
 from tmaseg.evaluation.scores import Scores
 from tmaseg.evaluation.shard import Shard
 from tmaseg.evaluation.worst import WorstFrames
-from tmaseg.files import peak_memory_mb
+from tmaseg.files import check_not_read, peak_memory_mb
 from tmaseg.video.optical_flow import BackwardFlow, FlowEstimator
 
 Progress = Callable[[int, int], None]
@@ -27,7 +28,9 @@ _NO_RUNS = "no labelled frames follow each other closely here: VC, TC and flicke
 class _Pass:
     """One pass while it runs: a predictor, its scores, and where its pictures go."""
 
-    def __init__(self, predictor: Predictor, dataset: Dataset, options: EvalOptions, *, alone: bool) -> None:
+    def __init__(
+        self, predictor: Predictor, dataset: Dataset, options: EvalOptions, frames: Sequence[ClipFrame], *, alone: bool
+    ) -> None:
         self.predictor = predictor
         self.scores = Scores(dataset.labels)
         self.worst = WorstFrames(options.worst, dataset.labels)
@@ -36,8 +39,13 @@ class _Pass:
         folder = options.save
         if folder and not alone:
             folder = folder / f"memory-{predictor.memory_frames}"
-        self._pictures = PictureFolder(folder, dataset.labels) if folder else None
+        self._pictures = PictureFolder(folder, dataset.labels, frames) if folder else None
         self._submission = Submission(options.submit, dataset) if options.submit else None
+
+    @property
+    def outputs(self) -> list[Path]:
+        """Every picture that it may write, besides a submission, whose folder is new."""
+        return self._pictures.outputs if self._pictures else []
 
     def predict(self, shown: Sequence[Shown]) -> list[Labels]:
         """One frame in its stream, or several that remember nothing."""
@@ -119,11 +127,14 @@ def evaluate(
     data = dataset.scoring_void() if options.score_void else dataset
     answers = Answers.between(weights.labels, data.labels, data.void_class)
     predictors = open_passes(weights, answers, options, stretch=data.stretch)
-    passes = [_Pass(predictor, data, options, alone=len(predictors) == 1) for predictor in predictors]
-    shard.barrier()  # all have looked at the folders before anyone writes there
     # Scored frames with others between them are the last before a key frame: the hardest, not the easiest.
-    past = (max(each.predictor.memory_frames for each in passes) + 1) * options.key_frames - 1
+    past = (max(each.memory_frames for each in predictors) + 1) * options.key_frames - 1
     clips = list(limited(data.streams(options.split, past=past), options.limit))
+    frames = [frame for clip in clips for frame in clip.frames if frame.wanted]
+    passes = [_Pass(predictor, data, options, frames, alone=len(predictors) == 1) for predictor in predictors]
+    report = [options.report] if options.report else []
+    check_not_read([*report, *(path for each in passes for path in each.outputs)], [*data.paths(), Path(weights.name)])
+    shard.barrier()  # all have looked at the folders before anyone writes there
     _check_batch(options, passes, clips)
     mine = shard.select(_placed(clips), lambda placed: len(placed[0].frames))
     parts = shard.gather(_run(data, passes, mine, options, progress))

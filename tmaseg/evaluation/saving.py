@@ -10,7 +10,7 @@ from PIL import Image
 
 from tmaseg.data import ClipFrame, Dataset
 from tmaseg.errors import ConfigError, OutputError
-from tmaseg.files import atomic_write
+from tmaseg.files import atomic_write, output_name, output_names
 from tmaseg.labels import LabelSet
 
 RGB = NDArray[np.uint8]  # (H, W, 3)
@@ -33,19 +33,29 @@ def error_map(rgb: RGB, prediction: Labels, truth: Labels, labels: LabelSet) -> 
 class PictureFolder:
     """Masks and error maps of one pass, named after their frames."""
 
-    def __init__(self, folder: Path, labels: LabelSet) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, labels: LabelSet, frames: Sequence[ClipFrame]) -> None:
+        """`frames`: all that may be written."""
+        names = output_names([frame.name for frame in frames], ".png")
+        self._paths = {
+            frame.name: (folder / "masks" / path, folder / "errors" / path)
+            for frame, path in zip(frames, names, strict=True)
+        }
         self._labels = labels
         self._palette = labels.palette()
 
+    @property
+    def outputs(self) -> list[Path]:
+        """Every file that may be written."""
+        return [path for paths in self._paths.values() for path in paths]
+
     def write(self, frame: ClipFrame, rgb: RGB, prediction: Labels, truth: Labels | None) -> None:
         """`masks/NAME.png`, indexed, values are class ids, and `errors/NAME.png`. Raises OutputError."""
+        mask_path, errors_path = self._paths[frame.name]
         mask = Image.fromarray(prediction)
         mask.putpalette(self._palette.tobytes())
-        save_png(mask, self._folder / "masks" / f"{frame.name}.png")
+        save_png(mask, mask_path)
         if truth is not None:
-            errors = error_map(rgb, prediction, truth, self._labels)
-            save_png(Image.fromarray(errors), self._folder / "errors" / f"{frame.name}.png")
+            save_png(Image.fromarray(error_map(rgb, prediction, truth, self._labels)), errors_path)
 
 
 class Submission:
@@ -70,7 +80,7 @@ class Submission:
 
 def submission_path(folder: Path, frame: ClipFrame) -> Path:
     """berlin/berlin_000000_000019 -> FOLDER/berlin_000000_000019.png: servers find files by their names."""
-    return folder / f"{frame.name.rpartition('/')[2]}.png"
+    return folder / output_name(frame.name.rpartition("/")[2], ".png")
 
 
 def check_submission(dataset: Dataset, frames: Sequence[ClipFrame], folder: Path) -> list[str]:

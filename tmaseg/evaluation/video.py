@@ -3,13 +3,14 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tmaseg.evaluation.cost import frame_gmacs
 from tmaseg.evaluation.options import KEY_FRAMES_NOTE, EvalOptions
 from tmaseg.evaluation.predict import Answers, Predictor, Weights, open_passes
 from tmaseg.evaluation.result import plain, spread, usual
-from tmaseg.files import peak_memory_mb
+from tmaseg.files import check_not_read, peak_memory_mb
 from tmaseg.metrics import Flicker, FlickerResult, TemporalConsistency
 from tmaseg.video.frame import Frame
 from tmaseg.video.optical_flow import BackwardFlow, FlowEstimator
@@ -128,6 +129,8 @@ def evaluate_video(
     `progress` is told how many frames of how many (None: not known) are done.
     """
     begun = time.perf_counter()
+    if options.report:
+        check_not_read([options.report], [Path(source.info.name), Path(weights.name)])
     labels = weights.labels
     answers = Answers.between(labels, labels)
     predictors = open_passes(weights, answers, options, detect_cuts=True)

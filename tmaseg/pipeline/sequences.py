@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from tmaseg.errors import OutputError, VideoError
+from tmaseg.files import output_names
 from tmaseg.video.facts import ReadOptions
 from tmaseg.video.frame import Frame
 from tmaseg.video.image_source import ImageSource
@@ -33,7 +34,8 @@ class ImageSequence:
     @cached_property
     def _names(self) -> list[str]:
         stems = Counter(path.stem for path in self.paths)
-        return [path.stem if stems[path.stem] == 1 else path.name for path in self.paths]
+        names = [path.stem if stems[path.stem] == 1 else path.name for path in self.paths]
+        return [path.name.removesuffix(".png") for path in output_names(names, ".png")]
 
     def existing(self) -> list[bool]:
         """For each image whether all of its pictures are there."""

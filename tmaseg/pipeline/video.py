@@ -5,12 +5,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tmaseg.errors import OutputError
-from tmaseg.files import peak_memory_mb
+from tmaseg.files import check_not_read, peak_memory_mb
 from tmaseg.inference.segmenter import Segmenter
 from tmaseg.pipeline.options import RunOptions, Targets
 from tmaseg.pipeline.outputs import PictureWriter, StatsFile, folders_of
 from tmaseg.pipeline.report import RunReport
 from tmaseg.pipeline.stages import Outcome, Output, segment
+from tmaseg.video.image_source import ImageSource
 from tmaseg.video.sink import VideoSink
 from tmaseg.video.source import Source
 
@@ -120,10 +121,15 @@ def _open(
 
 def _check_not_inputs(source: Source, targets: Targets, options: RunOptions) -> None:
     """Raises OutputError when an output would replace what is read, or lie in a folder of images that is read."""
-    inputs = {Path(name).resolve(): name for name in (source.info.name, options.model.weights) if Path(name).exists()}
-    for target in (targets.video, targets.masks, targets.stats):
-        if target and target.resolve() in inputs:
-            raise OutputError(f"the output {target} is the input itself; give another name")
+    images = source.paths if isinstance(source, ImageSource) else ()
+    named = (source.info.name, options.model.weights, options.paint.palette)
+    inputs = [*(Path(name) for name in named if name), *images]
+    check_not_read([target for target in (targets.video, targets.masks, targets.stats) if target], inputs)
+    if targets.masks:
+        read = {path.parent.resolve() for path in images}
+        for folder in folders_of(targets.masks, options.mask_formats):
+            if folder.resolve() in read:
+                raise OutputError(f"{folder} holds images that are read; write the masks to another folder")
 
 
 def _name(path: object) -> str | None:

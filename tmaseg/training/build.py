@@ -9,6 +9,7 @@ import tmaseg
 from tmaseg.data import Dataset, open_dataset
 from tmaseg.errors import ConfigError, DataError
 from tmaseg.evaluation import Shard
+from tmaseg.files import check_not_read
 from tmaseg.inference.compiler import can_compile
 from tmaseg.labels import LabelSet, get_labels
 from tmaseg.model.checkpoint import load_checkpoint
@@ -44,6 +45,8 @@ def open_sets(job: Job, share: Shard, listener: Listener) -> Sets:
     datasets = dict(
         zip(_unique(job.sources), (open_dataset(each.name, each.root) for each in job.sources), strict=True)
     )
+    read = [path for dataset in datasets.values() for path in dataset.paths()]
+    check_not_read(job.outputs, read if job.resume else [*read, Path(recipe.init), Path(recipe.labels or "")])
     network = get_labels(recipe.labels) if recipe.labels else next(iter(datasets.values())).labels
     if not job.resume:
         build_net(recipe, network, Listener())  # reading labels takes minutes: a slip in --init is told before

@@ -52,6 +52,18 @@ class Job:
         """The weights of the last validation, stop or end."""
         return self.output / "last.safetensors"
 
+    @property
+    def outputs(self) -> list[Path]:
+        """Every file that the run may write over."""
+        names = ("recipe.toml", "run.json", "curves.png")
+        pictures = sorted(self.predictions.glob("*.png"))
+        return [self.state, self.log, self.best, self.last, *(self.output / name for name in names), *pictures]
+
+    @property
+    def predictions(self) -> Path:
+        """Folder of the pictures of each validation."""
+        return self.output / "predictions"
+
     def prepare(self) -> None:
         """Makes the folder and writes down what is asked for. Raises ConfigError for a folder that holds a run."""
         if not self.sources:

@@ -90,7 +90,7 @@ def _score(
         record.scores(scores)
         _tried(listener, lambda: run.export(scores, best=best))
         _tried(listener, lambda: draw_curves(read_record(record.path), run.job.output / "curves.png"))
-        _tried(listener, lambda: draw_samples(found.seen, run.job.output / "predictions" / f"{run.step:06}.png"))
+        _tried(listener, lambda: draw_samples(found.seen, run.job.predictions / f"{run.step:06}.png"))
         listener.validated(scores)
     return scores
 

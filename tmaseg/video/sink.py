@@ -14,6 +14,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from tmaseg.errors import OutputError
+from tmaseg.files import check_not_read
 from tmaseg.video.colour import EncoderPictures
 from tmaseg.video.decoder import is_url
 from tmaseg.video.encoder import WriteOptions, choose_encoder
@@ -285,6 +286,4 @@ class VideoSink:
 def _check_not_input(path: Path, info: StreamInfo) -> None:
     if info.location is None or is_url(info.location):
         return
-    source = Path(info.location)
-    if path.resolve() == source.resolve() or (path.exists() and source.exists() and path.samefile(source)):
-        raise OutputError(f"the output {path} is the input itself; give another name")
+    check_not_read([path], [Path(info.location)])
