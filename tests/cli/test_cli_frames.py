@@ -12,7 +12,7 @@ from tiny import noise_frames
 
 from tmaseg import load
 from tmaseg.labels import CITYSCAPES
-from tmaseg.pipeline.sequences import blocks_to_do
+from tmaseg.pipeline.frames import blocks_to_do
 
 
 def write(folder, names, pictures):

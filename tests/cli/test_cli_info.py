@@ -27,7 +27,7 @@ def test_weights(tmaseg, weights):
     assert facts["kind"] == "weights"
     assert facts["config"]["classes"] == len(facts["labels"]["names"]) == 19
     assert facts["labels"]["names"] == list(CITYSCAPES.names)
-    assert "ResNet-18" in tmaseg("info", weights).out
+    assert "resnet18" in tmaseg("info", weights).out
 
 
 def test_a_video(tmaseg, tmp_path):

@@ -7,7 +7,8 @@ from safetensors.torch import save_file
 from tiny import tiny_checkpoint
 
 from tmaseg.errors import CheckpointError
-from tmaseg.model.checkpoint import View, find_weights, load_checkpoint, save_checkpoint
+from tmaseg.model.checkpoint import View, load_checkpoint, save_checkpoint
+from tmaseg.model.weights import find_weights
 
 
 def test_a_checkpoint_comes_back_whole(tmp_path):

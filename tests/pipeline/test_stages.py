@@ -10,7 +10,7 @@ import torch
 
 from tmaseg.inference.device import Arrival
 from tmaseg.inference.segmenter import Segmentation
-from tmaseg.pipeline import Output, segment
+from tmaseg.pipeline.stages import Output, segment
 from tmaseg.video.frame import Frame
 
 

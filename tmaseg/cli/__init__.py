@@ -9,14 +9,15 @@ from tmaseg.cli.bench import bench
 from tmaseg.cli.convert import convert
 from tmaseg.cli.eval import evaluate
 from tmaseg.cli.frames import frames
-from tmaseg.cli.guard import SMALLER_STEP, guarded
+from tmaseg.cli.guard import SMALLER, SMALLER_STEP, guarded
 from tmaseg.cli.info import info
+from tmaseg.cli.options import CONSOLE, Command, PanelCommand, PanelGroup, with_options
 from tmaseg.cli.run import run
 from tmaseg.cli.train import train
 
-# Plain help: the coloured one costs a fifth of a second at every start.
 app = typer.Typer(
     name="tmaseg",
+    cls=PanelGroup,
     help="Video semantic segmentation: a class for every pixel of every frame, with a memory of the frames before.",
     epilog="Exit codes: 0 done, 1 error, 2 wrong usage, 3 damaged with --strict, 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP.",
     no_args_is_help=True,
@@ -26,17 +27,23 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-app.command()(guarded(run))
-app.command()(guarded(frames))
-app.command()(guarded(train, smaller=SMALLER_STEP))
-for command in (convert, info, bench):
-    app.command()(guarded(command))
-app.command("eval")(guarded(evaluate))
+_COMMANDS: dict[str, Command] = {
+    "run": run,
+    "frames": frames,
+    "eval": evaluate,
+    "bench": bench,
+    "train": train,
+    "convert": convert,
+    "info": info,
+}
+for name, command in _COMMANDS.items():
+    smaller = SMALLER_STEP if command is train else SMALLER
+    app.command(name, cls=PanelCommand)(guarded(with_options(command), smaller=smaller))
 app.add_typer(data.app, name="data")
 
 
-def _show_version(asked: bool) -> None:
-    if asked:
+def _show_version(wanted: bool) -> None:
+    if wanted:
         import tmaseg
 
         typer.echo(f"tmaseg {tmaseg.__version__}")
@@ -46,7 +53,14 @@ def _show_version(asked: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+        bool,
+        typer.Option(
+            "--version",
+            callback=_show_version,
+            is_eager=True,
+            help="Print the version and exit.",
+            rich_help_panel=CONSOLE,
+        ),
     ] = False,
 ) -> None:
     pass

@@ -1,53 +1,65 @@
-"""Batch: the jobs of one `tmaseg run`, one after the other, on one network."""
+"""The jobs of one `tmaseg run`: which source goes where, and running them one after the other on one network."""
 
 import contextlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 import typer
 
 from tmaseg.cli.guard import say_error
-from tmaseg.cli.jobs import Job, make_folders
 from tmaseg.cli.screen import Screen, duration
-from tmaseg.errors import TmasegError
-from tmaseg.inference.segmenter import Segmenter
-from tmaseg.pipeline import RunOptions, RunReport, run_video
+from tmaseg.errors import ConfigError, OutputError, TmasegError
+from tmaseg.files import check_not_read, output_name
+from tmaseg.pipeline.options import OutputOptions, RunOptions
+from tmaseg.pipeline.report import RunReport
 from tmaseg.signals import StopRequest
-from tmaseg.video.source import ReadOptions, open_source
+from tmaseg.video.sink import SUFFIXES
+from tmaseg.video.source import open_source
+
+if TYPE_CHECKING:
+    from tmaseg.inference.segmenter import Segmenter
+
+
+@dataclass(frozen=True)
+class Job:
+    """One source and its options."""
+
+    source: str
+    """As the user gave it."""
+    options: RunOptions
+    into_folder: bool
+    """Whether the folders of its video and statistics are made."""
 
 
 class Batch:
-    """Runs jobs, says what became of each, and keeps their reports. Of several jobs, one that fails stops no other."""
+    """Runs jobs, prints what each did, and keeps their reports. Of several jobs, one that fails stops no other."""
 
-    def __init__(self, options: RunOptions, read: ReadOptions, screen: Screen, *, skip_existing: bool = False) -> None:
-        self._options, self._read, self._screen = options, read, screen
-        self._skip_existing = skip_existing
+    def __init__(self, jobs: Sequence[Job], screen: Screen) -> None:
+        self._jobs, self._screen = jobs, screen
         self.reports: list[RunReport] = []
         self.skipped: list[Job] = []
         self.failed: dict[str, str] = {}
         """Error text by source."""
         self.exit_code = 0
-        """Of the signal that ended the batch; 0 where none did."""
-        self._alone = True
+        """Of the signal that ended the batch; 0 without one."""
 
     @property
     def damaged(self) -> bool:
         """Whether any input was."""
         return any(report.damaged for report in self.reports)
 
-    def run(self, jobs: Sequence[Job], *, into_folder: bool = False) -> None:
-        """All of them, or until Ctrl-C. Raises TmasegError when a lone one fails.
-
-        The folder of several outputs is made; that of a lone one only where `into_folder` says that it is meant as one.
-        """
-        self._alone = len(jobs) == 1
-        made = make_folders(jobs) if into_folder or not self._alone else []
+    def run(self) -> None:
+        """All jobs, or until Ctrl-C. Folders of outputs are made. Raises TmasegError when the only job fails."""
+        made = _make_folders(self._jobs)
         stop = StopRequest(lambda: self._screen.say("finishing the output; press Ctrl-C again to stop at once"))
         try:
             with stop:
-                for job in jobs:
+                for job in self._jobs:
                     if not stop():
                         self._try(job, stop)
         except KeyboardInterrupt:
@@ -61,29 +73,32 @@ class Batch:
             self._screen.say("interrupted")
 
     def print_json(self) -> None:
-        """One object: of a lone job its report, of several all of them."""
+        """One object: the report of the only job, or the reports of several."""
         runs = [report.to_dict() for report in self.reports]
-        skipped = [{"input": job.source, "output": str(job.targets.video), "skipped": True} for job in self.skipped]
-        whole: dict[str, Any] = {
+        skipped = [
+            {"input": job.source, "output": str(job.options.output.output), "skipped": True} for job in self.skipped
+        ]
+        values: dict[str, Any] = {
             "runs": runs,
             "skipped": skipped,
             "failed": [{"input": source, "error": text} for source, text in self.failed.items()],
             "frames": sum(report.frames for report in self.reports),
             "interrupted": bool(self.exit_code),
         }
-        if self._alone:
-            whole = (runs or skipped or [{"interrupted": True}])[0]
-        typer.echo(json.dumps(whole, allow_nan=False))
+        if len(self._jobs) == 1:
+            values = (runs or skipped or [{"interrupted": True}])[0]
+        typer.echo(json.dumps(values, allow_nan=False))
 
     def _try(self, job: Job, stop: StopRequest) -> None:
-        if self._skip_existing and job.targets.video and job.targets.video.exists():
-            self._screen.say(f"{job.targets.video} exists: skipped")
+        output = job.options.output
+        if output.skip_existing and output.video and output.video.exists():
+            self._screen.say(f"{output.output} exists: skipped")
             self.skipped.append(job)
             return
         try:
             report = self._run(job, stop)
         except TmasegError as error:
-            if self._alone:
+            if len(self._jobs) == 1:
                 raise
             say_error(error)
             self.failed[job.source] = str(error)
@@ -93,20 +108,86 @@ class Batch:
         self._screen.say(_summary(report))
 
     def _run(self, job: Job, stop: StopRequest) -> RunReport:
-        with open_source(job.source, self._read) as source, self._screen.progress(job.source) as tell:
+        job.options.model.labels()  # wrong weights are reported before anything heavy is imported
+        with (
+            open_source(job.source, job.options.input.read_options()) as source,
+            self._screen.progress(job.source) as tell,
+        ):
+            from tmaseg.pipeline.video import run_video
+
             total = source.info.frames
             return run_video(
-                source,
-                self._segmenter,
-                job.targets,
-                self._options,
-                progress=lambda done: tell(done, total),
-                stop=stop,
+                source, lambda: self._segmenter, job.options, progress=lambda done: tell(done, total), stop=stop
             )
 
     @cached_property
-    def _segmenter(self) -> Segmenter:
-        return self._options.model.load()
+    def _segmenter(self) -> "Segmenter":
+        return self._jobs[0].options.model.load()
+
+
+def plan_jobs(sources: Sequence[str], options: RunOptions) -> list[Job]:
+    """One job for each source.
+
+    For several sources the outputs are folders, where each source gets outputs of its own name. For one, only the video
+    may be a folder: one that exists, or a name that ends in "/". Raises ConfigError where two sources would share an
+    output.
+    """
+    sources, output = list(dict.fromkeys(sources)), options.output
+    if len(sources) == 1:
+        new_folder = bool(output.output and output.output.endswith("/"))
+        if output.video and (new_folder or output.video.is_dir()):
+            options = replace(options, output=replace(output, output=_video_in(output.video, sources[0], output)))
+        return [Job(sources[0], options, new_folder)]
+    for flag, path, ending in (("-o", output.video, SUFFIXES), ("--stats", output.stats, (".csv",))):
+        if path and path.suffix.lower() in ending and not path.is_dir():
+            raise ConfigError(f"{flag} {path} is a file, but there are {len(sources)} sources: give a folder")
+    jobs = [Job(source, replace(options, output=_output_in(source, output)), into_folder=True) for source in sources]
+    owner: dict[Path, str] = {}
+    for job in jobs:
+        for path in job.options.output.paths:
+            if owner.setdefault(path, job.source) != job.source:
+                raise ConfigError(f"{owner[path]} and {job.source} would both become {path}: run them one by one")
+    check_not_read(list(owner), [_path(source) for source in sources])
+    return jobs
+
+
+def _make_folders(jobs: Sequence[Job]) -> list[Path]:
+    """Makes the folders of videos and statistics that `plan_jobs` named; those that were made. Raises OutputError."""
+    made = []
+    files = [path for job in jobs if job.into_folder for path in (job.options.output.video, job.options.output.stats)]
+    for path in filter(None, files):
+        if path.parent.exists():
+            continue
+        try:
+            path.parent.mkdir(parents=True)
+        except OSError as error:
+            raise OutputError(f"the folder {path.parent} cannot be made: {error.strerror}") from error
+        made.append(path.parent)
+    return made
+
+
+def _output_in(source: str, folders: OutputOptions) -> OutputOptions:
+    return replace(
+        folders,
+        output=_video_in(folders.video, source, folders) if folders.video else None,
+        masks=folders.masks / output_name(_stem(source), "") if folders.masks else None,
+        stats=folders.stats / output_name(_stem(source), ".csv") if folders.stats else None,
+    )
+
+
+def _video_in(folder: Path, source: str, output: OutputOptions) -> str:
+    suffix = ".mkv" if output.lossless else _path(source).suffix.lower()
+    return str(folder / output_name(_stem(source), suffix if suffix in SUFFIXES else ".mp4"))
+
+
+def _path(source: str) -> Path:
+    return Path(unquote(urlsplit(source).path)) if "://" in source else Path(source)
+
+
+def _stem(source: str) -> str:
+    path = _path(source)
+    name = path.resolve().name if path.is_dir() else path.stem
+    return name or "video"
 
 
 def _summary(report: RunReport) -> str:

@@ -5,39 +5,40 @@ from typing import Annotated, Literal
 
 import typer
 
-from tmaseg.cli import options as shared
+from tmaseg.cli.options import ConsoleOptions, Only
+from tmaseg.pipeline.options import Overwrite
 
 
 def convert(
+    console: Annotated[ConsoleOptions, Only("quiet", "debug")],
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A .pth file of the authors' code.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The .safetensors file to write.", metavar="OUT")],
     preset: Annotated[
         Literal["cityscapes", "camvid"] | None,
-        typer.Option(help="Whose geometry (windows, corners); guessed from the number of outputs if not given."),
+        typer.Option(help="Input geometry of this data set; guessed from the number of outputs by default."),
     ] = None,
     labels: Annotated[
-        str | None, typer.Option(help="Label set of the outputs, if not the preset's.", metavar="NAME|FILE")
+        str | None, typer.Option(help="Label set of the outputs; the preset's by default.", metavar="NAME|FILE")
     ] = None,
-    half: Annotated[bool, typer.Option("--half", help="Store convolutions in 16 bits: half the size.")] = False,
-    overwrite: shared.Overwrite = False,
-    quiet: shared.Quiet = False,
-    debug: shared.Debug = False,  # noqa: ARG001  (the guard takes it)
+    half: Annotated[bool, typer.Option("--half", help="Store convolutions in float16: half the size.")] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Import a checkpoint of the authors' code.
 
-    Strictly: every parameter must be there and fit. Nothing that the file may hold is run.
+    Every parameter must be present and have the right shape. No code in the file is run.
     """
     from dataclasses import replace
 
-    from tmaseg.cli.describe import describe_checkpoint
+    from tmaseg.cli.describe import describe_weights
     from tmaseg.cli.screen import Screen
     from tmaseg.errors import OutputError
     from tmaseg.files import check_not_read
     from tmaseg.labels import get_labels
     from tmaseg.model.checkpoint import save_checkpoint
     from tmaseg.model.upstream import convert_upstream, guess_preset, read_upstream
+    from tmaseg.model.weights import read_weights_info
 
-    screen = Screen(quiet=quiet)
+    screen = Screen(quiet=console.quiet)
     if output.suffix != ".safetensors":
         raise OutputError(f"the output {output} must end in .safetensors")
     if output.exists() and not overwrite:
@@ -50,4 +51,4 @@ def convert(
     if preset is None:
         classes = converted.config.classes
         screen.say(f"preset {guess_preset(classes)}, guessed from the {classes} outputs (--preset says otherwise)")
-    screen.say(f"{output}: {describe_checkpoint(converted)['summary']}")
+    screen.say(f"{output}: {describe_weights(read_weights_info(output))['summary']}")

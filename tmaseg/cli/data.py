@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tmaseg.cli import options as shared
 from tmaseg.cli.guard import guarded
+from tmaseg.cli.options import ConsoleOptions, Omit, PanelCommand, PanelGroup, with_options
 from tmaseg.cli.tables import show_check, show_json
 from tmaseg.errors import DataError
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tmaseg.data import Check
 
 app = typer.Typer(
+    cls=PanelGroup,
     help="Check data sets.",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -27,24 +28,27 @@ def data() -> None:
     """Check data sets."""
 
 
-@app.command()
+@app.command(cls=PanelCommand)
 @guarded
+@with_options
 def check(
-    name: Annotated[str, typer.Argument(help="camvid, cityscapes, kitti-step, vspw, folder ... or a YAML file.")],
+    console: Annotated[ConsoleOptions, Omit("strict")],
+    name: Annotated[
+        str, typer.Argument(help="Data set: camvid, cityscapes, kitti-step, vspw, folder ... or a YAML file.")
+    ],
     folder: Annotated[
-        Path | None, typer.Argument(help="Its folder. Otherwise $CAMVID_DATASET and the like, or ./data/NAME.")
+        Path | None, typer.Argument(help="Folder of the data set; else $CAMVID_DATASET and the like, else ./data/NAME.")
     ] = None,
-    limit: Annotated[int, typer.Option(help="Masks to read of each split, evenly spread; 0: all.")] = 200,
-    samples: Annotated[Path | None, typer.Option(help="Write painted samples of each split to this PNG.")] = None,
-    json: shared.Json = False,
-    quiet: shared.Quiet = False,
-    debug: shared.Debug = False,  # noqa: ARG001  (the guard takes it)
+    limit: Annotated[int, typer.Option(help="Masks to read of each split, evenly spread; 0 reads all.")] = 200,
+    samples: Annotated[
+        Path | None, typer.Option(help="PNG file for painted samples; the split is added to its name.")
+    ] = None,
 ) -> None:
-    """Say which layout lies there, what is in it, what is wrong, and how to mend it. Exit code 1 when anything is."""
+    """Report the layout of a data set, its contents, its problems and their remedies; exit with 1 if there are any."""
     from tmaseg.cli.screen import Screen
     from tmaseg.data import check_dataset, open_dataset, paint_samples
 
-    screen = Screen(quiet=quiet)
+    screen = Screen(quiet=console.quiet)
     dataset = open_dataset(name, folder)
     found = check_dataset(dataset, limit=limit or None)
     painted = []
@@ -52,7 +56,7 @@ def check(
         for split, facts in found.splits.items():
             if facts.labelled:
                 painted.append(paint_samples(dataset, split, samples.with_stem(f"{samples.stem}-{split}")))
-    if json:
+    if console.json:
         show_json(_to_dict(found, painted))
     else:
         show_check(found)

@@ -6,49 +6,44 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import av
-import torch
-
 import tmaseg
 from tmaseg.errors import TmasegError
-from tmaseg.inference.device import choose_precision
-from tmaseg.labels import label_set_names
-from tmaseg.model.checkpoint import Checkpoint, load_checkpoint, shipped_weights
-from tmaseg.video.encoder import working_encoders
+from tmaseg.model.weights import WeightsInfo, read_weights_info, shipped_weights
 from tmaseg.video.source import open_source
 
 _PACKAGES = ("torch", "torchvision", "av", "numpy", "opencv-python-headless", "safetensors", "typer")
 
 
 def describe(spec: str) -> dict[str, Any]:
-    """What a file, a URL, a folder or a name of shipped weights is. Raises TmasegError."""
+    """A description of a file, a URL, a folder, or shipped weights by name. Raises TmasegError."""
     if spec in shipped_weights() or Path(spec).suffix.lower() == ".safetensors":
-        return {"kind": "weights", "name": spec, **describe_checkpoint(load_checkpoint(spec))}
+        return {"kind": "weights", "name": spec, **describe_weights(read_weights_info(spec))}
     if Path(spec).suffix.lower() in (".pth", ".pt", ".ckpt"):
         raise TmasegError(f"{spec} is a PyTorch file, which may run code when read: try `tmaseg convert {spec} -o ...`")
     return describe_video(spec)
 
 
-def describe_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
-    """A network's configuration, classes, geometry and origin, and a line that sums them up."""
-    config, view = checkpoint.config, checkpoint.view
-    parameters = sum(value.numel() for value in checkpoint.state.values())
-    looks = f"windows of {view.window}" if view.window else f"short side {view.size}" if view.size else "whole frames"
+def describe_weights(info: WeightsInfo) -> dict[str, Any]:
+    """A network's configuration, classes, input geometry and origin, and a line that sums them up."""
+    config, view = info.config, info.view
+    fed = (
+        f"windows of {view.window}" if view.window else f"short side {view.size}" if view.size else "frames as they are"
+    )
     return {
         "summary": (
             f"TMANet, {config.backbone}, stride {config.output_stride}, {config.memory_frames} memory frames, "
-            f"{config.classes} classes ({checkpoint.labels.name}), {looks}, {parameters / 1e6:.1f} M parameters"
+            f"{config.classes} classes ({info.labels.name}), {fed}, {info.parameters / 1e6:.1f} M parameters"
         ),
-        "parameters": parameters,
+        "parameters": info.parameters,
         "config": config.to_dict(),
         "view": asdict(view),
-        "labels": checkpoint.labels.to_dict(),
-        "provenance": checkpoint.provenance,
+        "labels": info.labels.to_dict(),
+        "provenance": info.provenance,
     }
 
 
 def describe_video(spec: str) -> dict[str, Any]:
-    """What a source announces. Raises VideoError."""
+    """What a source says of itself. Raises VideoError."""
     with open_source(spec) as source:
         info = source.info
         warnings = source.warnings
@@ -74,11 +69,16 @@ def describe_video(spec: str) -> dict[str, Any]:
 
 
 def describe_machine() -> dict[str, Any]:
-    """Versions, devices, encoders that were tried and work, and the weights that are there."""
+    """Versions, devices, encoders that work, and the weights that ship."""
+    import av
+
+    from tmaseg.labels import label_set_names
+    from tmaseg.video.encoder import working_encoders
+
     weights = {}
     for name, path in shipped_weights().items():
         try:
-            weights[name] = str(describe_checkpoint(load_checkpoint(path))["summary"])
+            weights[name] = str(describe_weights(read_weights_info(path))["summary"])
         except TmasegError as error:
             weights[name] = f"unusable: {error}"
     return {
@@ -96,6 +96,10 @@ def describe_machine() -> dict[str, Any]:
 
 
 def _devices() -> dict[str, str]:
+    import torch
+
+    from tmaseg.inference.device import choose_precision
+
     cpu = torch.device("cpu")
     found = {"cpu": f"{platform.machine()}, {torch.get_num_threads()} threads, {choose_precision('auto', cpu)}"}
     for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):

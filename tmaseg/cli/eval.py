@@ -1,110 +1,136 @@
 """`tmaseg eval`: accuracy and temporal consistency on a data set, or flicker on any video."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tmaseg.cli import options as shared
+from tmaseg.cli.options import ConsoleOptions, Omit
 from tmaseg.cli.tables import show_data_set, show_json, show_video
 from tmaseg.errors import ConfigError, OutputError
+from tmaseg.pipeline.options import ModelOptions
 
 if TYPE_CHECKING:
     from tmaseg.cli.screen import Screen
     from tmaseg.evaluation import EvalOptions, Evaluation, Shard, VideoEvaluation, Weights
 
-_HELP = (
-    "Data set: camvid, cityscapes, cityscapes256, kitti, kitti-step, vspw, folder, or a YAML file that describes one."
-)
 _WORST = 6
 
-DataSet = Annotated[str | None, typer.Option(help=_HELP, metavar="NAME|FILE.yaml")]
-Data = Annotated[
-    Path | None, typer.Option(help="Its folder; else $CAMVID_DATASET and the like, else ./data/NAME.", metavar="DIR")
-]
-Video = Annotated[
-    str | None,
-    typer.Option(help="Measure flicker on a video, URL or folder of images; no ground truth.", metavar="SOURCE"),
-]
-CompareMemory = Annotated[
-    bool, typer.Option("--compare-memory", help="With memory and without, side by side; always so for --video.")
-]
-Scales = Annotated[
-    str, typer.Option(help="Sizes to see each frame at and average, such as 0.75,1,1.25.", metavar="FACTOR,...")
-]
-ScoreVoid = Annotated[
-    bool, typer.Option("--score-void", help="Score void as a class, as the authors do: 12-class CamVid.")
-]
-Submit = Annotated[
-    Path | None, typer.Option(help="Write files for a benchmark's server: cityscapes, kitti.", metavar="DIR")
-]
+
+def _measure_option(*flags: str, **about: Any) -> Any:
+    return typer.Option(*flags, rich_help_panel="Measurement", **about)
+
+
+def _input(*flags: str, **about: Any) -> Any:
+    return typer.Option(*flags, rich_help_panel="Input", **about)
+
+
+def _output(*flags: str, **about: Any) -> Any:
+    return typer.Option(*flags, rich_help_panel="Output", **about)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredInput:
+    """What is measured: a data set or a video."""
+
+    dataset: Annotated[
+        str | None,
+        _input(
+            help="Data set: camvid, cityscapes, cityscapes256, kitti, kitti-step, vspw, folder, or a YAML file.",
+            metavar="NAME|FILE.yaml",
+        ),
+    ] = None
+    data: Annotated[
+        Path | None,
+        _input(help="Folder of the data set; else $CAMVID_DATASET and the like, else ./data/NAME.", metavar="DIR"),
+    ] = None
+    video: Annotated[
+        str | None, _input(help="Measure flicker on a video, URL or folder of images.", metavar="SOURCE")
+    ] = None
+    split: Annotated[str | None, _input(help="Split of the data set; val by default.", metavar="NAME")] = None
+    limit: Annotated[int | None, _input(help="Score at most this many frames.", metavar="N")] = None
+
+    def __post_init__(self) -> None:
+        if (self.dataset is None) == (self.video is None):
+            raise typer.BadParameter("give either --dataset NAME or --video SOURCE")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureOptions:
+    """How it is measured."""
+
+    compare_memory: Annotated[
+        bool,
+        _measure_option("--compare-memory", help="Measure with memory and without; always so with --video."),
+    ] = False
+    scales: Annotated[
+        str,
+        _measure_option(help="Scales at which probabilities are averaged, such as 0.75,1,1.25.", metavar="FACTOR,..."),
+    ] = "1"
+    flip: Annotated[bool, _measure_option("--flip", help="Average with the mirrored frame.")] = False
+    batch: Annotated[int, _measure_option(help="Frames in a batch, where none depends on another.", metavar="N")] = 1
+    no_temporal: Annotated[bool, _measure_option("--no-temporal", help="Leave out VC, TC and flicker.")] = False
+    score_void: Annotated[
+        bool, _measure_option("--score-void", help="Score void as a class, as the authors do (12-class CamVid).")
+    ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureOutputs:
+    """What is written."""
+
+    save: Annotated[Path | None, _output(help="Folder for masks and error maps.", metavar="DIR")] = None
+    submit: Annotated[
+        Path | None, _output(help="Folder for files of a benchmark server: cityscapes, kitti.", metavar="DIR")
+    ] = None
+    report: Annotated[Path | None, _output(help="Self-contained HTML report.", metavar="FILE.html")] = None
 
 
 def evaluate(
-    dataset: DataSet = None,
-    data: Data = None,
-    video: Video = None,
-    split: Annotated[str | None, typer.Option(help="Which split; the usual one is val.", metavar="NAME")] = None,
-    weights: shared.Weights = "street",
-    device: shared.Device = "auto",
-    precision: shared.Precision = "auto",
-    size: shared.Size = None,
-    memory: shared.Memory = None,
-    compare_memory: CompareMemory = False,
-    window: shared.Window = None,
-    stride: shared.Stride = None,
-    key_frames: shared.KeyFrames = 1,
-    scales: Scales = "1",
-    flip: Annotated[bool, typer.Option("--flip", help="Average with the mirrored frame.")] = False,
-    limit: Annotated[int | None, typer.Option(help="Score at most this many frames.", metavar="N")] = None,
-    batch: Annotated[int, typer.Option(help="Frames at once, where none remembers another.", metavar="N")] = 1,
-    no_temporal: Annotated[bool, typer.Option("--no-temporal", help="Leave out VC, TC and flicker.")] = False,
-    score_void: ScoreVoid = False,
-    save: Annotated[Path | None, typer.Option(help="Write masks and error maps.", metavar="DIR")] = None,
-    submit: Submit = None,
-    report: Annotated[Path | None, typer.Option(help="Write a self-contained report.", metavar="FILE.html")] = None,
-    json: shared.Json = False,
-    quiet: shared.Quiet = False,
-    debug: shared.Debug = False,  # noqa: ARG001  (the guard takes it)
+    source: MeasuredInput,
+    model: Annotated[ModelOptions, Omit("compile")],
+    measure: MeasureOptions,
+    output: MeasureOutputs,
+    console: Annotated[ConsoleOptions, Omit("strict")],
 ) -> None:
     """Measure accuracy and temporal consistency on a data set, or flicker on any video: --dataset or --video.
 
-    Under torchrun, sequences are shared out among the processes and their counts summed.
+    Under torchrun, the sequences are divided among the processes and their counts summed.
     """
     from tmaseg.cli.screen import Screen
     from tmaseg.evaluation import EvalOptions, Weights, open_shard
     from tmaseg.model.checkpoint import View
 
-    if (dataset is None) == (video is None):
-        raise typer.BadParameter("give either --dataset NAME or --video SOURCE")
+    model.labels()  # wrong weights are reported at once
+    both = measure.compare_memory or (source.video and model.memory_frames != 0)
     options = EvalOptions(
-        split=split,
-        memories=(memory, 0) if compare_memory or (video and memory != 0) else (memory,),
-        view=View(size=size, window=window, stride=stride),
-        scales=_scales(scales),
-        flip=flip,
-        limit=limit,
-        batch=batch,
-        key_frames=key_frames,
-        temporal=not no_temporal,
-        score_void=score_void,
-        save=save,
-        submit=submit,
-        report=report,
-        worst=_WORST if report else 0,
+        split=source.split,
+        memories=(model.memory_frames, 0) if both else (model.memory_frames,),
+        view=View(size=model.size, window=model.window, stride=model.stride),
+        scales=_scales(measure.scales),
+        flip=measure.flip,
+        limit=source.limit,
+        batch=measure.batch,
+        key_frames=model.key_frames,
+        temporal=not measure.no_temporal,
+        score_void=measure.score_void,
+        save=output.save,
+        submit=output.submit,
+        report=output.report,
+        worst=_WORST if output.report else 0,
     )
     with open_shard() as shard:
-        screen = Screen(quiet=quiet or not shard.first)
-        ready = Weights.load(weights, device=shard.device(device), precision=precision)
-        if not ready.net.config.memory_frames:
-            options = _without_memory(options, compare_memory)
-        result = _measure(dataset, data, video, ready, options, shard, screen)
+        screen = Screen(quiet=console.quiet or not shard.first)
+        weights = Weights.load(model.weights, device=shard.device(model.device), precision=model.precision)
+        if not weights.net.config.memory_frames:
+            options = _without_memory(options, measure.compare_memory)
+        result = _measure(source, weights, options, shard, screen)
     if result is not None:
-        _tell(result, report, screen, json=json)
+        _show(result, output.report, screen, json=console.json)
 
 
-def _tell(result: "Evaluation | VideoEvaluation", report: Path | None, screen: "Screen", *, json: bool) -> None:
+def _show(result: "Evaluation | VideoEvaluation", report: Path | None, screen: "Screen", *, json: bool) -> None:
     from tmaseg.evaluation import VideoEvaluation, write_report
 
     for note in result.notes:
@@ -121,18 +147,12 @@ def _tell(result: "Evaluation | VideoEvaluation", report: Path | None, screen: "
 
 
 def _measure(
-    dataset: str | None,
-    data: Path | None,
-    video: str | None,
-    weights: "Weights",
-    options: "EvalOptions",
-    shard: "Shard",
-    screen: "Screen",
+    source: MeasuredInput, weights: "Weights", options: "EvalOptions", shard: "Shard", screen: "Screen"
 ) -> "Evaluation | VideoEvaluation | None":
-    """What this process has to tell: the first one all, the others nothing."""
-    if video is None:
-        return _data_set(str(dataset), data, weights, options, shard, screen)
-    return _video(video, weights, options, screen) if shard.first else None
+    """The result, in the first process; None in the others."""
+    if source.dataset is not None:
+        return _data_set(source.dataset, source.data, weights, options, shard, screen)
+    return _video(str(source.video), weights, options, screen) if shard.first else None
 
 
 def _data_set(
@@ -150,7 +170,7 @@ def _data_set(
         problems = check_submission(dataset, frames, options.submit)
         if problems:
             raise OutputError(f"{options.submit}: a server would refuse it: {'; '.join(problems[:3])}")
-        screen.say(f"submission: {len(frames)} files in {options.submit}, as a server takes them")
+        screen.say(f"submission: {len(frames)} files in {options.submit}")
     return result
 
 

@@ -12,14 +12,14 @@ from tmaseg.signals import Interrupted, StopRequest
 FAILED = 1
 DAMAGED = 3
 INTERRUPTED = 130
-_SMALLER = "give a smaller --size, --precision bf16, or --device cpu"
-SMALLER_STEP = "give a smaller --batch or --crop, or --set accumulate=2 to go through each step in two parts"
+SMALLER = "give a smaller --size, --precision bf16, or --device cpu"
+SMALLER_STEP = "give a smaller --batch or --crop, or --set accumulate=2 to split each step in two"
 
 
-def guarded(command: Callable[..., None], *, smaller: str = _SMALLER) -> Callable[..., None]:
-    """The command, with every error told in one line on standard error; with its `debug`, as a traceback, too.
+def guarded(command: Callable[..., None], *, smaller: str = SMALLER) -> Callable[..., None]:
+    """The command, with every error as one line on standard error; with `--debug`, as a traceback.
 
-    `smaller` is what helps this command where memory is short.
+    `smaller` is the remedy when memory runs out.
     """
 
     @functools.wraps(command)
@@ -40,19 +40,19 @@ def guarded(command: Callable[..., None], *, smaller: str = _SMALLER) -> Callabl
     return run
 
 
-def fail(error: Exception, *, smaller: str = _SMALLER) -> NoReturn:
-    """Tell the error and exit with 1; `smaller` is what helps where memory is short."""
+def fail(error: Exception, *, smaller: str = SMALLER) -> NoReturn:
+    """Print the error and exit with 1; `smaller` is the remedy when memory runs out."""
     say_error(error, smaller=smaller)
     raise typer.Exit(FAILED) from error
 
 
-def say_error(error: Exception, *, smaller: str = _SMALLER) -> None:
+def say_error(error: Exception, *, smaller: str = SMALLER) -> None:
     """`error: ...`, on one line of standard error."""
     typer.echo(f"error: {' '.join(_explain(error, smaller).split())}", err=True)
 
 
 def finish(*, damaged: bool, interrupted: int, failed: bool = False, strict: bool = False) -> None:
-    """Exit with the code that says how it went; returns when all is well. `interrupted`: the code of a signal, or 0."""
+    """Exit with the code of the outcome; returns when all is well. `interrupted`: the exit code of a signal, or 0."""
     if interrupted:
         raise typer.Exit(interrupted)
     if failed:

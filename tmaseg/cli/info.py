@@ -6,24 +6,23 @@ from typing import Annotated
 
 import typer
 
-from tmaseg.cli import options as shared
+from tmaseg.cli.options import ConsoleOptions, Only
 
 
 def info(
+    console: Annotated[ConsoleOptions, Only("json", "debug")],
     spec: Annotated[
         str | None, typer.Argument(metavar="WEIGHTS|VIDEO", help="Weights, or a video, URL or folder of images.")
     ] = None,
-    json: shared.Json = False,
-    debug: shared.Debug = False,  # noqa: ARG001  (the guard takes it)
 ) -> None:
     """Describe weights, a video, or this machine.
 
-    Of a machine: versions, devices, encoders that were tried and work, weights that are there.
+    Of a machine: versions, devices, encoders that work, and weights that ship.
     """
     from tmaseg.cli.describe import describe, describe_machine
 
     facts = describe_machine() if spec is None else describe(spec)
-    typer.echo(json_format.dumps(facts) if json else "\n".join(_lines(facts)))
+    typer.echo(json_format.dumps(facts) if console.json else "\n".join(_lines(facts)))
 
 
 def _lines(facts: dict[str, object], indent: str = "") -> Iterator[str]:

@@ -1,121 +1,140 @@
 """`tmaseg train`: weights from data sets, by a recipe."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tmaseg.cli import options as shared
 from tmaseg.cli.guard import INTERRUPTED
+from tmaseg.cli.options import ConsoleOptions, Omit, Only
+from tmaseg.pipeline.options import ModelOptions
 from tmaseg.signals import StopRequest
 
 if TYPE_CHECKING:
     from tmaseg.training import Job, Outcome, Recipe
 
-_DATASET = "Data set: camvid, cityscapes, cityscapes256, kitti, kitti-step, vspw, folder, or a YAML file; repeatable."
-_PRESET = (
-    "Recipe: paper-camvid, paper-cityscapes, finetune, scratch, street, camvid, or a .toml file. "
-    "Without one: finetune, or scratch with --init none."
-)
 
-_REPEAT_SECONDS = 2.0  # torchrun passes on what its children have got from the terminal already
+_REPEAT_SECONDS = 2.0  # torchrun repeats the signal that the terminal has sent to its processes
 
-Dataset = Annotated[list[str] | None, typer.Option(help=_DATASET, metavar="NAME|FILE.yaml", show_default=False)]
-Data = Annotated[
-    list[Path] | None,
-    typer.Option(
-        help="Folder of each data set but YAML files, in order; else $CAMVID_DATASET and the like, else ./data/NAME.",
-        metavar="DIR",
-        show_default=False,
-    ),
-]
-Output = Annotated[
-    Path | None, typer.Option("--output", "-o", help="Folder of the run.", metavar="DIR", show_default=False)
-]
-Init = Annotated[
-    str | None,
-    typer.Option(help="Begin from weights, from imagenet, or from none.", metavar="WEIGHTS|imagenet|none"),
-]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        help="Any value of the recipe, such as lr=0.01; repeatable.",
-        metavar="NAME=VALUE",
-        show_default=False,
-    ),
-]
-ShowPreset = Annotated[
-    bool, typer.Option("--show-preset", help="Print the recipe, all values as they would be used, and exit.")
-]
-Size = Annotated[
-    int | None, typer.Option(help="Short side at which pictures are shown; 0: their own.", metavar="PIXELS")
-]
-Labels = Annotated[
-    str | None, typer.Option(help="Classes of the network; those of the first data set.", metavar="NAME|FILE")
-]
-Precision = Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16, of the convolutions.", metavar="NAME")]
+
+def _run_option(*flags: str, **about: Any) -> Any:
+    return typer.Option(*flags, rich_help_panel="Run", show_default=False, **about)
+
+
+def _setting(*flags: str, **about: Any) -> Any:
+    return typer.Option(*flags, rich_help_panel="Settings of the recipe", show_default=False, **about)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRun:
+    """On what, from what, and where to."""
+
+    dataset: Annotated[
+        list[str] | None,
+        _run_option(
+            help="Data set: camvid, cityscapes, cityscapes256, kitti, kitti-step, vspw, folder, or a YAML file; "
+            "repeatable.",
+            metavar="NAME|FILE.yaml",
+        ),
+    ] = None
+    data: Annotated[
+        list[Path] | None,
+        _run_option(
+            help="Folder of each data set that is no YAML file, in order; else $CAMVID_DATASET and the like, else "
+            "./data/NAME.",
+            metavar="DIR",
+        ),
+    ] = None
+    output: Annotated[Path | None, _run_option("--output", "-o", help="Folder of the run.", metavar="DIR")] = None
+    init: Annotated[
+        str | None,
+        _run_option(
+            help="Initial weights: a name or file, imagenet for the backbone's, or none.",
+            metavar="WEIGHTS|imagenet|none",
+        ),
+    ] = None
+    preset: Annotated[
+        str | None,
+        _run_option(
+            help="Recipe: paper-camvid, paper-cityscapes, finetune, scratch, street, camvid, or a .toml file; finetune "
+            "by default, or scratch with --init none.",
+            metavar="NAME|FILE.toml",
+        ),
+    ] = None
+    show_preset: Annotated[
+        bool, _run_option("--show-preset", help="Print the recipe with all its values and exit.")
+    ] = False
+    resume: Annotated[bool, _run_option("--resume", help="Continue the run in the folder.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeSettings:
+    """Values of the recipe with an option of their own, by the recipe's names."""
+
+    steps: Annotated[int | None, _setting(help="Number of optimizer steps.", metavar="N")] = None
+    minutes: Annotated[float | None, _setting(help="Duration of the run, instead of --steps.", metavar="MINUTES")] = (
+        None
+    )
+    batch: Annotated[int | None, _setting(help="Crops in a step, over all processes.", metavar="N")] = None
+    lr: Annotated[float | None, _setting(help="Peak learning rate.", metavar="RATE")] = None
+    crop: Annotated[str | None, _setting(help="Size of crops.", metavar="WIDTHxHEIGHT")] = None
+    size: Annotated[int | None, _setting(help="Short side of pictures; 0 keeps theirs.", metavar="PIXELS")] = None
+    labels: Annotated[
+        str | None,
+        _setting(help="Label set of the network; the first data set's by default.", metavar="NAME|FILE"),
+    ] = None
+    seed: Annotated[int | None, _setting(help="Random seed.", metavar="N")] = None
+    threads: Annotated[int | None, _setting(help="Data-loading threads.", metavar="N")] = None
+    precision: Annotated[
+        str | None, _setting(help="Arithmetic of convolutions: auto, fp32, bf16 or fp16.", metavar="NAME")
+    ] = None
+    compile: Annotated[bool, _setting("--compile", help="Compile the network (torch.compile).")] = False
+    settings: Annotated[
+        list[str] | None,
+        _setting("--set", help="Any value of the recipe, such as lr=0.01; repeatable.", metavar="NAME=VALUE"),
+    ] = None
+
+    def given(self, init: str | None) -> tuple[str, ...]:
+        """The values that were given, as NAME=VALUE."""
+        flags: dict[str, object] = {**vars(self), "init": init, "compile": self.compile or None}
+        del flags["settings"]
+        named = (
+            f"{name}={str(value).lower() if isinstance(value, bool) else value}"
+            for name, value in flags.items()
+            if value is not None
+        )
+        return (*named, *(self.settings or ()))
 
 
 def train(
-    dataset: Dataset = None,
-    data: Data = None,
-    output: Output = None,
-    init: Init = None,
-    preset: Annotated[str | None, typer.Option(help=_PRESET, metavar="NAME|FILE.toml")] = None,
-    settings: Settings = None,
-    show_preset: ShowPreset = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder, exactly.")] = False,
-    steps: Annotated[int | None, typer.Option(help="Length of the run.", metavar="N")] = None,
-    minutes: Annotated[float | None, typer.Option(help="Length of the run by time instead.", metavar="MINUTES")] = None,
-    batch: Annotated[int | None, typer.Option(help="Crops a step, over all processes.", metavar="N")] = None,
-    lr: Annotated[float | None, typer.Option(help="Highest learning rate.", metavar="RATE")] = None,
-    crop: Annotated[str | None, typer.Option(help="Size of crops.", metavar="WIDTHxHEIGHT")] = None,
-    size: Size = None,
-    labels: Labels = None,
-    seed: Annotated[int | None, typer.Option(help="Of everything random.", metavar="N")] = None,
-    threads: Annotated[int | None, typer.Option(help="That make batches ahead.", metavar="N")] = None,
-    device: shared.Device = "auto",
-    precision: Precision = None,
-    compile_: Annotated[bool, typer.Option("--compile", help="Compile the network first.")] = False,
-    json: shared.Json = False,
-    quiet: shared.Quiet = False,
-    debug: shared.Debug = False,  # noqa: ARG001  (the guard takes it)
+    run: TrainingRun,
+    settings: RecipeSettings,
+    model: Annotated[ModelOptions, Only("device")],
+    console: Annotated[ConsoleOptions, Omit("strict")],
 ) -> None:
     """Train a network on one or several data sets; weights, log and pictures go to the run's folder.
 
-    Ctrl-C writes the run down; --resume goes on. Under torchrun the processes share each step's crops.
+    Ctrl-C saves the run; --resume continues it. Under torchrun the processes divide the crops of each step.
     """
     from tmaseg.training import to_toml
 
-    flags: dict[str, object] = {
-        "steps": steps,
-        "minutes": minutes,
-        "batch": batch,
-        "lr": lr,
-        "crop": crop,
-        "size": size,
-        "labels": labels,
-    }
-    flags |= {"seed": seed, "threads": threads, "precision": precision, "compile": compile_ or None, "init": init}
-    given = (*_settings(flags), *(settings or []))
-    if show_preset:
-        typer.echo(to_toml(_recipe(preset, init, given)), nl=False)
+    given = settings.given(run.init)
+    if run.show_preset:
+        typer.echo(to_toml(_recipe(run.preset, run.init, given)), nl=False)
         return
-    if output is None:
-        raise typer.BadParameter("say where the run is to be kept: -o DIR")
-    job = _job(output, dataset or [], data or [], device, given, (preset, init, resume))
+    if run.output is None:
+        raise typer.BadParameter("give the folder of the run: -o DIR")
     stop = StopRequest(repeat_seconds=_REPEAT_SECONDS)
-    outcome = _run(job, stop, quiet=quiet)
-    first = os.environ.get("RANK", "0") == "0"
-    if json and first:
+    outcome = _train(_job(run, run.output, given, model.device), stop, quiet=console.quiet)
+    if console.json and os.environ.get("RANK", "0") == "0":
         typer.echo(_json(outcome))
     if outcome.interrupted:
         raise typer.Exit(stop.exit_code or INTERRUPTED)  # another process may have got the signal
 
 
-def _run(job: "Job", stop: StopRequest, *, quiet: bool) -> "Outcome":
+def _train(job: "Job", stop: StopRequest, *, quiet: bool) -> "Outcome":
     from tmaseg.cli.screen import duration
     from tmaseg.cli.watch import Watch
     from tmaseg.training import train
@@ -145,28 +164,19 @@ def _placed(names: list[str], folders: list[Path]) -> list[tuple[str, Path | Non
     return [(name, next(left, None) if name in needing or len(folders) == len(names) else None) for name in names]
 
 
-def _job(
-    output: Path,
-    names: list[str],
-    folders: list[Path],
-    device: str,
-    settings: tuple[str, ...],
-    start: tuple[str | None, str | None, bool],
-) -> "Job":
-    """`start`: preset, init and whether to go on."""
+def _job(run: TrainingRun, output: Path, settings: tuple[str, ...], device: str) -> "Job":
     from tmaseg.files import check_not_read
     from tmaseg.training import Job, Source, check_shares, resumed
 
-    preset, init, resume = start
-    sources = tuple(Source(name, folder) for name, folder in _placed(names, folders))
-    if resume:
-        if preset:
-            raise typer.BadParameter("--resume goes on with the run's own recipe: leave out --preset")
+    sources = tuple(Source(name, folder) for name, folder in _placed(run.dataset or [], run.data or []))
+    if run.resume:
+        if run.preset:
+            raise typer.BadParameter("--resume continues with the run's own recipe: leave out --preset")
         return resumed(output, settings, sources=sources, device=device)
     if not sources:
-        raise typer.BadParameter("say what to train on: --dataset NAME --data DIR")
-    check_not_read([output / "recipe.toml"], [Path(preset or "")])
-    recipe = _recipe(preset, init, settings)
+        raise typer.BadParameter("give a data set to train on: --dataset NAME --data DIR")
+    check_not_read([output / "recipe.toml"], [Path(run.preset or "")])
+    recipe = _recipe(run.preset, run.init, settings)
     check_shares(settings, sources)
     return Job(recipe, sources, output, device)
 
@@ -177,15 +187,6 @@ def _recipe(preset: str | None, init: str | None, settings: tuple[str, ...]) -> 
     if preset is None and init == "imagenet":
         settings = ("stem=plain", *settings)  # the stem that ImageNet weights exist for
     return override(load_recipe(preset or ("scratch" if init in ("none", "imagenet") else "finetune")), settings)
-
-
-def _settings(flags: dict[str, object]) -> list[str]:
-    """Flags that were given, as settings."""
-    return [
-        f"{name}={str(value).lower() if isinstance(value, bool) else value}"
-        for name, value in flags.items()
-        if value is not None
-    ]
 
 
 def _json(outcome: "Outcome") -> str:

@@ -1,72 +1,70 @@
 """run_frames: a folder of images, and of folders of images, through the network into PNGs."""
 
-from collections.abc import Callable
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tmaseg.errors import OutputError, VideoError
-from tmaseg.files import peak_memory_mb
-from tmaseg.inference.segmenter import Segmenter
-from tmaseg.pipeline.options import FramesOptions
-from tmaseg.pipeline.outputs import PictureWriter, folders_of
-from tmaseg.pipeline.report import FramesReport
-from tmaseg.pipeline.sequences import ImageSequence, blocks_to_do, find_sequences
-from tmaseg.pipeline.stages import Outcome, Output, segment
-from tmaseg.video.facts import Damage
+from tmaseg.files import output_names
+from tmaseg.pipeline.options import FramesOutputOptions, ModelOptions, PaintOptions
+from tmaseg.pipeline.outputs import folders_of, picture_outputs
+from tmaseg.pipeline.report import FramesReport, network_facts
+from tmaseg.pipeline.stages import Output, segment
+from tmaseg.video.facts import Damage, ReadOptions
 from tmaseg.video.frame import RGB, Frame
 from tmaseg.video.image_source import ImageSource
+from tmaseg.video.images import IMAGE_SUFFIXES, natural_key
+from tmaseg.video.sink import Existing
 
-# What a Segmenter knows besides its memory, scene cuts and gaps in time, comes from fewer past frames than this.
+if TYPE_CHECKING:
+    from tmaseg.inference.segmenter import Segmenter
+
+# What a Segmenter carries besides its memory (scene cuts, gaps in time) depends on fewer past frames than this.
 _SETTLING_FRAMES = 24
-
-Progress = Callable[[int, int], None]
 
 
 def run_frames(
     folder: Path,
-    out: Path,
-    options: FramesOptions,
+    output: FramesOutputOptions,
+    model: ModelOptions,
+    paint: PaintOptions,
     *,
-    segmenter: Segmenter | None = None,
-    progress: Progress | None = None,
+    progress: Callable[[int, int], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> FramesReport:
-    """Segments every image under `folder`; its PNGs go to the same place and name under `out`.
+    """Segments every image under `folder`; its PNGs go to the same place and name under `output.output`.
 
-    `segmenter` replaces the one that the options name. Each folder is a sequence of its own: the memory starts empty.
-    With `skip_existing`, frames before the first one that lacks a picture are shown to the network again, so the
-    pictures are those of one pass. `progress` is told how many images of how many are done. Raises TmasegError.
+    Each folder is a sequence of its own: the memory starts empty. With `skip_existing`, the images before the first
+    one without PNGs go through the network again, so that the PNGs are those of one pass. `progress` is called with the
+    number of images done and of all. Raises TmasegError.
     """
-    sequences, problems = find_sequences(folder, folders_of(out, options.formats))
+    sequences, problems = find_sequences(folder, folders_of(output.output, output.formats))
     _check_not_inputs(sequences)
-    done = _done_already(sequences, options)
-    segmenter = segmenter or options.model.load()
-    job = _Job(segmenter, stop)
+    done = _done_already(sequences, output)
+    painter = paint.painter(model.labels(), "overlay")
+    segmenter = model.load()
     total = sum(each.count(False) for each in done)
-    if progress:
-        job.progress = lambda frames: progress(frames, total)
+    job = _Job(segmenter, stop, (lambda frames: progress(frames, total)) if progress else None)
+    existing: Existing = "replace" if output.overwrite else "keep" if output.skip_existing else "refuse"
     for sequence, there in zip(sequences, done, strict=True):
-        job.run(sequence, there, _writer(sequence, segmenter, options))
+        outputs = picture_outputs(sequence.outputs, output.formats, painter, name=sequence.name_of, existing=existing)
+        job.run(sequence, there, outputs)
     unreadable = tuple(str(path.relative_to(folder)) for path in job.unreadable)
     missing = sum(sequence.missing for sequence in sequences)
     damage = Damage(missing=missing, unreadable=unreadable)
-    peak = peak_memory_mb(segmenter.device)
     return FramesReport(
+        **network_facts(segmenter, model.weights, job.resets),
         input=str(folder),
-        output=str(out),
-        formats=options.formats,
+        output=str(output.output),
+        formats=output.formats,
         frames=job.written,
         seconds=job.seconds,
         stages=job.stages,
-        weights=options.model.weights,
-        device=str(segmenter.device),
-        precision=segmenter.precision,
-        memory_frames=segmenter.memory_frames,
-        memory_resets=job.resets,
-        peak_rss_mb=peak["peak_rss_mb"],
-        peak_device_mb=peak.get("peak_device_mb"),
-        compiled=segmenter.engine.compiled,
-        classes=segmenter.labels.names,
-        warnings=(*problems, *damage.lines(), *job.warnings, *options.paint.warnings(segmenter.labels)),
+        warnings=(*problems, *damage.lines(), *job.warnings, *paint.warnings(segmenter.labels)),
         damaged=bool(problems or damage),
         interrupted=job.interrupted,
         sequences=len(sequences),
@@ -76,8 +74,8 @@ def run_frames(
     )
 
 
-def _check_not_inputs(sequences: list[ImageSequence]) -> None:
-    """Raises OutputError when a picture would lie among the images: names follow names, so it might replace one."""
+def _check_not_inputs(sequences: "list[ImageSequence]") -> None:
+    """Raises OutputError when a PNG would lie among the images: names follow names, so it might replace one."""
     inputs = {sequence.folder.resolve() for sequence in sequences}
     for sequence in sequences:
         for folder in sequence.outputs:
@@ -85,35 +83,24 @@ def _check_not_inputs(sequences: list[ImageSequence]) -> None:
                 raise OutputError(f"{folder} holds images that are read; write the masks to another folder")
 
 
-def _done_already(sequences: list[ImageSequence], options: FramesOptions) -> list[list[bool]]:
-    """For every image whether it need not be done. Raises OutputError where a picture is in the way."""
-    if options.skip_existing:
+def _done_already(sequences: "list[ImageSequence]", output: FramesOutputOptions) -> list[list[bool]]:
+    """For each image whether it is done. Raises OutputError where a PNG exists that may not be replaced."""
+    if output.skip_existing:
         return [sequence.existing() for sequence in sequences]
-    if not options.overwrite:
+    if not output.overwrite:
         for sequence in sequences:
             sequence.check_nothing_exists()
     return [[False] * len(sequence.paths) for sequence in sequences]
 
 
-def _writer(sequence: ImageSequence, segmenter: Segmenter, options: FramesOptions) -> PictureWriter:
-    return PictureWriter(
-        sequence.outputs,
-        options.formats,
-        paint=options.paint,
-        labels=segmenter.labels,
-        name=sequence.name_of,
-        existing="replace" if options.overwrite else "keep" if options.skip_existing else "refuse",
-    )
-
-
 class _Job:
     """Runs blocks of sequences one after the other and adds up what they did."""
 
-    def __init__(self, segmenter: Segmenter, stop: Callable[[], bool]) -> None:
-        self._segmenter, self._stop = segmenter, stop
-        remembers = segmenter.memory_frames > 0
-        self._run_up = segmenter.memory_frames + _SETTLING_FRAMES if remembers else 0
-        self.progress: Callable[[int], None] | None = None
+    def __init__(
+        self, segmenter: "Segmenter", stop: Callable[[], bool], progress: Callable[[int], None] | None
+    ) -> None:
+        self._segmenter, self._stop, self._progress = segmenter, stop, progress
+        self._run_up = segmenter.memory_frames + _SETTLING_FRAMES if segmenter.memory_frames else 0
         self.written = self.resets = 0
         self.seconds = 0.0
         self.stages = dict.fromkeys(("decode", "model", "render", "encode"), 0.0)
@@ -121,7 +108,7 @@ class _Job:
         self.warnings: tuple[str, ...] = ()
         self.interrupted = False
 
-    def run(self, sequence: ImageSequence, done: list[bool], writer: PictureWriter) -> None:
+    def run(self, sequence: "ImageSequence", done: list[bool], outputs: list[Output]) -> None:
         """The images of one sequence that are not done."""
         for first, last in blocks_to_do(done, self._run_up):
             if self._stop():
@@ -133,28 +120,127 @@ class _Job:
                 self.unreadable += sequence.paths[first : last + 1]
                 continue
             with source:
-                self._run_block(source, done, writer)
+                self._run_block(source, done, outputs)
             self.unreadable += [sequence.folder / name for name in source.damage.unreadable]
 
-    def _run_block(self, source: ImageSource, done: list[bool], writer: PictureWriter) -> None:
+    def _run_block(self, source: ImageSource, done: list[bool], outputs: list[Output]) -> None:
         def count(frame: Frame, _: RGB) -> None:
             self.written += not done[frame.index]
 
+        def report(_: int) -> None:
+            if self._progress:
+                self._progress(self.written)
+
         self._segmenter.reset()
         self._segmenter.expect(source.info.frames)
-        outcome = segment(
-            source, self._segmenter, [*writer.outputs, Output(count)], progress=self._tell, stop=self._stop
-        )
-        self._add(outcome)
-        self.warnings = tuple(dict.fromkeys((*self.warnings, *self._segmenter.warnings)))
-
-    def _tell(self, _: int) -> None:
-        if self.progress:
-            self.progress(self.written)
-
-    def _add(self, outcome: Outcome) -> None:
+        outcome = segment(source, self._segmenter, [*outputs, Output(count)], progress=report, stop=self._stop)
         self.seconds += outcome.seconds
         self.resets += outcome.memory_resets
         for stage, busy in outcome.stages.items():
             self.stages[stage] += busy
         self.interrupted |= outcome.interrupted
+        self.warnings = tuple(dict.fromkeys((*self.warnings, *self._segmenter.warnings)))
+
+
+@dataclass(frozen=True)
+class ImageSequence:
+    """The images of one folder, in order, and where their pictures go."""
+
+    folder: Path
+    paths: tuple[Path, ...]
+    """In natural order."""
+    missing: int
+    """Numbers that the file names lack."""
+    outputs: tuple[Path, ...]
+    """Folders that each get one picture for every image."""
+
+    def name_of(self, frame: Frame) -> str:
+        """The stem of a frame's pictures: that of its image, with the suffix where two images share a stem."""
+        return self._names[frame.index]
+
+    @cached_property
+    def _names(self) -> list[str]:
+        stems = Counter(path.stem for path in self.paths)
+        names = [path.stem if stems[path.stem] == 1 else path.name for path in self.paths]
+        return [path.name.removesuffix(".png") for path in output_names(names, ".png")]
+
+    def existing(self) -> list[bool]:
+        """For each image whether all of its pictures are there."""
+        there = [_names_in(folder) for folder in self.outputs]
+        return [all(f"{name}.png" in names for names in there) for name in self._names]
+
+    def check_nothing_exists(self) -> None:
+        """Raises OutputError when one of the pictures is there."""
+        wanted = {f"{name}.png" for name in self._names}
+        for folder in self.outputs:
+            if found := sorted(wanted & _names_in(folder)):
+                raise OutputError(
+                    f"{folder / found[0]} exists already; give --skip-existing to go on, --overwrite to replace, "
+                    "or another folder"
+                )
+
+    def open(self, first: int, last: int) -> ImageSource:
+        """The images from position `first` to `last`, each in its own size. Raises VideoError when none is readable."""
+        rate = ReadOptions().rate
+        # Half a frame to each side of the images: no rounding can lose or add one.
+        start, end = max(0.0, float((first - 0.5) / rate)), float((last + 0.5) / rate)
+        return ImageSource(self.folder, ReadOptions(start=start, end=end), one_size=False)
+
+
+def find_sequences(folder: Path, targets: Sequence[Path]) -> tuple[list[ImageSequence], list[str]]:
+    """Every folder with images at or under `folder`, in natural order, and what is wrong with those left out.
+
+    A sequence's pictures go to the same place under each of `targets`. Targets inside `folder` and hidden folders are
+    not looked into. Raises VideoError when `folder` is missing, or holds no image that can be read.
+    """
+    if not folder.is_dir():
+        came = "is a file" if folder.exists() else "does not exist"
+        raise VideoError(f"{folder} {came}; give a folder of images (or use `tmaseg run` for a video)")
+    found: list[ImageSequence] = []
+    problems: list[str] = []
+    own = {target.resolve() for target in targets}
+    for place, inner, names in os.walk(folder):
+        here = Path(place)
+        inner[:] = [
+            name
+            for name in sorted(inner, key=natural_key)
+            if not name.startswith(".") and (here / name).resolve() not in own
+        ]
+        if not any(Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith(".") for name in names):
+            continue
+        try:
+            source = ImageSource(here, one_size=False)
+        except VideoError as error:
+            problems.append(str(error))
+            continue
+        outputs = tuple(target / here.relative_to(folder) for target in targets)
+        found.append(ImageSequence(here, source.paths, source.damage.missing, outputs))
+    if not found:
+        raise VideoError(
+            problems[0]
+            if problems
+            else f"{folder} holds no images, nor do its sub-folders; give a folder of PNG, JPEG, TIFF ... files"
+        )
+    return found, problems
+
+
+def blocks_to_do(done: Sequence[bool], run_up: int) -> list[tuple[int, int]]:
+    """(first, last) positions to process, so that every image not done is, each after `run_up` images before it.
+
+    An unreadable image never has a picture, so it is always to be done, and has its own images before it: those that
+    follow never miss it in their run-up.
+    """
+    blocks: list[tuple[int, int]] = []
+    for position, there in enumerate(done):
+        if there:
+            continue
+        first = max(0, position - run_up)
+        if blocks and first <= blocks[-1][1] + 1:
+            blocks[-1] = (blocks[-1][0], position)
+        else:
+            blocks.append((first, position))
+    return blocks
+
+
+def _names_in(folder: Path) -> set[str]:
+    return set(os.listdir(folder)) if folder.is_dir() else set()  # noqa: PTH208  (names only)

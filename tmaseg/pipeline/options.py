@@ -1,128 +1,261 @@
-"""What a run is told: which network, what is painted, what is written. Names follow the command line's flags."""
+"""Options of the commands, each declared once: its name, type, default, and what `--help` says of it.
 
-from dataclasses import dataclass, field
+The fields of these dataclasses are the options of `tmaseg run`, `frames`, `eval` and `bench`, and the keyword arguments
+of `tmaseg.segment_video`. Nothing here imports torch, so that a wrong value is reported at once.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
 
 from tmaseg.errors import ConfigError
-from tmaseg.inference.compiler import CompileChoice
-from tmaseg.inference.economy import Thrift
-from tmaseg.inference.segmenter import Segmenter, load
-from tmaseg.labels import LabelSet
-from tmaseg.model.checkpoint import View
-from tmaseg.render import Mode, Painter
-from tmaseg.video.sink import WriteOptions
 
+if TYPE_CHECKING:
+    from tmaseg.inference.segmenter import Segmenter
+    from tmaseg.labels import LabelSet
+    from tmaseg.render import Painter
+    from tmaseg.video.encoder import WriteOptions
+    from tmaseg.video.source import ReadOptions
+
+Mode = Literal["overlay", "mask", "side-by-side"]
 PictureFormat = Literal["ids", "indexed", "color", "overlay"]
+
+
+def parse_rate(text: str | Fraction) -> Fraction:
+    """A frame rate such as 25, 29.97 or 30000/1001. Raises typer.BadParameter."""
+    try:
+        return Fraction(text)
+    except (ValueError, ZeroDivisionError) as error:
+        raise typer.BadParameter(f"{text!r} is no number such as 25 or 30000/1001") from error
+
+
+def _input(*flags: str, **about: Any) -> Any:
+    return typer.Option(*flags, rich_help_panel="Input", **about)
+
+
+def _network(*flags: str, **about: Any) -> Any:
+    return typer.Option(*flags, rich_help_panel="Network", **about)
+
+
+def _paint(*flags: str, **about: Any) -> Any:
+    return typer.Option(*flags, rich_help_panel="Painting", **about)
+
+
+def _output(*flags: str, **about: Any) -> Any:
+    return typer.Option(*flags, rich_help_panel="Output", **about)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputOptions:
+    """How the input is read."""
+
+    start: Annotated[float | None, _input(help="Time of the first frame to segment.", metavar="SECONDS")] = None
+    end: Annotated[float | None, _input(help="Time at which to stop.", metavar="SECONDS")] = None
+    every: Annotated[int, _input(help="Segment every N-th frame only.", metavar="N")] = 1
+    rate: Annotated[
+        Fraction,
+        _input(help="Frame rate of a folder of images, such as 30000/1001.", metavar="RATE", parser=parse_rate),
+    ] = Fraction(25)
+    colorspace: Annotated[
+        Literal["bt601", "bt709", "bt2020"] | None, _input(help="Override the input's colour matrix.")
+    ] = None
+    no_autorotate: Annotated[bool, _input("--no-autorotate", help="Ignore the input's rotation.")] = False
+    deinterlace: Annotated[bool, _input("--deinterlace", help="Deinterlace the input (bwdif).")] = False
+    timeout: Annotated[float, _input(help="Seconds without data after which a URL fails.", metavar="SECONDS")] = 10.0
+    hardware: Annotated[
+        bool, _input("--hardware", help="Decode and encode on a GPU or media engine if one is available.")
+    ] = False
+
+    def read_options(self) -> "ReadOptions":
+        """As `tmaseg.video` takes them. Raises ConfigError for a value out of range."""
+        from tmaseg.video.source import ReadOptions
+
+        values = vars(self).copy()
+        return ReadOptions(autorotate=not values.pop("no_autorotate"), **values)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions:
-    """Which network, where, and how it looks at frames."""
+    """Which network runs, where, and what it is given."""
 
-    weights: str = "street"
-    """Name of shipped weights, or a checkpoint file."""
-    device: str = "auto"
-    """auto, cpu, cuda or cuda:N."""
-    precision: str = "auto"
-    """auto, fp32, bf16 or fp16."""
-    size: int | None = None
-    """Short side in pixels fed to the network; None: as the weights were made for."""
-    memory: int | None = None
-    """Past frames remembered; None: as the weights were trained; 0: each frame alone."""
-    window: int | None = None
-    """Side of square windows in pixels; None: as the weights were made for."""
-    stride: int | None = None
-    """Step between windows in pixels."""
-    compile: CompileChoice = "auto"
-    """auto (where the video is long enough to repay it), on or off."""
-    max_memory: float | None = None
-    """MB not to be passed: of the process, or of tensors on a GPU; None: what there is."""
-    key_frames: int = 1
-    """The network sees every k-th frame; labels between follow the motion."""
+    weights: Annotated[str, _network(help="Name of shipped weights, or a .safetensors file.", metavar="NAME|FILE")] = (
+        "street"
+    )
+    device: Annotated[str, _network(help="Device: auto, cpu, cuda or cuda:N.", metavar="DEVICE")] = "auto"
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16", "fp16"], _network(help="Arithmetic; auto takes the fastest the device has.")
+    ] = "auto"
+    size: Annotated[
+        int | None,
+        _network(help="Short side of the network's input; outputs keep the input's size.", metavar="PIXELS"),
+    ] = None
+    memory_frames: Annotated[
+        int | None,
+        _network("--memory", help="Number of past frames in memory; 0 segments each frame alone.", metavar="N"),
+    ] = None
+    window: Annotated[int | None, _network(help="Side of square sliding windows.", metavar="PIXELS")] = None
+    stride: Annotated[int | None, _network(help="Step between sliding windows.", metavar="PIXELS")] = None
+    key_frames: Annotated[
+        int,
+        _network(help="Run the network on every K-th frame and warp labels along the motion between.", metavar="K"),
+    ] = 1
+    compile: Annotated[
+        Literal["auto", "on", "off"],
+        _network(help="Compile the network (torch.compile); auto does so if the input is long enough."),
+    ] = "auto"
 
-    def load(self) -> Segmenter:
+    def labels(self) -> "LabelSet":
+        """The classes of the weights, read without torch. Raises CheckpointError."""
+        from tmaseg.model.weights import read_weights_info
+
+        return read_weights_info(self.weights).labels
+
+    def load(self) -> "Segmenter":
         """The network, ready for a first frame. Raises CheckpointError and ConfigError."""
+        from tmaseg.inference.economy import Thrift
+        from tmaseg.inference.segmenter import load
+        from tmaseg.model.checkpoint import View
+
         return load(
             self.weights,
             device=self.device,
             precision=self.precision,
             view=View(self.size, self.window, self.stride),
-            memory_frames=self.memory,
+            memory_frames=self.memory_frames,
             compiling=self.compile,
-            thrift=Thrift(self.max_memory),
+            thrift=Thrift(),
             key_frames=self.key_frames,
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class PaintOptions:
-    """How classes become colours; see `Painter`."""
+    """How class ids become colours; see `tmaseg.render.Painter`."""
 
-    mode: Mode = "overlay"
-    opacity: float = 0.5
-    palette: str | None = None
-    """Name of a label set or a file; None: the colours that come with the weights."""
-    classes: tuple[str, ...] | None = None
-    """Classes to paint; None: all."""
-    legend: bool = False
+    mode: Annotated[Mode, _paint(help="Content of the video.")] = "overlay"
+    opacity: Annotated[float, _paint(help="Opacity of the colours in an overlay, 0 to 1.", metavar="ALPHA")] = 0.5
+    palette: Annotated[
+        str | None,
+        _paint(
+            help="Colours, matched by class name: cityscapes, camvid, camvid32, voc, or a JSON or YAML file.",
+            metavar="NAME|FILE",
+        ),
+    ] = None
+    classes: Annotated[
+        tuple[str, ...] | None, _paint(help="Paint these classes only, such as road,car.", metavar="NAME,...")
+    ] = None
+    legend: Annotated[bool, _paint("--legend", help="Add a legend of class names.")] = False
 
-    def painter(self, labels: LabelSet, mode: Mode | None = None) -> Painter:
+    def painter(self, labels: "LabelSet", mode: Mode | None = None) -> "Painter":
         """For `labels`, in another mode where one is given. Raises ConfigError and LabelError."""
+        from tmaseg.render import Painter
+
         return Painter(
             labels,
             mode=mode or self.mode,
             opacity=self.opacity,
             palette=self.palette,
-            classes=self.classes,
+            classes=self.classes or None,
             legend=self.legend,
         )
 
-    def warnings(self, labels: LabelSet) -> tuple[str, ...]:
-        """What a user should know about the choice of palette."""
+    def warnings(self, labels: "LabelSet") -> tuple[str, ...]:
+        """Classes that the palette has no colour for."""
         missing = self.painter(labels).missing
-        if not missing:
-            return ()
-        return (f"the palette {self.palette} has no class for {', '.join(missing)}: not painted",)
+        return (f"the palette {self.palette} has no class for {', '.join(missing)}: not painted",) if missing else ()
+
+
+Overwrite = Annotated[bool, _output("--overwrite", help="Replace existing outputs.")]
+SkipExisting = Annotated[bool, _output("--skip-existing", help="Keep existing outputs and make the others.")]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Targets:
-    """Where the results of one video go; at least one is set."""
+class OutputOptions:
+    """What is written of a video: at least one of `output`, `masks` and `stats`."""
 
-    video: Path | None = None
-    masks: Path | None = None
-    """Folder of PNGs."""
-    stats: Path | None = None
-    """CSV file."""
+    output: Annotated[
+        str | None, _output("--output", "-o", help="Video file; a folder for several sources.", metavar="OUT")
+    ] = None
+    masks: Annotated[Path | None, _output(help="Folder for a PNG mask of each frame.", metavar="DIR")] = None
+    mask_formats: Annotated[
+        tuple[PictureFormat, ...],
+        _output("--mask-format", help="Formats of the masks: ids, indexed, color, overlay.", metavar="FORMAT,..."),
+    ] = ("ids",)
+    stats: Annotated[
+        Path | None, _output(help="CSV file for the fraction of each frame that each class covers.", metavar="FILE.csv")
+    ] = None
+    encoder: Annotated[str | None, _output(help="FFmpeg's name of the video encoder.", metavar="NAME")] = None
+    crf: Annotated[float | None, _output(help="Constant rate factor of the encoder; lower is better.", metavar="N")] = (
+        None
+    )
+    preset: Annotated[str | None, _output(help="Preset of the encoder, such as fast or slow.", metavar="NAME")] = None
+    lossless: Annotated[bool, _output("--lossless", help="Write exact colours: FFV1 in .mkv.")] = False
+    no_audio: Annotated[bool, _output("--no-audio", help="Leave out the sound.")] = False
+    overwrite: Overwrite = False
+    skip_existing: SkipExisting = False
 
     def __post_init__(self) -> None:
-        if not (self.video or self.masks or self.stats):
-            raise ConfigError("nothing to write: give -o OUT, --masks DIR or --stats FILE")
+        _check_existing(self.overwrite, self.skip_existing)
+
+    @property
+    def video(self) -> Path | None:
+        """`output` as a path."""
+        return Path(self.output) if self.output else None
+
+    @property
+    def paths(self) -> list[Path]:
+        """Every file and folder that is written."""
+        return [path for path in (self.video, self.masks, self.stats) if path]
+
+    def write_options(self, source: InputOptions) -> "WriteOptions":
+        """As `tmaseg.video` takes them. Raises ConfigError for values that contradict each other."""
+        from tmaseg.video.encoder import WriteOptions
+
+        return WriteOptions(
+            encoder=self.encoder,
+            crf=self.crf,
+            preset=self.preset,
+            lossless=self.lossless,
+            audio=not self.no_audio,
+            overwrite=self.overwrite,
+            hardware=source.hardware,
+            timeout=source.timeout,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FramesOutputOptions:
+    """What is written of a folder of images."""
+
+    output: Annotated[Path, _output("--output", "-o", help="Folder for the PNGs.", metavar="OUT_DIR")]
+    formats: Annotated[
+        tuple[PictureFormat, ...],
+        _output(
+            "--format",
+            help="Formats of the PNGs: ids, indexed, color, overlay; several get a sub-folder each.",
+            metavar="FORMAT,...",
+        ),
+    ] = ("ids",)
+    overwrite: Overwrite = False
+    skip_existing: SkipExisting = False
+
+    def __post_init__(self) -> None:
+        _check_existing(self.overwrite, self.skip_existing)
+
+
+def _check_existing(overwrite: bool, skip_existing: bool) -> None:
+    if overwrite and skip_existing:
+        raise ConfigError("--overwrite and --skip-existing contradict each other; give one of them")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """How one video is run."""
+    """All options of one video."""
 
+    output: OutputOptions
+    input: InputOptions = InputOptions()
     model: ModelOptions = ModelOptions()
     paint: PaintOptions = PaintOptions()
-    write: WriteOptions = field(default_factory=WriteOptions)
-    mask_formats: tuple[PictureFormat, ...] = ("ids",)
-
-
-@dataclass(frozen=True, kw_only=True)
-class FramesOptions:
-    """How a folder of images is run."""
-
-    model: ModelOptions = ModelOptions()
-    paint: PaintOptions = PaintOptions()
-    formats: tuple[PictureFormat, ...] = ("ids",)
-    overwrite: bool = False
-    """Replace existing pictures."""
-    skip_existing: bool = False
-    """Keep existing pictures and make those that lack."""
-
-    def __post_init__(self) -> None:
-        if self.overwrite and self.skip_existing:
-            raise ConfigError("--overwrite and --skip-existing contradict each other; give one of them")

@@ -1,7 +1,8 @@
-"""What a run writes beside its video: PNGs of every frame, in one format or several, and statistics as CSV."""
+"""What is written of every frame: the video, PNGs in one format or several, and statistics as CSV."""
 
 import csv
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -9,44 +10,70 @@ from typing import IO, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from tmaseg.errors import OutputError
+from tmaseg.errors import ConfigError, OutputError
+from tmaseg.files import check_not_read
 from tmaseg.labels import LabelSet
-from tmaseg.pipeline.options import PaintOptions, PictureFormat
+from tmaseg.pipeline.options import PictureFormat, RunOptions
 from tmaseg.pipeline.stages import Output
+from tmaseg.render import Painter
 from tmaseg.video.frame import Frame
+from tmaseg.video.image_source import ImageSource
 from tmaseg.video.muxer import PendingFile
-from tmaseg.video.sink import Existing, MaskSink, PictureSink
+from tmaseg.video.sink import Existing, MaskSink, PictureSink, VideoSink
+from tmaseg.video.source import Source
 
 
-class PictureWriter:
-    """Writes the pictures of one sequence in each of `formats` into the folder beside it in `folders`."""
+def open_outputs(
+    stack: ExitStack, source: Source, labels: LabelSet, options: RunOptions
+) -> tuple[list[Output], VideoSink | None]:
+    """Every output of one video, entered on `stack` so that the video is the first to be completed.
 
-    def __init__(
-        self,
-        folders: Sequence[Path],
-        formats: Sequence[PictureFormat],
-        *,
-        paint: PaintOptions,
-        labels: LabelSet,
-        name: Callable[[Frame], str] | None = None,
-        existing: Existing = "refuse",
-    ) -> None:
-        """`name` and `existing` as in `MaskSink`. Raises OutputError, ConfigError and LabelError."""
-        self.outputs: list[Output] = []
-        """What `segment` is given."""
-        painter = paint.painter(labels, "overlay")
-        for place, kind in zip(folders, formats, strict=True):
-            if kind == "overlay":
-                pictures = PictureSink(place, name=name, existing=existing)
-                self.outputs.append(
-                    Output(
-                        write=lambda frame, _, sink=pictures: sink.write(frame),  # type: ignore[misc]
-                        render=lambda frame, labels: frame.with_rgb(painter.paint(frame.rgb, labels)),
-                    )
-                )
-            else:
-                masks = MaskSink(place, style=kind, palette=painter.table, name=name, existing=existing)
-                self.outputs.append(Output(masks.write))
+    Raises OutputError where one cannot be written or would replace an input, and ConfigError and LabelError for
+    painting that cannot work.
+    """
+    wanted = options.output
+    if not wanted.paths:
+        raise ConfigError("nothing to write: give -o OUT, --masks DIR or --stats FILE")
+    _check_not_inputs(source, options)
+    painter = options.paint.painter(labels)
+    outputs: list[Output] = []
+    sink: VideoSink | None = None
+    if wanted.stats:
+        stats = StatsFile(wanted.stats, labels, overwrite=wanted.overwrite)
+        outputs.append(Output(stack.enter_context(stats).write))
+    if wanted.masks:
+        outputs += picture_outputs(
+            folders_of(wanted.masks, wanted.mask_formats),
+            wanted.mask_formats,
+            options.paint.painter(labels, "overlay"),
+            existing="replace" if wanted.overwrite else "refuse",
+        )
+    if wanted.video:
+        sink = stack.enter_context(VideoSink(wanted.video, source.info, wanted.write_options(options.input)))
+        outputs.append(_painted(sink, painter))
+    return outputs, sink
+
+
+def picture_outputs(
+    folders: Sequence[Path],
+    formats: Sequence[PictureFormat],
+    painter: Painter,
+    *,
+    name: Callable[[Frame], str] | None = None,
+    existing: Existing = "refuse",
+) -> list[Output]:
+    """PNGs in each of `formats`, in the folder beside it in `folders`; `name` and `existing` as in `MaskSink`.
+
+    Raises OutputError.
+    """
+    outputs = []
+    for folder, kind in zip(folders, formats, strict=True):
+        if kind == "overlay":
+            outputs.append(_painted(PictureSink(folder, name=name, existing=existing), painter))
+        else:
+            masks = MaskSink(folder, style=kind, palette=painter.table, name=name, existing=existing)
+            outputs.append(Output(masks.write))
+    return outputs
 
 
 def folders_of(folder: Path, formats: Sequence[PictureFormat]) -> list[Path]:
@@ -54,8 +81,27 @@ def folders_of(folder: Path, formats: Sequence[PictureFormat]) -> list[Path]:
     return [folder / kind if len(formats) > 1 else folder for kind in formats]
 
 
+def _check_not_inputs(source: Source, options: RunOptions) -> None:
+    """Raises OutputError when an output would replace an input, or lie in a folder of images that is read."""
+    images = source.paths if isinstance(source, ImageSource) else ()
+    named = (source.info.name, options.model.weights, options.paint.palette)
+    check_not_read(options.output.paths, [*(Path(name) for name in named if name), *images])
+    if options.output.masks:
+        read = {path.parent.resolve() for path in images}
+        for folder in folders_of(options.output.masks, options.output.mask_formats):
+            if folder.resolve() in read:
+                raise OutputError(f"{folder} holds images that are read; write the masks to another folder")
+
+
+def _painted(sink: VideoSink | PictureSink, painter: Painter) -> Output:
+    return Output(
+        write=lambda frame, _: sink.write(frame),
+        render=lambda frame, labels: frame.with_rgb(painter.paint(frame.rgb, labels)),
+    )
+
+
 class StatsFile:
-    """One row a frame: its number, its seconds, and for each class its share of the pixels, 0 to 1.
+    """One row a frame: its number, its time in seconds, and for each class the fraction of pixels it covers.
 
     A context manager. The file appears under its name when it is complete, and not at all when the block is left by an
     exception.

@@ -2,16 +2,21 @@
 
 import math
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from tmaseg.files import peak_memory_mb
+
+if TYPE_CHECKING:
+    from tmaseg.inference.segmenter import Segmenter
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What every run tells."""
+    """What every run reports."""
 
     input: str
     output: str | None
-    """The file or folder that was written; None where only masks or statistics were."""
+    """The video or folder that was written; None without one."""
     frames: int
     """Frames segmented and written."""
     seconds: float
@@ -22,21 +27,21 @@ class Report:
     device: str
     precision: str
     memory_frames: int
-    """Past frames that each frame could read."""
+    """T: past frames in memory."""
     memory_resets: int
-    """How often a scene cut, a gap in time or a new size emptied the memory."""
+    """How often the memory was emptied: a scene cut, a gap in time, or a new size."""
     peak_rss_mb: float
     """Largest resident memory of the process so far, in MB of 2**20 bytes."""
     peak_device_mb: float | None = None
-    """Most memory that tensors took on a GPU; None without one."""
+    """Peak memory of tensors on a GPU, in the same unit; None without one."""
     compiled: bool = False
     """Whether the network was compiled at the end."""
     classes: tuple[str, ...]
-    """What the class ids 0, 1, 2 ... mean."""
+    """Names of the class ids 0, 1, 2 ..."""
     warnings: tuple[str, ...] = ()
-    """Sentences a user should read, damage included."""
+    """Sentences for the user, damage included."""
     damaged: bool = False
-    """Whether anything of the input was damaged or missing."""
+    """Whether the input was damaged or incomplete."""
     interrupted: bool = False
 
     @property
@@ -46,7 +51,7 @@ class Report:
 
     @property
     def memory(self) -> str:
-        """The most memory that was taken, in words."""
+        """Peak memory, in words."""
         words = f"{self.peak_rss_mb:.0f} MB at most"
         return words if self.peak_device_mb is None else f"{words} and {self.peak_device_mb:.0f} on the GPU"
 
@@ -58,7 +63,7 @@ class Report:
 
 @dataclass(frozen=True, kw_only=True)
 class RunReport(Report):
-    """What became of one video."""
+    """What a run did with one video."""
 
     masks: str | None = None
     stats: str | None = None
@@ -68,26 +73,42 @@ class RunReport(Report):
     decoder: str = ""
     """Codec of the input, and the device that decoded it where that was not the CPU."""
     key_frames: int = 1
-    """The network saw every k-th frame, and those after cuts and gaps."""
+    """k: the network ran on every k-th frame, and on those after cuts and gaps."""
     network_frames: int
-    """Frames the network saw; the labels of the others followed the motion."""
+    """Frames the network ran on; the labels of the others were warped along the motion."""
     encoder: str | None = None
     damaged_packets: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class FramesReport(Report):
-    """What became of a folder of images."""
+    """What a run did with a folder of images."""
 
     formats: tuple[str, ...]
     sequences: int
     """Folders with images."""
     skipped: int = 0
-    """Images whose pictures were there already."""
+    """Images whose PNGs existed already."""
     missing: int = 0
-    """Numbers that the sequences lack."""
+    """Numbers missing in the sequences."""
     unreadable: tuple[str, ...] = field(default=())
-    """Paths of images that could not be read, from the input folder."""
+    """Paths of images that could not be read, relative to the input folder."""
+
+
+def network_facts(segmenter: "Segmenter", weights: str, memory_resets: int) -> dict[str, Any]:
+    """The fields of `Report` that describe the network and the memory it took."""
+    peak = peak_memory_mb(segmenter.device)
+    return {
+        "weights": weights,
+        "device": str(segmenter.device),
+        "precision": segmenter.precision,
+        "memory_frames": segmenter.memory_frames,
+        "memory_resets": memory_resets,
+        "peak_rss_mb": peak["peak_rss_mb"],
+        "peak_device_mb": peak.get("peak_device_mb"),
+        "compiled": segmenter.engine.compiled,
+        "classes": segmenter.labels.names,
+    }
 
 
 def _plain(value: Any) -> Any:

@@ -8,13 +8,15 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
-from typing import Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tmaseg.inference.segmenter import Segmentation
 from tmaseg.video.frame import RGB, Frame
+
+if TYPE_CHECKING:
+    from tmaseg.inference.segmenter import Segmentation
 
 Labels = NDArray[np.uint8]  # (H, W) class ids
 
@@ -30,7 +32,7 @@ class Stepper(Protocol):
 
     memory_resets: int
 
-    def step(self, rgb: RGB, *, seconds: float | None = None, fresh: bool = False) -> Segmentation:
+    def step(self, rgb: RGB, *, seconds: float | None = None, fresh: bool = False) -> "Segmentation":
         """The next frame of the video."""
 
 
@@ -202,12 +204,12 @@ class _Writer:
         if error is None:
             self._trouble.check()
 
-    def put(self, frame: Frame, segmentation: Segmentation) -> None:
+    def put(self, frame: Frame, segmentation: "Segmentation") -> None:
         """Queues a frame, whose labels a GPU may still be working on; raises what a thread failed with earlier."""
         self._painter.put((frame, segmentation))
         self._trouble.check()
 
-    def _paint(self, item: tuple[Frame, Segmentation]) -> None:
+    def _paint(self, item: "tuple[Frame, Segmentation]") -> None:
         frame, segmentation = item
         with self._clock.busy("model"):  # the rest of it, where it is computed on a GPU
             labels = segmentation.labels

@@ -1,80 +1,94 @@
-"""run_video: one video through the network and into every output asked for."""
+"""One video through the network and into every output: `run_video`, and `segment_video` for the library."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import fields
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from tmaseg.errors import OutputError
-from tmaseg.files import check_not_read, peak_memory_mb
-from tmaseg.inference.segmenter import Segmenter
-from tmaseg.pipeline.options import RunOptions, Targets
-from tmaseg.pipeline.outputs import PictureWriter, StatsFile, folders_of
-from tmaseg.pipeline.report import RunReport
-from tmaseg.pipeline.stages import Outcome, Output, segment
-from tmaseg.video.image_source import ImageSource
-from tmaseg.video.sink import VideoSink
-from tmaseg.video.source import Source
+from tmaseg.pipeline.options import InputOptions, ModelOptions, OutputOptions, PaintOptions, RunOptions
+from tmaseg.pipeline.outputs import open_outputs
+from tmaseg.pipeline.report import RunReport, network_facts
+from tmaseg.pipeline.stages import segment
+from tmaseg.video.source import Source, open_source
+
+if TYPE_CHECKING:
+    from tmaseg.inference.segmenter import Segmenter
+
+
+def segment_video(
+    source: str | Path,
+    output: str | Path | None = None,
+    *,
+    weights: str | Path = "street",
+    progress: Callable[[int], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    **options: Any,
+) -> RunReport:
+    """`tmaseg run` as a function: segments a video, URL, image or folder of images and writes what is asked for.
+
+    `output` is the video file; with `masks` (a folder) or `stats` (a CSV file) among the options it may be None.
+    `weights` is a name of shipped weights or a file. `options` are those of the command line, by the names of the
+    fields of `InputOptions`, `ModelOptions`, `PaintOptions` and `OutputOptions` in `tmaseg.pipeline.options`:
+    `segment_video("in.mp4", "out.mp4", palette="cityscapes", memory_frames=2, start=10.0)`. `progress` is called with
+    the number of frames done; `stop` is called between frames, and True ends the outputs early, complete up to there.
+
+    Returns what was done. Raises TmasegError, and TypeError for an option that does not exist.
+    """
+    groups: dict[str, dict[str, Any]] = {"input": {}, "model": {}, "paint": {}, "output": {}}
+    classes = {"input": InputOptions, "model": ModelOptions, "paint": PaintOptions, "output": OutputOptions}
+    output = None if output is None else str(output)
+    for name, value in {"output": output, "weights": str(weights), **options}.items():
+        group = next((key for key, each in classes.items() if name in {field.name for field in fields(each)}), None)
+        if group is None:
+            raise TypeError(f"segment_video() got an unexpected option {name!r}")
+        groups[group][name] = Path(value) if name in ("masks", "stats") and value is not None else value
+    run = RunOptions(**{key: classes[key](**values) for key, values in groups.items()})
+    with open_source(source, run.input.read_options()) as frames:
+        return run_video(frames, run.model.load, run, progress=progress, stop=stop)
 
 
 def run_video(
     source: Source,
-    segmenter: Segmenter,
-    targets: Targets,
+    load: Callable[[], "Segmenter"],
     options: RunOptions,
     *,
     progress: Callable[[int], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> RunReport:
-    """Segments the whole source, as a new video, and writes what `targets` asks for.
+    """Segments all of `source`, as a new video, and writes the outputs that `options` name.
 
-    `progress` is told how many frames are done; `stop` is asked between frames
-    whether to end early, which finishes the outputs with the frames so far. On any other way out video and statistics
-    leave nothing behind. Raises TmasegError.
+    `load` gives the Segmenter of `options.model`; it is called when the outputs are open. `progress` is called with
+    the number of frames done; when `stop()` is true between two frames, the outputs are completed with the frames so
+    far. On any other way out the video and the statistics leave nothing behind. Raises TmasegError.
     """
-    segmenter.reset()
-    segmenter.expect(source.info.frames)
+    labels = options.model.labels()
     with ExitStack() as stack:
-        outputs, sink = _open(stack, source, segmenter, targets, options)
+        outputs, sink = open_outputs(stack, source, labels, options)
+        segmenter = load()
+        segmenter.reset()
+        segmenter.expect(source.info.frames)
         outcome = segment(source, segmenter, outputs, progress=progress, stop=stop)
         if outcome.interrupted and not outcome.frames:
             raise KeyboardInterrupt  # nothing to finish
         if outcome.interrupted and sink:
             sink.cut_sound()
-    return _report(source, segmenter, targets, options, outcome, sink)
-
-
-def _report(
-    source: Source,
-    segmenter: Segmenter,
-    targets: Targets,
-    options: RunOptions,
-    outcome: Outcome,
-    sink: VideoSink | None,
-) -> RunReport:
-    damage, peak = source.damage, peak_memory_mb(segmenter.device)
+    output, damage = options.output, source.damage
     return RunReport(
+        **network_facts(segmenter, options.model.weights, outcome.memory_resets),
         input=source.info.name,
-        output=_name(targets.video),
-        masks=_name(targets.masks),
-        stats=_name(targets.stats),
+        output=output.output,
+        masks=_name(output.masks),
+        stats=_name(output.stats),
         frames=outcome.frames,
         seconds=outcome.seconds,
         stages=outcome.stages,
-        weights=options.model.weights,
-        device=str(segmenter.device),
-        precision=segmenter.precision,
-        memory_frames=segmenter.memory_frames,
-        memory_resets=outcome.memory_resets,
-        peak_rss_mb=peak["peak_rss_mb"],
-        peak_device_mb=peak.get("peak_device_mb"),
-        compiled=segmenter.engine.compiled,
-        classes=segmenter.labels.names,
         warnings=(
             *source.warnings,
             *damage.lines(),
             *segmenter.warnings,
             *(sink.warnings if sink else ()),
-            *options.paint.warnings(segmenter.labels),
+            *options.paint.warnings(labels),
         ),
         damaged=bool(damage),
         interrupted=outcome.interrupted,
@@ -88,49 +102,5 @@ def _report(
     )
 
 
-def _open(
-    stack: ExitStack, source: Source, segmenter: Segmenter, targets: Targets, options: RunOptions
-) -> tuple[list[Output], VideoSink | None]:
-    """Every output, entered on the stack so that the video is the first to be finished."""
-    _check_not_inputs(source, targets, options)
-    outputs: list[Output] = []
-    sink: VideoSink | None = None
-    if targets.stats:
-        stats = StatsFile(targets.stats, segmenter.labels, overwrite=options.write.overwrite)
-        outputs.append(Output(stack.enter_context(stats).write))
-    if targets.masks:
-        pictures = PictureWriter(
-            folders_of(targets.masks, options.mask_formats),
-            options.mask_formats,
-            paint=options.paint,
-            labels=segmenter.labels,
-            existing="replace" if options.write.overwrite else "refuse",
-        )
-        outputs += pictures.outputs
-    if targets.video:
-        sink = stack.enter_context(VideoSink(targets.video, source.info, options.write))
-        painter, writer = options.paint.painter(segmenter.labels), sink
-        outputs.append(
-            Output(
-                write=lambda frame, _: writer.write(frame),
-                render=lambda frame, labels: frame.with_rgb(painter.paint(frame.rgb, labels)),
-            )
-        )
-    return outputs, sink
-
-
-def _check_not_inputs(source: Source, targets: Targets, options: RunOptions) -> None:
-    """Raises OutputError when an output would replace what is read, or lie in a folder of images that is read."""
-    images = source.paths if isinstance(source, ImageSource) else ()
-    named = (source.info.name, options.model.weights, options.paint.palette)
-    inputs = [*(Path(name) for name in named if name), *images]
-    check_not_read([target for target in (targets.video, targets.masks, targets.stats) if target], inputs)
-    if targets.masks:
-        read = {path.parent.resolve() for path in images}
-        for folder in folders_of(targets.masks, options.mask_formats):
-            if folder.resolve() in read:
-                raise OutputError(f"{folder} holds images that are read; write the masks to another folder")
-
-
-def _name(path: object) -> str | None:
+def _name(path: Path | None) -> str | None:
     return None if path is None else str(path)
