@@ -53,7 +53,7 @@ def draw_lines(
     *,
     ylabel: str,
     xlabel: str = "",
-    ylim: tuple[float, float] | None = None,
+    ylim: tuple[float, float | None] | None = None,
     markers: bool = False,
 ) -> None:
     """Draws the series with grid and legend; `markers` puts a dot at each point."""
@@ -61,7 +61,8 @@ def draw_lines(
         x, y = zip(*each.points, strict=True) if each.points else ((), ())
         marker, size = ("o", 4.5) if markers else (".", 4) if _has_lone_points(y) else ("", 0)
         axes.plot(x, y, color=colour, linewidth=1.6, marker=marker, markersize=size, label=each.name)
-    axes.set_ylim(ylim)
+    if ylim:
+        axes.set_ylim(*ylim)
     axes.set_title(ylabel, loc="left", fontsize=10, color=INK)
     axes.set_xlabel(xlabel, fontsize=9, color=SOFT)
     axes.grid(axis="y", color=GRID, linewidth=0.8)

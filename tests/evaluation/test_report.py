@@ -1,6 +1,7 @@
 """The report: well-formed, self-contained, nothing unescaped, every section there."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -9,10 +10,10 @@ from scenes import Pictures, noise
 
 from tmaseg.errors import OutputError
 from tmaseg.evaluation import EvalOptions, evaluate, evaluate_video, write_report
-from tmaseg.evaluation.charts import Line, confusion, percent, timeline
+from tmaseg.evaluation.report import confusion_matrix, largest_mistakes, percent, render_report
 from tmaseg.labels import LabelSet, generic_labels
 
-VOID = {"meta", "img", "br", "line", "path"}
+VOID = {"meta", "img", "br"}
 
 
 class Checker(HTMLParser):
@@ -22,7 +23,7 @@ class Checker(HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         self.tags.append(tag)
-        self.fetched += [value for name, value in attributes if name in ("src", "href")]
+        self.fetched += [value for name, value in attributes if name in ("src", "href", "xlink:href")]
         if tag not in VOID:
             self.open.append(tag)
 
@@ -41,9 +42,9 @@ def check(page):
     checker.feed(page)
     checker.close()
     assert not checker.open
-    assert all(value.startswith("data:image/jpeg;base64,") for value in checker.fetched)
+    assert all(value.startswith(("data:image/jpeg;base64,", "#")) for value in checker.fetched)
     assert "script" not in checker.tags
-    assert not re.search(r"https?://|url\(", page)
+    assert not re.search(r"https?://|url\((?!#)", page)
     assert "nan" not in " ".join(checker.text).lower().split()
     return checker, " ".join(checker.text)
 
@@ -85,14 +86,23 @@ def test_report_of_a_video(weights, tmp_path):
     assert "No ground truth is used" in text
 
 
-def test_charts_escape_and_leave_gaps():
-    labels = LabelSet("evil", ("<b>&", "road"), ((0, 0, 0), (1, 2, 3)))
-    page = confusion(np.array([[3, 1, 0], [0, 2, 2]]), labels)
-    assert "&lt;b&gt;&amp;" in page
-    assert "none of them" in page
-    line = timeline([Line("x", [0.5, float("nan"), 1.0, 0.0])], under=("<a>", "b"))
-    assert 'd="M0.0 100.0h0M666.7 0.0h0L1000.0 200.0"' in line
-    assert "&lt;a&gt;" in line
-    many = generic_labels(50)
-    largest = confusion(np.eye(50, 51, dtype=np.int64) * 9 + np.eye(50, 51, 1, dtype=np.int64), many)
-    assert "of all pixels" in largest
+def test_names_are_escaped(weights):
+    picture = Pictures([noise(0), noise(1)])
+    picture.info = replace(picture.info, name="<b>&.mp4")
+    page = render_report(evaluate_video(picture, weights(), EvalOptions(memories=(0,))))
+    check(page)
+    assert "&lt;b&gt;&amp;.mp4" in page
+    assert "<b>&" not in page
+
+
+def test_confusion_as_a_matrix_or_as_its_largest_mistakes():
+    labels = LabelSet("three", ("lake", "road", "sky"), ((0, 0, 0), (1, 2, 3), (4, 5, 6)), void=(2,))
+    matrix = confusion_matrix(np.array([[3, 1, 0, 0], [0, 2, 0, 2], [0, 0, 0, 0]]), labels)
+    assert matrix["columns"] == ["lake", "road", "none of them"]
+    assert matrix["rows"] == [("lake", [0.75, 0.25, 0.0]), ("road", [0.0, 0.5, 0.5])]
+    counts = np.eye(50, 51, dtype=np.int64) * 9 + np.eye(50, 51, 1, dtype=np.int64)
+    counts[7, 3] = 10
+    first, *rest = largest_mistakes(counts, generic_labels(50))
+    assert first == ("class 7", "class 3", 0.5, 10 / counts.sum())
+    assert len(rest) == 24
+    assert rest[0][2:] == (0.1, 1 / counts.sum())

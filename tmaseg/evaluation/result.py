@@ -29,6 +29,11 @@ class Pass:
         """For tables."""
         return f"memory {self.memory_frames}" if self.memory_frames else "memory off"
 
+    @property
+    def median_seconds(self) -> float:
+        """Of a frame; NaN of nothing. The first frames, which warm everything up, do not matter to it."""
+        return usual(self.network_seconds)
+
     def to_dict(self, labels: LabelSet) -> dict[str, Any]:
         """Plain values; what could not be measured is None."""
         accuracy = self.scores.accuracy
@@ -96,7 +101,12 @@ class Evaluation:
     @property
     def scored_classes(self) -> int:
         """How many classes the mIoU is over: 11 or 12 on CamVid."""
-        return len(self.labels) - len(self.labels.void)
+        return len(self.scored)
+
+    @property
+    def scored(self) -> list[int]:
+        """The ids of those classes."""
+        return [index for index in range(len(self.labels)) if index not in self.labels.void]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON: the first pass's figures beside the facts, and every pass under "passes"."""

@@ -56,6 +56,11 @@ class PassScores:
     frames: tuple[FrameScore, ...]
     """In the order of the split."""
 
+    @property
+    def vc8(self) -> float:
+        """VC8, corrected."""
+        return self.vc[8, "corrected"]
+
     def sequences(self) -> list[tuple[str, int, float]]:
         """Name, frames and mean per-frame mIoU of each sequence, in order."""
         groups: dict[str, list[float]] = {}

@@ -36,6 +36,11 @@ class VideoPass:
         """For tables."""
         return f"memory {self.memory_frames}" if self.memory_frames else "memory off"
 
+    @property
+    def median_seconds(self) -> float:
+        """Of a frame; NaN of nothing. The first frames, which warm everything up, do not matter to it."""
+        return usual(self.network_seconds)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values; what could not be measured is None."""
         return {
@@ -67,6 +72,11 @@ class VideoEvaluation:
     passes: tuple[VideoPass, ...]
     seconds: float
     peak_mb: dict[str, float]
+
+    @property
+    def name(self) -> str:
+        """The video's file name."""
+        return Path(self.video).name
 
     @property
     def seconds_per_frame(self) -> float:

@@ -24,8 +24,13 @@ class WorstFrame:
     badness: float
     """Minus its mIoU: the worst is the largest."""
     name: str
-    pictures: tuple[bytes, ...] = field(compare=False, repr=False)
-    """JPEG files: picture, ground truth, prediction, mistakes."""
+    pictures: tuple[tuple[str, bytes], ...] = field(compare=False, repr=False)
+    """What each shows, and its JPEG file: picture, ground truth, prediction, mistakes."""
+
+    @property
+    def miou(self) -> float:
+        """In [0, 1]."""
+        return -self.badness
 
 
 class WorstFrames:
@@ -57,9 +62,14 @@ class WorstFrames:
         push = heapq.heappush if len(self.kept) < self._count else heapq.heappushpop
         push(self.kept, frame)
 
-    def _pictures(self, rgb: RGB, prediction: Labels, truth: Labels) -> tuple[bytes, ...]:
-        painted = [rgb, *(self._paint(rgb, labels) for labels in (truth, prediction))]
-        return tuple(_jpeg(picture) for picture in (*painted, error_map(rgb, prediction, truth, self._labels)))
+    def _pictures(self, rgb: RGB, prediction: Labels, truth: Labels) -> tuple[tuple[str, bytes], ...]:
+        pictures = {
+            "picture": rgb,
+            "ground truth": self._paint(rgb, truth),
+            "prediction": self._paint(rgb, prediction),
+            "mistakes in red": error_map(rgb, prediction, truth, self._labels),
+        }
+        return tuple((name, _jpeg(picture)) for name, picture in pictures.items())
 
     def _paint(self, rgb: RGB, labels: Labels) -> RGB:
         colours = self._labels.palette()[labels]
