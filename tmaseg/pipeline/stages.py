@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,14 @@ class Stepper(Protocol):
 
     def step(self, rgb: RGB, *, seconds: float | None = None, fresh: bool = False) -> "Segmentation":
         """The next frame of the video."""
+
+
+@runtime_checkable
+class Stoppable(Protocol):
+    """A source whose frames may have to be waited for."""
+
+    def stop(self) -> None:
+        """Ends the frames here."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +144,8 @@ class _Reader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop.set()
+        if isinstance(self._source, Stoppable):
+            self._source.stop()
         _join(self._thread)
 
     def __iter__(self) -> Iterator[Frame]:

@@ -20,6 +20,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from tmaseg.errors import VideoError
+from tmaseg.video.pipe import Pipe, PipeReader
 
 # Demuxers that open other files or addresses named in the file (a stranger's playlist must not read local files or
 # reach the network), that run scripts, that read devices, or that take any text for a picture.
@@ -41,12 +42,14 @@ def is_url(spec: str | Path) -> bool:
     return isinstance(spec, str) and "://" in spec and not Path(spec).exists()
 
 
-def open_input(location: str | Path, timeout: float = 10.0, hardware: HWAccel | None = None) -> InputContainer:
-    """Open a local file or an http(s) URL for reading; the caller closes it.
+def open_input(location: str | Path | Pipe, timeout: float = 10.0, hardware: HWAccel | None = None) -> InputContainer:
+    """Open a local file, an http(s) URL or a pipe for reading; the caller closes it.
 
     `timeout` is how many seconds a URL may stay silent, at opening and at each read. Raises VideoError: missing, not a
     file, empty, not readable, not a video, a playlist, no answer; or `hardware` that does not open.
     """
+    if isinstance(location, Pipe):
+        return _open_pipe(location, timeout, hardware)
     if is_url(location):
         return _open_url(str(location), timeout, hardware)
     return _open_file(Path(location), hardware)
@@ -70,6 +73,19 @@ def _open_file(path: Path, hardware: HWAccel | None) -> InputContainer:
         raise VideoError(f"{path} {_what_it_is(head)}") from error
 
 
+def _open_pipe(pipe: Pipe, timeout: float, hardware: HWAccel | None) -> InputContainer:
+    head = b""
+    try:
+        head = pipe.head()
+        if not head:
+            raise VideoError(f"{pipe} gave nothing (0 bytes); see what the program that writes into it says")
+        return _open(pipe.open(), _FILE_PROTOCOLS, web=False, hardware=hardware)
+    except TimeoutError as error:
+        raise VideoError(f"{pipe} {why_silent(error, timeout, pipe=True)}") from error
+    except (av.FFmpegError, OSError) as error:
+        raise VideoError(f"{pipe} {_what_it_is(head)}") from error
+
+
 def _open_url(url: str, timeout: float, hardware: HWAccel | None) -> InputContainer:
     if urlsplit(url).scheme not in ("http", "https"):
         scheme = urlsplit(url).scheme
@@ -85,8 +101,10 @@ def coder_of(stream: Stream) -> str:
     return getattr(stream, "name", None) or "unknown"
 
 
-def why_silent(error: BaseException, timeout: float) -> str:
-    """The rest of the sentence that begins with a URL: what went wrong with it."""
+def why_silent(error: BaseException, timeout: float, *, pipe: bool = False) -> str:
+    """The rest of the sentence that begins with a URL or a pipe: what went wrong with it."""
+    if pipe:
+        return f"gave nothing for {timeout:g} s; check the program that writes into it, or raise --timeout"
     if isinstance(error, av.error.ExitError | TimeoutError):
         return f"did not answer within {timeout:g} s; check the address and the connection, or raise --timeout"
     if isinstance(error, av.error.InvalidDataError | av.error.ArgumentError):
@@ -96,7 +114,12 @@ def why_silent(error: BaseException, timeout: float) -> str:
 
 
 def _open(
-    location: str, protocols: str, *, web: bool, timeout: float | None = None, hardware: HWAccel | None = None
+    location: str | PipeReader,
+    protocols: str,
+    *,
+    web: bool,
+    timeout: float | None = None,
+    hardware: HWAccel | None = None,
 ) -> InputContainer:
     options = {"protocol_whitelist": protocols, "format_whitelist": _allowed_formats(web)}
     try:
@@ -204,7 +227,7 @@ _MOST_READ_ERRORS = 8  # in a row, before the rest of a file is given up
 class Decoder:
     """One open file or URL, and its first video stream that is not a cover picture."""
 
-    def __init__(self, location: str, timeout: float, *, hardware: bool = False) -> None:
+    def __init__(self, location: str | Pipe, timeout: float, *, hardware: bool = False) -> None:
         """`hardware`: decode on a device if one opens. Raises VideoError: no video stream, or no decoder for it."""
         self.location, self._timeout = location, timeout
         self.packets = 0
@@ -301,8 +324,9 @@ class Decoder:
             except (av.FFmpegError, OSError) as error:
                 errors += 1
                 self.packets += 1
-                if is_url(self.location):
-                    self.stopped = f"{self.location} {why_silent(error, self._timeout)}"
+                pipe = isinstance(self.location, Pipe) and isinstance(error, TimeoutError)
+                if pipe or is_url(str(self.location)):
+                    self.stopped = f"{self.location} {why_silent(error, self._timeout, pipe=pipe)}"
                     break
                 packets = self.container.demux()
                 continue
@@ -334,7 +358,7 @@ class Decoder:
         self.container.close()
 
 
-def _open_on_device(location: str, timeout: float, hardware: bool) -> tuple[str | None, InputContainer]:
+def _open_on_device(location: str | Pipe, timeout: float, hardware: bool) -> tuple[str | None, InputContainer]:
     """The file, with the first kind of decoding device that truly opens; None where none does."""
     kinds = [kind for kind in _HARDWARE if kind in hwdevices_available()] if hardware else []
     for kind in kinds:

@@ -5,6 +5,7 @@ from fractions import Fraction
 from typing import Literal
 
 from tmaseg.errors import ConfigError
+from tmaseg.video.pipe import Pipe
 
 ColourSpace = Literal["bt601", "bt709", "bt2020"]
 
@@ -75,8 +76,8 @@ class StreamInfo:
     """How many frames iterating should give (an estimate from lengths and rates); None when the file does not say."""
     seconds: float | None = None
     """Announced length of the part that is read, in seconds; None when the file does not say."""
-    location: str | None = None
-    """File or URL that sound, chapters and subtitles can be copied from; None for images."""
+    location: str | Pipe | None = None
+    """File, URL or pipe that sound, chapters and subtitles can be copied from; None for images."""
     start: Fraction | None = None
     """Position of the cut given with `ReadOptions.start`, in the container's own time; None from the beginning."""
     end: Fraction | None = None

@@ -18,6 +18,7 @@ from av.stream import Discard, Stream
 from tmaseg.errors import VideoError
 from tmaseg.video.decoder import coder_of, open_input
 from tmaseg.video.facts import StreamInfo
+from tmaseg.video.pipe import Pipe
 
 
 class Track(Protocol):
@@ -228,7 +229,7 @@ def _add_sound(stream: AudioStream, encoder: str, output: OutputContainer) -> Au
     return target
 
 
-def _open_at(location: str, start: Fraction | None, timeout: float) -> InputContainer:
+def _open_at(location: str | Pipe, start: Fraction | None, timeout: float) -> InputContainer:
     """The input, at a place a little before `start`, where its format can be searched; else at its beginning."""
     source = open_input(location, timeout)
     if start is None or start < 2 * _SEARCH_MARGIN_SECONDS:

@@ -284,6 +284,6 @@ class VideoSink:
 
 
 def _check_not_input(path: Path, info: StreamInfo) -> None:
-    if info.location is None or is_url(info.location):
+    if not isinstance(info.location, str) or is_url(info.location):
         return
     check_not_read([path], [Path(info.location)])

@@ -17,6 +17,7 @@ from tmaseg.video.facts import ColourSpace, Damage, ReadOptions, StreamInfo
 from tmaseg.video.frame import Frame
 from tmaseg.video.image_source import ImageSource
 from tmaseg.video.images import IMAGE_SUFFIXES
+from tmaseg.video.pipe import Pipe, open_pipe
 
 __all__ = [
     "ColourSpace",
@@ -87,18 +88,19 @@ class VideoSource:
     changes.
     """
 
-    def __init__(self, spec: str | Path, options: ReadOptions = _DEFAULTS) -> None:
+    def __init__(self, spec: str | Path | Pipe, options: ReadOptions = _DEFAULTS) -> None:
         """Open, and decode up to the first frame wanted, which tells size, turn and colour.
 
         Raises VideoError when nothing can be opened, there is no video in it, or no frame decodes.
         """
         self._name, self._options = str(spec), options
+        self._location = spec if isinstance(spec, Pipe) else str(spec)
         self._warnings: list[str] = []
         self._corrupt = 0
         self._decoded_end: Fraction | None = None  # of the last frame looked at, in seconds of the container's time
         self._ended = False
         self._maker = PictureMaker(self._name, options, self._warn)
-        self._decoder = Decoder(self._name, options.timeout, hardware=options.hardware)
+        self._decoder = Decoder(self._location, options.timeout, hardware=options.hardware)
         self._frames = self._wanted()
         try:
             self._clock = Clock(self._decoder.time_base, self._decoder.rate, self._decoder.first_pts)
@@ -146,6 +148,13 @@ class VideoSource:
         """Let go of the file; twice does no harm."""
         self._frames.close()
         self._decoder.close()
+        if isinstance(self._location, Pipe):
+            self._location.close()
+
+    def stop(self) -> None:
+        """Ends the frames where a pipe is, from any thread: a read that waits for it returns."""
+        if isinstance(self._location, Pipe):
+            self._location.stop()
 
     def __enter__(self) -> Self:
         return self
@@ -184,7 +193,7 @@ class VideoSource:
             # No index, or no time stamps: only reading from the top finds the place. A failed search leaves the file
             # at its end, so it is opened again.
             self._decoder.close()
-            self._decoder = Decoder(self._name, self._options.timeout, hardware=self._options.hardware)
+            self._decoder = Decoder(self._location, self._options.timeout, hardware=self._options.hardware)
         yield from self._decoder
 
     def _whole(self) -> Iterator[VideoFrame]:
@@ -243,7 +252,7 @@ class VideoSource:
         if len(others) > 0:
             self._warn(f"the file holds {1 + len(others)} video streams; the first is read")
         return StreamInfo(
-            name=self._name,
+            name=self._location.spec if isinstance(self._location, Pipe) else self._name,
             width=maker.size[0],
             height=maker.size[1],
             rate=decoder.rate / self._options.every,
@@ -252,7 +261,7 @@ class VideoSource:
             if seconds is None
             else max(1, math.ceil(round(seconds * decoder.rate, 3) / self._options.every)),
             seconds=None if seconds is None else float(seconds),
-            location=self._name,
+            location=self._location,
             start=self._start,
             end=self._end,
             sample_aspect=1 / aspect if maker.orientation.transpose else Fraction(aspect),
@@ -317,14 +326,21 @@ class Source(Protocol):
 
 
 def open_source(spec: str | Path, options: ReadOptions = _DEFAULTS) -> Source:
-    """Open a video file, an `http(s)` URL, a single image, or a folder of images.
+    """Open a video file, an `http(s)` URL, a pipe ("-": standard input), a single image, or a folder of images.
 
     Raises VideoError when it is missing, empty, not a video, a playlist, silent, or holds no pictures.
     """
     if is_url(spec) and urlsplit(str(spec)).scheme == "file":
         spec = Path(unquote(urlsplit(str(spec)).path))
     if not is_url(spec):
-        path = Path(spec).expanduser()
+        pipe = open_pipe(spec, options.timeout)
+        if isinstance(pipe, Pipe):
+            try:
+                return VideoSource(pipe, options)
+            except BaseException:
+                pipe.close()
+                raise
+        path = pipe or Path(spec).expanduser()
         # An animated GIF has a clock and more than one picture: a video. Every other single image is a sequence of one.
         if path.is_dir() or (path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES - {".gif"}):
             return ImageSource(path, options)

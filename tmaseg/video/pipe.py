@@ -1,0 +1,171 @@
+"""Pipe: standard input or a named pipe, which can be read once, kept in a temporary file while it comes in."""
+
+import os
+import select
+import stat
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from tmaseg.errors import VideoError
+
+_BLOCK = 1 << 16
+_HEAD = 1024
+_POLL_SECONDS = 0.1
+_TS_PACKETS = ((0, 188), (4, 192))  # first sync byte and length of a packet: .ts, .m2ts
+_STREAMED = (b"\0\0\1\xba", b"\x1aE\xdf\xa3", b"FLV")  # MPEG program stream, Matroska and WebM, Flash
+_STDIN = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
+
+
+class Pipe:
+    """Everything that comes through a pipe, for any number of readers, each of which waits for what it lacks.
+
+    The temporary file has no name, so that nothing is left of it however the process ends.
+    """
+
+    def __init__(self, spec: str, timeout: float) -> None:
+        """`timeout`: seconds that the pipe may stay silent. Raises VideoError when it cannot be opened."""
+        self.spec = spec
+        """As the user gave it."""
+        self._timeout = timeout
+        self._grown = threading.Condition()
+        self._size, self._ended, self._full = 0, False, False
+        self._last_data = time.monotonic()
+        try:
+            self._source = os.dup(0) if spec in _STDIN else os.open(spec, os.O_RDONLY | os.O_NONBLOCK)
+            self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  (closed in `close`)
+        except OSError as error:
+            raise VideoError(f"{self} cannot be read: {error.strerror}") from error
+        self._thread = threading.Thread(target=self._copy, name="tmaseg-pipe", daemon=True)
+        self._thread.start()
+
+    def __str__(self) -> str:
+        return "standard input" if self.spec in _STDIN else self.spec
+
+    def open(self) -> "PipeReader":
+        """A reader from the beginning."""
+        return PipeReader(self)
+
+    def read(self, count: int, position: int) -> bytes:
+        """What lies there, at most `count` bytes; none at the end.
+
+        Raises TimeoutError when the pipe is silent for too long, VideoError when the temporary folder is full.
+        """
+        with self._grown:
+            self._wait(position + 1)
+            if self._full:
+                folder = tempfile.gettempdir()
+                raise VideoError(f"{self} does not fit into {folder}: name a folder with more room in TMPDIR")
+            there = position < self._size and not self._file.closed
+            return os.pread(self._file.fileno(), count, position) if there else b""
+
+    def head(self) -> bytes:
+        """The first 1024 bytes, or all where there are fewer. Raises as `read`."""
+        with self._grown:
+            self._wait(_HEAD)
+        return self.read(_HEAD, 0)
+
+    def size(self) -> int:
+        """How much came in all, once that is known. Raises TimeoutError."""
+        with self._grown:
+            self._wait(sys.maxsize)
+            return self._size
+
+    def stop(self) -> None:
+        """Takes no more from the pipe: what came so far is all there is."""
+        with self._grown:
+            self._ended = True
+            self._grown.notify_all()
+
+    def close(self) -> None:
+        """Lets go of the pipe and of the file; twice does no harm."""
+        self.stop()
+        self._thread.join()
+        self._file.close()
+
+    def _wait(self, size: int) -> None:
+        while self._size < size and not self._ended:
+            left = self._timeout - (time.monotonic() - self._last_data)
+            if left <= 0:
+                raise TimeoutError
+            self._grown.wait(left)
+
+    def _copy(self) -> None:
+        poll = select.poll()
+        poll.register(self._source, select.POLLIN)
+        try:
+            while not self._ended:
+                if not poll.poll(1000 * _POLL_SECONDS):
+                    continue
+                try:
+                    data = os.read(self._source, _BLOCK)
+                except BlockingIOError:
+                    continue
+                if not data:
+                    return
+                left = memoryview(data)
+                while left:
+                    left = left[self._file.write(left) :]
+                with self._grown:
+                    self._size += len(data)
+                    self._last_data = time.monotonic()
+                    self._grown.notify_all()
+        except OSError:
+            self._full = True
+        finally:
+            os.close(self._source)
+            self.stop()
+
+
+class PipeReader:
+    """A file as PyAV reads one."""
+
+    def __init__(self, pipe: Pipe) -> None:
+        self._pipe = pipe
+        self._position = 0
+
+    def read(self, count: int) -> bytes:
+        """As `Pipe.read`, and moves on."""
+        data = self._pipe.read(count, self._position)
+        self._position += len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Moves to a place, which may not have come yet."""
+        origin = (0, self._position, self._pipe.size() if whence == os.SEEK_END else 0)[whence]
+        self._position = max(0, origin + offset)
+        return self._position
+
+    def tell(self) -> int:
+        """The place of the next byte."""
+        return self._position
+
+    def seekable(self) -> bool:
+        """Not in formats made for streaming: FFmpeg would look for a length or an index at their end."""
+        head = self._pipe.head()
+        transport = any(head[first::length][:2] == b"GG" for first, length in _TS_PACKETS)
+        return not transport and not head.startswith(_STREAMED)
+
+
+def open_pipe(spec: str | Path, timeout: float) -> Pipe | Path | None:
+    """The Pipe that `spec` names; the Path of a file that was redirected to standard input; None for anything else.
+
+    Raises VideoError for a terminal or another device.
+    """
+    path = Path("/dev/stdin" if str(spec) == "-" else spec)
+    try:
+        mode = os.fstat(0).st_mode if str(path) in _STDIN else path.stat().st_mode
+    except (OSError, ValueError):
+        return None
+    if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
+        return Pipe(str(spec), timeout)
+    if stat.S_ISCHR(mode) and str(spec) in _STDIN:
+        raise VideoError("standard input is no video: pipe one in (cat FILE | tmaseg run - ...), or name a file")
+    if stat.S_ISCHR(mode):
+        raise VideoError(
+            f"{spec} is a device; give a file, or pipe what it records into tmaseg: "
+            f"ffmpeg -i {spec} -f mpegts - | tmaseg run - ..."
+        )
+    return path if str(spec) == "-" else None
