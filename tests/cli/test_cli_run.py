@@ -2,6 +2,7 @@
 
 import csv
 import signal
+import threading
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from films import film, moving, stamps
 from PIL import Image
+from piping import named_pipe, standard_input
 
 from tmaseg import load
 from tmaseg.files import PartFile
@@ -419,3 +421,30 @@ def test_key_frames_from_file_to_file(tmaseg, clip, weights, tmp_path):
     wrong = tmaseg("run", clip, "--masks", tmp_path / "other", "--key-frames", 0)
     assert wrong.code == 1
     assert "--key-frames is 0; it must be 1" in wrong.err
+
+
+def test_a_pipe_becomes_a_whole_video_with_sound(tmaseg, tmp_path):
+    data = film(tmp_path / "a.ts", moving(12), seconds_of_sound=0.48, sound=["aac"]).read_bytes()
+    with named_pipe(tmp_path / "pipe", data) as pipe, pipe.open("rb") as file, standard_input(file.fileno()):
+        answer = tmaseg("run", "-", "-o", f"{tmp_path}/out/", "--json")
+    assert (answer.code, answer.json["input"], answer.json["frames"]) == (0, "-", 12), answer.err
+    with av.open(str(tmp_path / "out" / "stdin.mp4")) as written:
+        lengths = [float(stream.duration * stream.time_base) for stream in written.streams]
+    assert [stream for stream in lengths if abs(stream - 0.48) > 0.05] == []
+    assert len(lengths) == 2
+
+
+def test_ctrl_c_ends_a_run_that_waits_for_a_pipe(tmaseg, tmp_path, signalled):
+    signalled(signal.SIGINT)
+    data, more = film(tmp_path / "a.mkv", moving(40), options={"g": "5"}).read_bytes(), threading.Event()
+    with named_pipe(tmp_path / "pipe", data[: len(data) // 2], more=more) as pipe:
+        answer = tmaseg("run", pipe, "-o", tmp_path / "out.mp4", "--timeout", 300)
+        more.set()
+    assert answer.code == 130
+    assert len(stamps(tmp_path / "out.mp4")) >= 5
+
+
+@pytest.mark.parametrize("flag", ["-o", "--masks", "--stats"])
+def test_standard_output_is_no_output(tmaseg, clip, flag):
+    _is_one_clear_line(tmaseg("run", clip, flag, "-"), "standard output")
+    _is_one_clear_line(tmaseg("frames", clip.parent, "-o", "/dev/stdout"), "standard output")

@@ -2,47 +2,15 @@
 
 import os
 import threading
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 from films import film, moving
+from piping import named_pipe, standard_input
 
 from tmaseg.errors import VideoError
 from tmaseg.video.source import ReadOptions, open_source
-
-
-@contextmanager
-def named_pipe(path: Path, *pieces: bytes, more: threading.Event | None = None):
-    """A named pipe that gives these pieces, each but the first when there is to be `more`, to whoever reads it."""
-
-    def write():
-        try:
-            with path.open("wb", buffering=0) as pipe:
-                for piece in pieces:
-                    pipe.write(piece)
-                    if more:
-                        more.wait(60)
-        except BrokenPipeError:  # the reader has had enough
-            pass
-
-    os.mkfifo(path)
-    writer = threading.Thread(target=write)
-    writer.start()
-    yield path
-    writer.join()
-
-
-@contextmanager
-def standard_input(file: int):
-    before = os.dup(0)
-    os.dup2(file, 0)
-    try:
-        yield
-    finally:
-        os.dup2(before, 0)
-        os.close(before)
 
 
 def pictures(spec, **options):
@@ -54,7 +22,7 @@ def pictures(spec, **options):
     ("name", "kind"), [("a.ts", None), ("a.mp4", None), ("a.mkv", None), ("a.avi", None), ("a.mpg", "mpeg")]
 )
 def test_a_pipe_gives_what_the_file_does(tmp_path, name, kind):
-    video = film(tmp_path / name, moving(12), kind=kind, seconds_of_sound=0.48)
+    video = film(tmp_path / name, moving(12), kind=kind, seconds_of_sound=0.48, sound=["mp2" if kind else "aac"])
     wanted, _, info = pictures(video)
     with named_pipe(tmp_path / "pipe", video.read_bytes()) as pipe:
         got, damage, piped = pictures(pipe)

@@ -187,7 +187,7 @@ def _path(source: str) -> Path:
 def _stem(source: str) -> str:
     path = _path(source)
     name = path.resolve().name if path.is_dir() else path.stem
-    return name or "video"
+    return "stdin" if source == "-" else name or "video"
 
 
 def _summary(report: RunReport) -> str:

@@ -17,7 +17,9 @@ def run(
     console: ConsoleOptions,
     sources: Annotated[
         list[str] | None,
-        typer.Argument(metavar="SOURCE", help="Video files, URLs, images or folders of images.", show_default=False),
+        typer.Argument(
+            metavar="SOURCE", help="Videos, URLs, images, folders; - is standard input.", show_default=False
+        ),
     ] = None,
     demo: Annotated[
         bool, typer.Option("--demo", help="Take the clip that ships with tmaseg as SOURCE.", rich_help_panel="Input")

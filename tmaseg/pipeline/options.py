@@ -64,7 +64,7 @@ class InputOptions:
     ] = None
     no_autorotate: Annotated[bool, _input("--no-autorotate", help="Ignore the input's rotation.")] = False
     deinterlace: Annotated[bool, _input("--deinterlace", help="Deinterlace the input (bwdif).")] = False
-    timeout: Annotated[float, _input(help="Seconds without data after which a URL fails.", metavar="SECONDS")] = 10.0
+    timeout: Annotated[float, _input(help="Longest wait for data of a URL or pipe.", metavar="SECONDS")] = 10.0
     hardware: Annotated[
         bool, _input("--hardware", help="Decode and encode on a GPU or media engine if one is available.")
     ] = False
@@ -199,6 +199,7 @@ class OutputOptions:
 
     def __post_init__(self) -> None:
         _check_existing(self.overwrite, self.skip_existing)
+        _check_no_stream(self.paths)
 
     @property
     def video(self) -> Path | None:
@@ -244,6 +245,12 @@ class FramesOutputOptions:
 
     def __post_init__(self) -> None:
         _check_existing(self.overwrite, self.skip_existing)
+        _check_no_stream([self.output])
+
+
+def _check_no_stream(paths: list[Path]) -> None:
+    if {"-", "/dev/stdout"} & {str(path) for path in paths}:
+        raise ConfigError("standard output cannot be an output: what is written is completed as a file; give a name")
 
 
 def _check_existing(overwrite: bool, skip_existing: bool) -> None:
