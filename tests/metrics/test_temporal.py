@@ -86,6 +86,24 @@ def test_where_published_and_corrected_part():
     assert (corrected.compute(), corrected.windows) == (0, 3)
 
 
+@pytest.mark.parametrize(("right", "expected"), [(True, 1.0), (False, 0.0)])
+def test_corrected_vc_leaves_void_pixels_out(right, expected):
+    """Neither void pixels that differ from the prediction nor void-class pixels that equal it count; published: all."""
+    truth = np.array([[0, VOID, 3]], np.uint8)  # a class, the ignore index, a void class
+    prediction = np.array([[0, 1, 0]] if right else [[1, VOID, 3]], np.uint8)
+    corrected = VideoConsistency(3, void=[3])
+    published = VideoConsistency(3, definition="published", void=[3])
+    for step in range(4):
+        corrected.update(prediction, truth)
+        published.update(prediction + np.array([[0, step, 0]], np.uint8), truth)  # restless where void
+    assert (corrected.compute(), corrected.windows) == (expected, 2)
+    assert published.compute() == pytest.approx(2 / 3)
+    nothing = VideoConsistency(3, void=[3])
+    for _ in range(4):
+        nothing.update(truth[:, 1:], truth[:, 1:])
+    assert nothing.windows == 0
+
+
 @given(runs=videos(), frames=st.integers(2, 4))
 def test_merged_parts_are_the_whole(runs, frames):
     whole, sum_of_parts = VideoConsistency(frames), VideoConsistency(frames)
@@ -122,12 +140,12 @@ def test_motion_follows_a_moving_picture(dx, dy):
     ).astype(np.uint8)
     estimator, flicker, tc = FlowEstimator(), Flicker(), TemporalConsistency(4)
     for step in range(4):
-        motion = estimator.update(moved(picture, dx * step, dy * step))
+        flow = estimator.update(moved(picture, dx * step, dy * step))
         now = moved(labels, dx * step, dy * step, nearest=True)
-        flicker.update(now, motion)
-        tc.update(now, motion)
-        if motion is not None:
-            error = motion.flow + np.array([dx, dy])
+        flicker.update(now, flow)
+        tc.update(now, flow)
+        if flow is not None:
+            error = flow.flow + np.array([dx, dy])
             assert np.median(np.linalg.norm(error, axis=-1)) < 0.3
     result = flicker.compute()
     assert result.pairs == 3
@@ -156,14 +174,13 @@ def test_flicker_is_the_share_that_was_made_to_flicker():
 @given(hnp.arrays(np.uint8, (2, 6, 7), elements=st.integers(0, 3)), st.integers(-3, 3), st.integers(-3, 3))
 def test_tc_is_miou_with_the_moved_previous(maps, dx, dy):
     """For a motion of whole pixels, against slices."""
-    y, x = np.mgrid[:6, :7].astype(np.float32)
-    source = np.stack([x - dx, y - dy], axis=-1)
-    inside = (source[..., 0] >= 0) & (source[..., 0] < 7) & (source[..., 1] >= 0) & (source[..., 1] < 6)
-    motion = BackwardFlow(np.full((6, 7, 2), [-dx, -dy], np.float32), inside, inside)
+    y, x = np.mgrid[:6, :7]
+    inside = (x >= dx) & (x < 7 + dx) & (y >= dy) & (y < 6 + dy)
+    flow = BackwardFlow(np.full((6, 7, 2), [-dx, -dy], np.float32), inside, inside)
     tc, flicker = TemporalConsistency(4), Flicker()
     assert math.isnan(tc.update(maps[0], None))
     flicker.update(maps[0], None)
-    value, share = tc.update(maps[1], motion), flicker.update(maps[1], motion)
+    value, share = tc.update(maps[1], flow), flicker.update(maps[1], flow)
     pairs = [
         (maps[1][row, column], maps[0][row - dy, column - dx])
         for row in range(6)
@@ -181,10 +198,10 @@ def test_tc_is_miou_with_the_moved_previous(maps, dx, dy):
 def test_runs_do_not_touch():
     """After `end_run` the next frame is compared with nothing."""
     labels = np.zeros((16, 16), np.uint8)
-    motion = FlowEstimator()
+    flow = FlowEstimator()
     picture = texture(16, 16)
-    motion.update(picture)
-    step = motion.update(picture)
+    flow.update(picture)
+    step = flow.update(picture)
     assert step is not None
     tc, flicker = TemporalConsistency(3), Flicker()
     for metric in (tc, flicker):
@@ -192,8 +209,8 @@ def test_runs_do_not_touch():
         metric.end_run()
         assert math.isnan(metric.update(labels + 1, step))
         assert metric.pairs == 0
-    motion.reset()
-    assert motion.update(picture) is None
-    assert motion.update(texture(24, 24)) is None  # another size starts again
-    assert motion.update(texture(8, 24)) is None
-    assert motion.update(texture(8, 24)) is None  # too small to follow
+    flow.reset()
+    assert flow.update(picture) is None
+    assert flow.update(texture(24, 24)) is None  # another size starts again
+    assert flow.update(texture(8, 24)) is None
+    assert flow.update(texture(8, 24)) is None  # too small to follow

@@ -1,4 +1,4 @@
-"""Temporal consistency of label maps: VC against ground truth; TC and flicker against the motion of the picture.
+"""Temporal consistency of label maps: VC against ground truth; TC and flicker along the optical flow.
 
 Every metric here is fed frame by frame and keeps a constant amount of state. `end_run` says that the next frame does
 not follow the one before it.
@@ -65,10 +65,10 @@ class VideoConsistency:
         if self.definition == "published":
             # The script stops one window early: a window counts once the run is known to go on after it.
             self._add(self._pending)
-            self._pending = _share(still & (self._prediction_run >= self.frames), still)
+            self._pending = _fraction(still & (self._prediction_run >= self.frames), still)
         else:
             still &= ~np.isin(truth, self._void)
-            self._add(_share(still & (self._right_run >= self.frames), still))
+            self._add(_fraction(still & (self._right_run >= self.frames), still))
 
     def _extend(self, prediction: Labels, truth: Labels) -> None:
         """For how many frames up to this one each pixel's truth and prediction have been constant, and right."""
@@ -100,7 +100,7 @@ class VideoConsistency:
 
 
 class TemporalConsistency:
-    """TC: mIoU between each prediction and the previous prediction moved along the picture's motion.
+    """TC: mIoU between each prediction and the previous prediction moved along the optical flow.
 
     It asks for no ground truth. Pixels that were outside the previous frame are not counted. VSPW moves the later
     prediction back with RAFT's flow: these figures are not comparable with those.
@@ -120,14 +120,14 @@ class TemporalConsistency:
         """The next frame does not follow the last one."""
         self._previous: Labels | None = None
 
-    def update(self, prediction: Labels, motion: BackwardFlow | None) -> float:
-        """The next prediction (H, W) uint8 and the motion that led to it. Returns the pair's own TC, or NaN."""
+    def update(self, prediction: Labels, flow: BackwardFlow | None) -> float:
+        """The next prediction (H, W) uint8 and its backward flow. Returns the pair's own TC, or NaN."""
         previous, self._previous = self._previous, prediction.copy()
-        if previous is None or motion is None or previous.shape != prediction.shape:
+        if previous is None or flow is None or previous.shape != prediction.shape:
             return float("nan")
-        expected = motion.warp(previous)
+        expected = flow.warp(previous)
         # Outside the previous frame, and where it predicted no class, nothing is expected.
-        known = (expected < self._matrix.classes) & motion.inside
+        known = (expected < self._matrix.classes) & flow.inside
         now = np.where(known, prediction, 0)
         expected = np.where(known, expected, self._matrix.ignore_index).astype(np.uint8)
         counts = self._matrix.update(now.astype(np.uint8), expected)
@@ -155,7 +155,7 @@ class FlickerResult:
     """How restless a labelling is. Shares in [0, 1]; NaN when no frame followed another."""
 
     flicker: float
-    """Mean share of trusted pixels whose label is not the one they had before, followed along the motion."""
+    """Mean share of pixels with consistent flow whose label is not the one they had before, followed along it."""
     changed: float
     """Mean share of all pixels whose label differs from the same place in the previous frame: motion and flicker."""
     pairs: int
@@ -165,7 +165,7 @@ class FlickerResult:
 class Flicker:
     """How many pixels change their label though the picture only moved. It asks for no ground truth.
 
-    Only pixels count whose motion is trusted: uncovered ground and lost flow would look like flicker.
+    Only pixels with consistent flow count: occlusions and lost flow would look like flicker.
     """
 
     def __init__(self) -> None:
@@ -182,12 +182,12 @@ class Flicker:
         """The next frame does not follow the last one."""
         self._previous: Labels | None = None
 
-    def update(self, prediction: Labels, motion: BackwardFlow | None) -> float:
-        """The next prediction (H, W) uint8 and the motion that led to it. Returns the pair's own flicker, or NaN."""
+    def update(self, prediction: Labels, flow: BackwardFlow | None) -> float:
+        """The next prediction (H, W) uint8 and its backward flow. Returns the pair's own flicker, or NaN."""
         previous, self._previous = self._previous, prediction.copy()
-        if previous is None or motion is None or previous.shape != prediction.shape or not motion.consistent.any():
+        if previous is None or flow is None or previous.shape != prediction.shape or not flow.consistent.any():
             return float("nan")
-        flicker = float((motion.warp(previous) != prediction)[motion.consistent].mean())
+        flicker = float((flow.warp(previous) != prediction)[flow.consistent].mean())
         self.flicker_total += flicker
         self.changed_total += float((previous != prediction).mean())
         self.pairs += 1
@@ -206,7 +206,7 @@ class Flicker:
         return FlickerResult(self.flicker_total / self.pairs, self.changed_total / self.pairs, self.pairs)
 
 
-def _share(part: NDArray[np.bool_], whole: NDArray[np.bool_]) -> float | None:
+def _fraction(part: NDArray[np.bool_], whole: NDArray[np.bool_]) -> float | None:
     """None for a window with nothing to count: it is left out of the mean, as NaN is upstream."""
     pixels = np.count_nonzero(whole)
     return float(np.count_nonzero(part) / pixels) if pixels else None
