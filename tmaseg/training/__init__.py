@@ -1,6 +1,6 @@
 """Training: one readable loop, and everything it needs to survive."""
 
-from tmaseg.training.build import check_shares
+from tmaseg.training.build import check_mixture
 from tmaseg.training.job import Job, Source, resumed
 from tmaseg.training.listener import Listener, Outcome, Scores, StepReport
 from tmaseg.training.loop import train
@@ -15,7 +15,7 @@ __all__ = [
     "Scores",
     "Source",
     "StepReport",
-    "check_shares",
+    "check_mixture",
     "load_recipe",
     "override",
     "preset_names",

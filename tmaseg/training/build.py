@@ -21,7 +21,7 @@ from tmaseg.training.job import Job, Source
 from tmaseg.training.listener import Listener
 from tmaseg.training.presets import parse_settings, to_values
 from tmaseg.training.recipe import Recipe
-from tmaseg.training.sets import TrainSet, count_pixels, open_set
+from tmaseg.training.datasets import TrainSet, count_pixels, open_set
 from tmaseg.training.validate import ValSet
 
 
@@ -50,13 +50,13 @@ def open_sets(job: Job, share: Shard, listener: Listener) -> Sets:
     network = get_labels(recipe.labels) if recipe.labels else next(iter(datasets.values())).labels
     if not job.resume:
         build_net(recipe, network, Listener())  # reading labels takes minutes: a slip in --init is told before
-    others = [name for name in recipe.shares if name not in datasets]
+    others = [name for name in recipe.mixture if name not in datasets]
     if others:
-        listener.note(f"the recipe's share of {', '.join(others)} is left out: there is no such data set in this run")
-    cache = ImageCache(int(recipe.running.cache_gb * 2**30 / share.count), short_side=_stored_side(recipe))
+        listener.note(f"the recipe's mixture of {', '.join(others)} is left out: there is no such data set in this run")
+    cache = ImageCache(int(recipe.run.cache_gb * 2**30 / share.count), short_side=_stored_side(recipe))
     train, val = [], []
     for name, dataset in datasets.items():
-        split = recipe.running.train_split
+        split = recipe.run.train_split
 
         def tell(done: int, total: int, name: str = name) -> None:
             listener.checked(name, done, total)
@@ -65,11 +65,11 @@ def open_sets(job: Job, share: Shard, listener: Listener) -> Sets:
         train.append(opened)
         for text in _about(opened):
             listener.note(text)
-        if dataset.splits.get(recipe.running.val_split):
-            val.append(ValSet(name, dataset, recipe.running.val_split))
-            _check_val(dataset, recipe.running.val_split)
-        elif recipe.running.val_split:
-            listener.note(f"{name} has no split {recipe.running.val_split!r}: it is not validated on")
+        if dataset.splits.get(recipe.run.val_split):
+            val.append(ValSet(name, dataset, recipe.run.val_split))
+            _check_val(dataset, recipe.run.val_split)
+        elif recipe.run.val_split:
+            listener.note(f"{name} has no split {recipe.run.val_split!r}: it is not validated on")
     return Sets(tuple(train), tuple(val), network)
 
 
@@ -80,15 +80,15 @@ def compiles(listener: Listener) -> bool:
     return can_compile()
 
 
-def check_shares(settings: Sequence[str], sources: Sequence[Source]) -> None:
-    """Raises ConfigError where settings ("shares.camvid=0.3") name a data set that is not among the sources.
+def check_mixture(settings: Sequence[str], sources: Sequence[Source]) -> None:
+    """Raises ConfigError where settings ("mixture.camvid=0.3") name a data set that is not among the sources.
 
     A recipe's file may name more sets than are given; what is set for one run is a slip of the pen.
     """
     names = _unique(sources)
-    for name in parse_settings(settings).get("shares", {}):
+    for name in parse_settings(settings).get("mixture", {}):
         if name.lower() not in names:
-            raise ConfigError(f"shares.{name} is the share of no data set here; they are {', '.join(names)}")
+            raise ConfigError(f"mixture.{name} is the fraction of no data set here; they are {', '.join(names)}")
 
 
 def build_net(recipe: Recipe, labels: LabelSet, listener: Listener, saved: dict[str, Any] | None = None) -> TMANet:
@@ -117,7 +117,7 @@ def provenance(job: Job, sets: Sets) -> dict[str, Any]:
     return {
         "program": f"tmaseg {tmaseg.__version__} train",
         "data": {each.name: f"{each.dataset.layout}, {len(each.samples)} labelled frames" for each in sets.train},
-        "recipe": to_values(replace(recipe, init=init)),
+        "recipe": to_values(recipe.model_copy(update={"init": init})),
     }
 
 
@@ -135,7 +135,7 @@ def _unique(sources: Sequence[Source]) -> list[str]:
 
 def _stored_side(recipe: Recipe) -> int:
     """The short side beyond which pictures are stored no larger: what the largest crop shows of them."""
-    return round(recipe.augment.size * max(1.0, recipe.augment.scale_to))
+    return round(recipe.augmentation.size * max(1.0, recipe.augmentation.scale_max))
 
 
 def _about(data: TrainSet) -> list[str]:

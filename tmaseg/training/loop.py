@@ -31,14 +31,14 @@ def train(job: Job, listener: Listener | None = None, *, stop: Callable[[], bool
     listener = listener or Listener()
     with ExitStack() as stack:
         share = stack.enter_context(team())
-        stack.enter_context(_deterministic(job.recipe.running.deterministic))
+        stack.enter_context(_deterministic(job.recipe.run.deterministic))
         if share.first:
             job.prepare()
         share.barrier()
         run = Run(job, share, listener)
         names = [each.name for each in run.sets.val]
         record = stack.enter_context(Record(job.log, names, after=run.step)) if share.first else None
-        batches = stack.enter_context(Loader(run.parts, first=run.step, threads=job.recipe.running.threads))
+        batches = stack.enter_context(Loader(run.parts, first=run.step, threads=job.recipe.run.threads))
         stopped = loop(run, batches, record, listener, stop)
         _save(run, listener, record)
         if stopped and record:
@@ -54,9 +54,9 @@ def loop(run: Run, batches: Loader, record: Record | None, listener: Listener, s
 
     `record` is None in all processes but the first.
     """
-    running, first = run.job.recipe.running, run.step
+    run, first = run.job.recipe.run, run.step
     if run.due and run.scored != run.step:  # it was stopped while it was scored
-        _score(run, listener, record, stop, limit=running.validate_limit)
+        _score(run, listener, record, stop, limit=run.validate_limit)
         _save(run, listener, record)
     while True:
         progress, stopped = run.agree(stop())
@@ -69,8 +69,8 @@ def loop(run: Run, batches: Loader, record: Record | None, listener: Listener, s
         if run.step == first + _SETTLED and batches.starved > _STARVED:
             listener.note(f"{batches.starved:.0%} of the time goes into waiting for pictures: set threads higher")
         if run.due:
-            _score(run, listener, record, stop, limit=running.validate_limit)
-        if run.due or run.step % running.save_every == 0:
+            _score(run, listener, record, stop, limit=run.validate_limit)
+        if run.due or run.step % run.save_every == 0:
             _save(run, listener, record)
 
 
@@ -97,7 +97,7 @@ def _score(
 
 def _finish(run: Run, listener: Listener, record: Record | None, stop: Callable[[], bool]) -> Scores | None:
     """The last validation. Where each saw a few frames only, the best weights are scored on all of them at the end."""
-    limit = run.job.recipe.running.validate_limit
+    limit = run.job.recipe.run.validate_limit
     scores = _score(run, listener, record, stop, limit=limit)
     if scores is None or not limit or all(each.count <= limit for each in run.sets.val):
         return scores

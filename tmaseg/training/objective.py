@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tmaseg.training.batch import Batch
+from tmaseg.training.augment import VOID
+from tmaseg.training.batches import Batch
 from tmaseg.training.classes import Unions
 from tmaseg.training.lovasz import lovasz_softmax
-from tmaseg.training.recipe import ClassWeights, Loss
-from tmaseg.training.scene import VOID
-from tmaseg.training.sets import TrainSet
+from tmaseg.training.recipe import Loss
+from tmaseg.training.datasets import TrainSet
 
 _MOST = 10.0  # times the mean weight: a class of a few pixels would drown the others
 _APART = 2  # Lovász-Softmax ranks every other pixel, across and down: all of them would cost half a step more on a CPU

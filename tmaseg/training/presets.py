@@ -1,20 +1,34 @@
 """Recipes as files: the presets that come with the program, a user's own, values set on the command line."""
 
-import json
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin
+
+import tomli_w
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from tmaseg.errors import ConfigError
 from tmaseg.model.config import TMANetConfig
-from tmaseg.training.recipe import GROUPS, Recipe
+from tmaseg.training.legacy import RENAMED, upgrade_recipe
+from tmaseg.training.recipe import Recipe
 
 _FOLDER = Path(__file__).with_name("presets")
-_PLAIN = ("about", "init", "labels")
-_TABLES = ("network", "shares")
 _NETWORK = tuple(each.name for each in fields(TMANetConfig) if each.name != "classes")
+
+
+def _is_group(info: FieldInfo) -> bool:
+    return isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel)
+
+
+GROUPS: dict[str, type[BaseModel]] = {
+    name: info.annotation  # type: ignore[misc]
+    for name, info in Recipe.model_fields.items()
+    if _is_group(info)
+}
+_TABLES = ("network", "mixture", *GROUPS)
 
 
 def preset_names() -> tuple[str, ...]:
@@ -23,7 +37,10 @@ def preset_names() -> tuple[str, ...]:
 
 
 def load_recipe(name_or_path: str | Path) -> Recipe:
-    """A preset by name, or a recipe file. Raises ConfigError that names the file and the value that is wrong."""
+    """A preset by name, or a recipe file; files of older versions are understood.
+
+    Raises ConfigError that names the file and the setting that is wrong.
+    """
     path = Path(name_or_path)
     if path.suffix.lower() != ".toml":
         if str(name_or_path) not in preset_names():
@@ -33,39 +50,34 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(
-            f"{path}: the recipe cannot be read ({error}): see --show-preset for how one looks"
-        ) from error
+        raise ConfigError(f"{path}: the recipe cannot be read ({error}): --show-preset prints an example") from error
     try:
-        return from_values(values)
+        return from_values(upgrade_recipe(values))
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
 
 
 def from_values(values: Mapping[str, Any], base: Recipe | None = None) -> Recipe:
-    """A recipe from what a TOML file holds; what it does not say is as in `base`. Raises ConfigError."""
-    recipe = base or Recipe()
-    changes: dict[str, Any] = {}
-    for key, value in values.items():
-        if key in _PLAIN:
-            changes[key] = _typed(key, value, str)
-        elif key in _TABLES and isinstance(value, Mapping):
-            changes[key] = {**getattr(recipe, key), **_table(key, value)}
-        elif key in GROUPS and isinstance(value, Mapping):
-            changes[key] = replace(getattr(recipe, key), **_group(GROUPS[key], value))
-        else:
-            raise ConfigError(f"unknown entry {key!r} in a recipe; known are {', '.join([*_PLAIN, *_TABLES, *GROUPS])}")
-    return replace(recipe, **changes)
+    """A recipe from what a TOML file holds; settings that it leaves out are as in `base`. Raises ConfigError."""
+    merged = to_values(base or Recipe())
+    for name, value in values.items():
+        merged[name] = {**merged[name], **value} if name in _TABLES and isinstance(value, Mapping) else value
+    if isinstance(merged["mixture"], Mapping):
+        merged["mixture"] = {name.lower(): value for name, value in merged["mixture"].items()}
+    try:
+        return Recipe.model_validate(merged)
+    except ValidationError as error:
+        raise ConfigError(_in_words(error)) from error
 
 
 def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:
-    """The recipe with "name=value" settings: "lr=0.01", "descent.lr=0.01", "backbone=resnet18", "shares.camvid=0.3".
+    """The recipe with "name=value" settings: "lr=0.01", "optimizer.lr=0.01", "stem=plain", "mixture.camvid=0.3".
 
     Values are as in TOML; quotes may be left out. Where steps are set, the recipe's minutes no longer count. Raises
     ConfigError for a name or value that will not do.
     """
     values = parse_settings(settings)
-    length = values.get("descent", {})
+    length = values.get("run", {})
     if "steps" in length and length.setdefault("minutes", 0) != 0:
         raise ConfigError(
             f"steps is {length['steps']} and minutes is {length['minutes']}; a run's length is one of them: "
@@ -82,43 +94,37 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
         if not equals:
             raise ConfigError(f"--set is {setting!r}; it must be name=value, such as lr=0.01")
         group, key = _resolve(name.strip())
-        if group:
-            values.setdefault(group, {})[key] = _parse(text.strip())
-        else:
-            values[key] = _parse(text.strip())
+        (values.setdefault(group, {}) if group else values)[key] = _parse(text.strip())
     return values
+
+
+def to_values(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as plain values, as in TOML and JSON."""
+    return recipe.model_dump(mode="json")
 
 
 def to_toml(recipe: Recipe) -> str:
     """Every value of a recipe as a TOML file that `load_recipe` reads."""
-    lines = [f"{name} = {_text(getattr(recipe, name))}" for name in _PLAIN]
-    for table in _TABLES:
-        lines += ["", f"[{table}]", *(f"{key} = {_text(value)}" for key, value in getattr(recipe, table).items())]
-    for name, kind in GROUPS.items():
-        group = getattr(recipe, name)
-        lines += ["", f"[{name}]", *(f"{each.name} = {_text(getattr(group, each.name))}" for each in fields(kind))]
-    return "\n".join(lines) + "\n"
-
-
-def to_values(recipe: Recipe) -> dict[str, Any]:
-    """The recipe as plain values, ready for JSON."""
-    return tomllib.loads(to_toml(recipe))
+    return tomli_w.dumps(to_values(recipe))
 
 
 def _resolve(name: str) -> tuple[str, str]:
     """The group ("" for none) and the key of a setting."""
     group, dot, key = name.partition(".")
-    if dot and (group in GROUPS or group in _TABLES):
+    if dot and group in _TABLES:
         return group, key
-    if name in _PLAIN:
+    if name in Recipe.model_fields and name not in _TABLES:
         return "", name
     if name in _NETWORK:
         return "network", name
     for group, kind in GROUPS.items():
-        if name in (each.name for each in fields(kind)):
+        if name in kind.model_fields:
             return group, name
-    listed = ", ".join(each.name for kind in GROUPS.values() for each in fields(kind))
-    raise ConfigError(f"unknown setting {name!r}; known are {', '.join(_PLAIN)}, {', '.join(_NETWORK)}, {listed}")
+    if name.rpartition(".")[2] in RENAMED:
+        raise ConfigError(f"unknown setting {name!r}; it is called {RENAMED[name.rpartition('.')[2]]} now")
+    plain = [each for each in Recipe.model_fields if each not in _TABLES]
+    known = [*plain, *_NETWORK, *(each for kind in GROUPS.values() for each in kind.model_fields)]
+    raise ConfigError(f"unknown setting {name!r}; known are {', '.join(known)}")
 
 
 def _parse(text: str) -> Any:
@@ -131,41 +137,32 @@ def _parse(text: str) -> Any:
             return text
 
 
-def _group(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    hints = get_type_hints(kind)
-    unknown = [name for name in values if name not in {each.name for each in fields(kind)}]
-    if unknown:
-        raise ConfigError(
-            f"unknown value {', '.join(unknown)}; known are {', '.join(each.name for each in fields(kind))}"
-        )
-    return {name: _typed(name, value, hints[name]) for name, value in values.items()}
+def _in_words(error: ValidationError) -> str:
+    """The first of the errors in a line: which setting, what came, what is allowed."""
+    first = error.errors()[0]
+    if first["type"] == "value_error":
+        return str(first["ctx"]["error"])
+    *groups, name = [str(part) for part in first["loc"] if not isinstance(part, int)]
+    kind = GROUPS.get(groups[0], Recipe) if groups else Recipe
+    if first["type"] == "extra_forbidden":
+        where = f"in [{groups[0]}]" if groups else "in a recipe"
+        return f"unknown setting {name!r} {where}; known are {', '.join(kind.model_fields)}"
+    if name in ("network", "mixture", *GROUPS):
+        return f"{name} is {first['input']!r}; it must be a table of settings"
+    allowed = "a number above 0" if groups == ["mixture"] else _allowed(kind.model_fields[name])
+    return f"{'.'.join([*groups, name])} is {first['input']!r}; it must be {allowed}"
 
 
-def _table(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    if name == "shares":
-        return {key.lower(): _typed(f"shares.{key}", value, float) for key, value in values.items()}
-    return dict(values)  # TMANetConfig checks its own
-
-
-def _typed(name: str, value: Any, kind: Any) -> Any:
-    """The value as its type. Raises ConfigError when it is not of it."""
-    if get_origin(kind) is Literal:
-        if value not in get_args(kind):
-            raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(map(str, get_args(kind)))}")
-        return value
+def _allowed(info: FieldInfo) -> str:
+    """What a setting may be, in words."""
+    kind: Any = info.annotation
     if get_origin(kind) is tuple:
-        values = value if isinstance(value, list | tuple) else [part for part in str(value).split(",") if part]
-        return tuple(_typed(name, each, str) for each in values)
-    if kind is str and isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)  # a text that looks like a number
-    right = isinstance(value, kind) or (kind is float and isinstance(value, int))
-    if not right or (isinstance(value, bool) and kind is not bool):
-        words = {float: "a number", int: "a whole number", bool: "true or false", str: "a text"}
-        raise ConfigError(f"{name} is {value!r}; it must be {words[kind]}")
-    return kind(value)
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, tuple):
-        return "[" + ", ".join(map(_text, value)) + "]"
-    return repr(value) if isinstance(value, float) else json.dumps(value)
+        return f"a list of {', '.join(get_args(get_args(kind)[0]))}"
+    if get_origin(kind) is Literal:
+        return f"one of {', '.join(map(str, get_args(kind)))}"
+    noun = {float: "a number", int: "a whole number", bool: "true or false"}.get(kind, "a text")
+    words = {"gt": "above", "ge": "of at least", "lt": "below", "le": "of at most"}
+    bounds = [
+        f"{word} {getattr(each, name)}" for name, word in words.items() for each in info.metadata if hasattr(each, name)
+    ]
+    return " ".join([noun, " and ".join(bounds)]).strip()

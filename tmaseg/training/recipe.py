@@ -1,297 +1,250 @@
-"""Recipe: everything that decides how a run trains, in groups of plain values. Presets are files of these."""
+"""Recipe: everything that decides how a run trains, in groups of plain values. Presets are TOML files of these."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from tmaseg.errors import ConfigError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
 from tmaseg.model.config import TMANetConfig
 
-Optimiser = Literal["sgd", "adamw"]
-Decline = Literal["poly", "cosine", "constant"]
 Form = Literal["clip", "mutual"]
-Sampling = Literal["continuous", "random"]
-ClassWeights = Literal["none", "log", "root", "inverse", "median"]
-Norms = Literal["auto", "own"]
-AugmentOn = Literal["auto", "cpu", "device"]
-STAGES = ("stem", "layer1", "layer2", "layer3", "layer4")
+Stage = Literal["stem", "layer1", "layer2", "layer3", "layer4"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Augment:
+def _as_text(value: Any) -> Any:
+    """A text that looks like a number, such as a folder's name on the command line."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _as_tuple(value: Any) -> Any:
+    """TOML's lists, and "stem,layer1" on the command line."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return tuple(value) if isinstance(value, list) else value
+
+
+Text = Annotated[str, BeforeValidator(_as_text)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+CountOrZero = Annotated[int, Field(ge=0)]
+PixelsOrZero = Annotated[int, Field(ge=0)]
+
+
+class Settings(BaseModel):
+    """A group of settings; a value of another type or out of bounds, and an unknown name, is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Augmentation(Settings):
     """How pictures become crops."""
 
-    crop: str = "640x640"
-    """Width x height of a crop."""
-    size: int = 0
-    """Short side at which pictures are shown; 0: their own. It becomes the weights' own --size unless `view` is set."""
-    view: int = 0
-    """The weights' own --size: the short side at which they ask to see frames; 0: `size`. For sets of several sizes."""
-    scale_from: float = 0.5
-    """Smallest factor on the shown size."""
-    scale_to: float = 2.0
-    """Largest factor."""
-    scale_even: Literal["factor", "logarithm"] = "factor"
-    """What is drawn evenly between the two: the factor, or its logarithm (as much shrinking as growing)."""
-    flip: float = 0.5
-    """Share of crops that are mirrored."""
-    crop_most: float = 0.75
-    """A crop of which one class fills more than this is cut elsewhere, ten times at most; 1: never."""
-    rare_share: float = 0.0
-    """Share of scenes that are shown for one class: a class of the data set, rare ones more often (by 1 / sqrt of their
-    share of its pixels), then a picture that has it, the more of it the likelier, cut so that it shows."""
-    brightness: float = 32.0
-    """Up to this many grey levels are added or taken."""
-    contrast: float = 0.5
+    crop: Text = "640x640"
+    """Width x height of a crop, in pixels."""
+    size: PixelsOrZero = 0
+    """Short side to which pictures are scaled before cropping, in pixels; 0: their own. It is written into the weights
+    as their own --size unless `input_size` is set."""
+    input_size: PixelsOrZero = 0
+    """The --size written into the weights, in pixels; 0: `size`. For data sets of several sizes."""
+    scale_min: Positive = 0.5
+    """Smallest random factor on the size."""
+    scale_max: Positive = 2.0
+    """Largest random factor on the size."""
+    scale_distribution: Literal["uniform", "log-uniform"] = "uniform"
+    """Of the factor; log-uniform shrinks as often as it enlarges."""
+    flip: Probability = 0.5
+    """Probability that a crop is mirrored."""
+    rare_class_probability: Probability = 0.0
+    """Probability that a crop is drawn for one class: a class of the data set, rare ones more often (by 1 / sqrt of
+    their fraction of its pixels), then a picture that has it, by its pixels of it, cut so that it shows."""
+    brightness: NotNegative = 32.0
+    """Up to this many grey levels are added or subtracted."""
+    contrast: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """Contrast is multiplied by 1 plus or minus up to this."""
-    saturation: float = 0.5
-    """Likewise saturation."""
-    hue: float = 18.0
-    """Up to this much is added to the hue, in half degrees."""
-    light_share: float = 0.5
-    """Chance of a change of brightness, and of contrast."""
-    colour_share: float = 0.5
-    """Chance of a change of saturation, and of hue."""
-    blur_share: float = 0.0
-    """Chance of a blur of 0.5 to 1.5 pixels."""
-    noise_share: float = 0.0
-    """Chance of noise of 2 to 10 grey levels."""
+    gamma: NotNegative = 0.0
+    """The logarithm of gamma is up to this, plus or minus; 0.4 is gamma 0.67 to 1.49."""
+    saturation: Probability = 0.5
+    """Saturation is multiplied by 1 plus or minus up to this."""
+    hue: Annotated[float, Field(ge=0, le=180)] = 36.0
+    """Colours are rotated by up to this many degrees, either way."""
+    temperature: NotNegative = 0.0
+    """The logarithm of red's gain and of blue's loss is up to this, plus or minus; 0.2 is about 5000 K to 9000 K."""
+    light_probability: Probability = 0.5
+    """Probability of a change of brightness, of contrast, and of gamma, each for itself."""
+    colour_probability: Probability = 0.5
+    """Probability of a change of saturation, of hue, and of temperature, each for itself."""
+    blur_probability: Probability = 0.0
+    """Probability of a Gaussian blur of 0.5 to 2 pixels."""
+    noise_probability: Probability = 0.0
+    """Probability of noise of 2 to 12 grey levels."""
+    jpeg_probability: Probability = 0.0
+    """Probability of a JPEG compression of quality 15 to 75."""
 
-    def __post_init__(self) -> None:
-        height, width = self.crop_hw
-        _check(min(height, width) >= 32, "crop", self.crop, "at least 32 pixels wide and high")
-        _check(self.view == 0 or self.view >= 32, "view", self.view, "0 (as size) or at least 32 pixels")
-        _check(self.size == 0 or self.size >= 32, "size", self.size, "0 (as stored) or at least 32 pixels")
-        _check(0 < self.scale_from <= self.scale_to, "scale_from", self.scale_from, "above 0 and at most scale_to")
-        _check_shares(self, "flip", "rare_share", "light_share", "colour_share", "blur_share", "noise_share")
-        _check(0 < self.crop_most <= 1, "crop_most", self.crop_most, "above 0 and at most 1")
-        _check_positive(self, "brightness", "hue", zero=True)
-        _check(0 <= self.contrast < 1, "contrast", self.contrast, "from 0 to below 1")
-        _check(0 <= self.saturation <= 1, "saturation", self.saturation, "from 0 to 1")
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if min(self.crop_hw) < 32:
+            raise ValueError(f"crop is {self.crop}; it must be at least 32 pixels wide and high")
+        for name in ("size", "input_size"):
+            if 0 < getattr(self, name) < 32:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be 0 or at least 32 pixels")
+        if self.scale_min > self.scale_max:
+            raise ValueError(f"scale_min is {self.scale_min}; it must be at most scale_max, which is {self.scale_max}")
+        return self
 
     @property
     def crop_hw(self) -> tuple[int, int]:
         """Height and width of a crop."""
         found = re.fullmatch(r"(\d+)x(\d+)", self.crop)
         if not found:
-            raise ConfigError(f"crop is {self.crop!r}; it must be WIDTHxHEIGHT, such as 640x480")
+            raise ValueError(f"crop is {self.crop!r}; it must be WIDTHxHEIGHT, such as 640x480")
         return int(found[2]), int(found[1])
 
 
-@dataclass(frozen=True, kw_only=True)
-class Remember:
-    """Which frames a frame remembers while training."""
+class MemorySampling(Settings):
+    """Which frames are the memory of a frame while training."""
 
     form: Form = "clip"
-    """clip: each labelled crop has its own memory frames, as in the paper. mutual: a batch is made of moments of fewer
-    scenes; the moments of one scene remember each other and all are trained on: a step costs what it costs without
+    """clip: each labelled crop has its own memory frames, as in the paper. mutual: a batch consists of moments of fewer
+    clips; the moments of one clip are memory of each other and all have labels: a step costs what it costs without
     memory."""
-    own_share: float = 0.0
-    """Share of frames whose memory is the frame itself."""
-    moved_share: float = 0.0
-    """Share whose memory is copies of the frame under a small, growing camera motion."""
-    past_share: float = 1.0
-    """Share whose memory is the real frames before it. Where there are none the frame is moved instead."""
-    sampling: Sampling = "continuous"
+    self_probability: Probability = 0.0
+    """Probability that a frame's memory is the frame itself."""
+    moved_probability: Probability = 0.0
+    """Probability that it is copies of the frame under a small, growing camera motion."""
+    past_probability: Probability = 1.0
+    """Probability that it is the real frames before it. Where there are none the frame is moved instead."""
+    sampling: Literal["continuous", "random"] = "continuous"
     """continuous: the T frames just before. random: T of the `past_reach` frames before."""
-    past_reach: int = 10
-    """How many steps back random sampling looks."""
-    frames_from: int = 0
-    """With shared memory encoders T may vary from batch to batch: from this ... 0: always the network's T."""
-    frames_to: int = 0
+    past_reach: Count = 10
+    """How many frames back random sampling reaches."""
+    frames_min: CountOrZero = 0
+    """With shared memory encoders T may vary from step to step: from this ... 0: always the network's T."""
+    frames_max: CountOrZero = 0
     """... to this."""
-    motion_zoom: float = 0.05
-    """Standard deviation of the zoom a step back."""
-    motion_shift: float = 0.02
-    """Standard deviation of the shift a step back, as a share of the crop's width."""
-    motion_rotation: float = 1.0
-    """Standard deviation of the rotation a step back, in degrees."""
-    motion_brightness: float = 4.0
-    """Standard deviation of the change of brightness a step back, in grey levels."""
-    light_together: bool = True
-    """Whether the frames of a scene have their light changed alike."""
-    hide_share: float = 0.0
-    """Share of frames whose own value is hidden from the head, so that their classes must be read from memory: a
-    network that sees both learns to answer from its own value and to leave memory alone."""
+    same_light: bool = True
+    """Whether the frames of a clip get one photometric change, or each its own."""
+    hide_probability: Probability = 0.0
+    """Probability that a frame's own value is hidden from the head, so that its classes must be read from memory: a
+    network that always has both learns to use its own value and to leave memory alone."""
 
-    def __post_init__(self) -> None:
-        _check_shares(self, "own_share", "moved_share", "past_share", "hide_share")
-        total = self.own_share + self.moved_share + self.past_share
-        _check(abs(total - 1) < 1e-6, "own_share + moved_share + past_share", total, "1")
-        _check(self.past_reach >= 1, "past_reach", self.past_reach, "1 or more steps")
-        _check(0 <= self.frames_from <= self.frames_to, "frames_from", self.frames_from, "0 to frames_to")
-        _check(
-            self.frames_to == 0 or self.frames_from > 0, "frames_from", self.frames_from, "1 or more, as frames_to is"
-        )
-        _check_positive(self, "motion_zoom", "motion_shift", "motion_rotation", "motion_brightness", zero=True)
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        total = self.self_probability + self.moved_probability + self.past_probability
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"self_probability + moved_probability + past_probability is {total:.6g}; it must be 1")
+        if self.frames_min > self.frames_max or (self.frames_max and not self.frames_min):
+            raise ValueError(
+                f"frames_min is {self.frames_min} and frames_max is {self.frames_max}; both must be 0, or 1 <= "
+                "frames_min <= frames_max"
+            )
+        return self
 
 
-@dataclass(frozen=True, kw_only=True)
-class Loss:
+class Loss(Settings):
     """What is minimised."""
 
-    auxiliary: float = 0.4
+    auxiliary: NotNegative = 0.4
     """Weight of the auxiliary head's loss; 0: without it."""
-    class_weights: ClassWeights = "none"
-    """By pixel counts. log: 1 / log(1.1 + share). root: 1 / sqrt(share). inverse: 1 / share. median: median share /
-    share. The last three at most ten times their mean."""
-    ohem: float = 0.0
-    """Only pixels whose class has at most this probability count (online hard example mining); 0: all."""
-    ohem_least: float = 0.1
-    """At least this share of the labelled pixels counts, the hardest ones."""
-    lovasz: float = 0.0
+    class_weights: Literal["none", "log"] = "none"
+    """By pixel counts. log: 1 / log(1.1 + fraction of the pixels)."""
+    lovasz: NotNegative = 0.0
     """Weight of Lovász-Softmax beside the cross-entropy: it falls as the IoU of every class grows; 0: without it."""
-    stride: int = 1
-    """Every how many pixels, across and down, the loss looks at; 2 costs a quarter and trains as well."""
-    dropout: float = 0.1
-    """Of the heads."""
-
-    def __post_init__(self) -> None:
-        _check_positive(self, "auxiliary", "lovasz", zero=True)
-        _check_shares(self, "ohem", "ohem_least")
-        _check(0 <= self.dropout < 1, "dropout", self.dropout, "from 0 to below 1")
-        _check(1 <= self.stride <= 8, "stride", self.stride, "1 to 8")
+    stride: Annotated[int, Field(ge=1, le=8)] = 1
+    """Every how many pixels, across and down, the loss is taken; 2 costs a quarter and trains as well."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Of the heads' channels."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Descent:
+class Optimizer(Settings):
     """How the weights change."""
 
-    optimiser: Optimiser = "sgd"
-    lr: float = 0.01
+    algorithm: Literal["sgd", "adamw"] = "sgd"
+    """sgd: momentum 0.9, all parameters decay, as in the paper. adamw: batch norms and biases do not decay."""
+    lr: Positive = 0.01
     """Highest learning rate."""
-    momentum: float = 0.9
-    """Of SGD."""
-    weight_decay: float = 5e-4
-    decay_all: bool = True
-    """Whether batch normalisation and biases decay as well."""
-    backbone_lr: float = 1.0
+    backbone_lr: Positive = 1.0
     """Factor on the learning rate of the backbone."""
-    batch: int = 8
-    """Crops a step, over all processes."""
-    accumulate: int = 1
-    """In how many parts each process goes through its crops."""
-    steps: int = 80_000
-    minutes: float = 0.0
-    """When not 0, the run lasts this long instead of a number of steps, and the learning rate falls with time."""
-    decline: Decline = "poly"
-    power: float = 0.9
-    """Of the polynomial."""
-    lr_end: float = 0.0
-    """Learning rate at the end."""
-    warmup: int = 0
+    lr_schedule: Literal["poly", "cosine", "constant"] = "poly"
+    """How the learning rate falls to 0 over the run; poly: with power 0.9."""
+    warmup: CountOrZero = 0
     """Steps over which the learning rate rises, at most a tenth of the run."""
-    clip_norm: float = 0.0
-    """Longest gradient; 0: any."""
-    average: float = 0.0
-    """Share of the old in each step of the moving average of the weights (EMA), which is what is scored and shipped;
-    0: none."""
-    freeze: tuple[str, ...] = ()
-    """Stages that are not trained: stem, layer1 to layer4."""
+    weight_decay: NotNegative = 5e-4
+    batch: Count = 8
+    """Crops in a step, over all processes."""
+    accumulate: Count = 1
+    """Parts in which each process takes its crops through the network; more need less memory."""
+    clip_norm: NotNegative = 0.0
+    """Largest norm of the gradient; 0: any."""
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Decay of the moving average of the weights, which is what is scored and written; 0: no average."""
+    freeze: Annotated[tuple[Stage, ...], BeforeValidator(_as_tuple)] = ()
+    """Stages of the backbone that are not trained."""
     freeze_norms: bool = False
     """Whether batch normalisation keeps its statistics everywhere."""
 
-    def __post_init__(self) -> None:
-        _check_positive(self, "lr", "backbone_lr", "power")
-        _check_positive(self, "weight_decay", "minutes", "lr_end", "clip_norm", zero=True)
-        _check(0 <= self.momentum < 1, "momentum", self.momentum, "from 0 to below 1")
-        _check(0 <= self.average < 1, "average", self.average, "from 0 to below 1")
-        for name in ("batch", "accumulate", "steps"):
-            _check(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
-        _check(self.warmup >= 0, "warmup", self.warmup, "0 or more steps")
-        unknown = [stage for stage in self.freeze if stage not in STAGES]
-        _check(not unknown, "freeze", ", ".join(unknown), f"of {', '.join(STAGES)}")
 
+class Run(Settings):
+    """How long the run is and how it is executed. All but seed and train_split may change when it is resumed."""
 
-@dataclass(frozen=True, kw_only=True)
-class Running:
-    """How the run is run. These may change when it goes on."""
-
-    seed: int = 0
-    precision: str = "auto"
-    """auto, fp32, bf16 or fp16: of the convolutions (autocast)."""
-    norms: Norms = "auto"
-    """auto: batch statistics are those of all processes (SyncBN). own: of each process alone."""
+    steps: Count = 80_000
+    minutes: NotNegative = 0.0
+    """When not 0, the run lasts this long instead of a number of steps, and the learning rate falls with time."""
+    seed: CountOrZero = 0
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Of the convolutions (autocast). auto: the fastest that is measured."""
+    sync_bn: bool = True
+    """Whether batch statistics are those of all processes, or of each alone."""
     compile: bool = False
+    """Whether the network is compiled with torch.compile."""
     deterministic: bool = False
-    """Slower on CUDA, where equal runs otherwise differ in the last bits."""
-    threads: int = 2
+    """Whether CUDA is kept to deterministic algorithms: slower, but equal runs are equal in every bit."""
+    threads: Count = 2
     """Threads that make batches ahead."""
-    augment_on: AugmentOn = "auto"
-    """Where crops are cut and their light is changed. auto: on a CUDA device itself, otherwise on the CPU."""
-    cache_gb: float = 6.0
-    """Decoded pictures are kept in this much memory, and on a device that cuts crops in a quarter of what is free."""
-    train_split: str = "train"
+    cache_gb: NotNegative = 6.0
+    """Memory for decoded pictures, over all processes of the run."""
+    train_split: Text = "train"
     """Of each data set; "train+val" joins two."""
-    val_split: str = "val"
+    val_split: Text = "val"
     """Of each data set that has it; "": the weights are not scored."""
-    validate_every: int = 1000
+    validate_every: CountOrZero = 1000
     """Steps between validations; 0: only at the end."""
-    validate_limit: int = 0
-    """Most frames of each data set that a validation looks at, evenly spread; 0: all. The last one looks at all."""
-    save_every: int = 500
-    """Steps between the times that the run is written down."""
-
-    def __post_init__(self) -> None:
-        _check(self.threads >= 1, "threads", self.threads, "1 or more")
-        for name in ("validate_every", "validate_limit", "cache_gb"):
-            _check(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
-        _check(self.save_every >= 1, "save_every", self.save_every, "1 or more steps")
-        _check(self.seed >= 0, "seed", self.seed, "0 or more")
+    validate_limit: CountOrZero = 0
+    """Most frames of each data set in a validation, evenly spread; 0: all. The last one has all."""
+    save_every: Count = 500
+    """Steps between the times that the state is written."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """Everything that decides how a run trains. Raises ConfigError that names the value that cannot work."""
+class Recipe(Settings):
+    """Everything that decides how a run trains."""
 
-    about: str = ""
+    about: Text = ""
     """What it is for, in a line."""
-    init: str = "none"
+    init: Text = "none"
     """none, imagenet, or weights by name or path."""
-    labels: str = ""
+    labels: Text = ""
     """Label set of the network; "": that of the first data set."""
-    network: Mapping[str, Any] = field(default_factory=dict)
+    network: dict[str, Any] = {}
     """The network, where it differs from the weights it starts from, or from the paper's."""
-    shares: Mapping[str, float] = field(default_factory=dict)
-    """Share of each data set in the crops, by its name in lower case. Sets without one take what the others leave of 1,
-    by their numbers of pictures."""
-    augment: Augment = field(default_factory=Augment)
-    remember: Remember = field(default_factory=Remember)
-    loss: Loss = field(default_factory=Loss)
-    descent: Descent = field(default_factory=Descent)
-    running: Running = field(default_factory=Running)
+    mixture: dict[str, Positive] = {}
+    """Fraction of the crops from each data set, by its name in lower case. Sets without one divide what the others
+    leave of 1, by their numbers of pictures."""
+    augmentation: Augmentation = Augmentation()
+    memory: MemorySampling = MemorySampling()
+    loss: Loss = Loss()
+    optimizer: Optimizer = Optimizer()
+    run: Run = Run()
 
-    def __post_init__(self) -> None:
-        TMANetConfig.from_dict({"classes": 1, **self.network})
-        _check("classes" not in self.network, "network.classes", "set", "left to the label set")
-        for name, share in self.shares.items():
-            _check(share > 0, f"shares.{name}", share, "above 0")
-        height, width = self.augment.crop_hw
-        fits = height % self.loss.stride == 0 and width % self.loss.stride == 0
-        _check(fits, "crop", self.augment.crop, f"a multiple of the loss's stride {self.loss.stride}")
-
-
-GROUPS: dict[str, type] = {
-    "augment": Augment,
-    "remember": Remember,
-    "loss": Loss,
-    "descent": Descent,
-    "running": Running,
-}
-
-
-def _check(right: bool, name: str, value: object, wanted: str) -> None:
-    if not right:
-        raise ConfigError(f"{name} is {value}; it must be {wanted}")
-
-
-def _check_shares(group: object, *names: str) -> None:
-    for name in names:
-        _check(0 <= getattr(group, name) <= 1, name, getattr(group, name), "from 0 to 1")
-
-
-def _check_positive(group: object, *names: str, zero: bool = False) -> None:
-    for name in names:
-        value = getattr(group, name)
-        _check(value > 0 or (zero and value == 0), name, value, "0 or more" if zero else "above 0")
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if "classes" in self.network:
+            raise ValueError("network.classes is set; it must be left to the label set")
+        TMANetConfig.from_dict({"classes": 1, **self.network})  # raises ConfigError
+        height, width = self.augmentation.crop_hw
+        if height % self.loss.stride or width % self.loss.stride:
+            raise ValueError(
+                f"augmentation.crop is {self.augmentation.crop}; it must be a multiple of the loss's stride "
+                f"{self.loss.stride}"
+            )
+        return self
