@@ -23,11 +23,11 @@ from tmaseg.errors import ConfigError, TmasegError
 from tmaseg.evaluation import EvalOptions, Weights, evaluate
 from tmaseg.signals import StopRequest
 from tmaseg.training import (
-    Job,
-    Listener,
+    Callback,
     Recipe,
     Source,
     StepReport,
+    TrainJob,
     load_recipe,
     override,
     resumed,
@@ -100,7 +100,14 @@ def base_recipe(args: argparse.Namespace) -> Recipe:
     """What all cells share: the preset, but at output stride 16 and concat, remembering real and moved frames."""
     settings = [
         *("output_stride=16", "aggregation=concat", "encoder=1x1+3x3", "key_channels=64", "sampling=continuous"),
-        *("form=clip", "own_share=0", "moved_share=0.5", "past_share=0.5", "frames_from=0", "frames_to=0"),
+        *(
+            "form=clip",
+            "self_probability=0",
+            "moved_probability=0.5",
+            "past_probability=0.5",
+            "frames_min=0",
+            "frames_max=0",
+        ),
         *(f"size={args.size}", f"crop={args.crop}", f"batch={args.batch}", f"precision={args.precision}"),
         *("validate_every=0", "val_split=", f"threads={args.threads}", "save_every=100"),
     ]
@@ -116,7 +123,7 @@ def keep_base(base: Recipe, folder: Path) -> None:
         path.write_text(to_toml(base), encoding="utf-8")
         return
     old, new = flat(load_recipe(path)), flat(base)
-    names = [name for name in sorted({*old, *new} - {"running.threads"}) if old.get(name) != new.get(name)]
+    names = [name for name in sorted({*old, *new} - {"run.threads"}) if old.get(name) != new.get(name)]
     if names:
         said = ", ".join(f"{name} was {old.get(name, 'not set')} and is {new.get(name, 'not set')}" for name in names)
         raise ConfigError(f"the cells in {folder} were made otherwise ({said}): ask for the same, or another folder")
@@ -130,13 +137,13 @@ def flat(recipe: Recipe) -> dict[str, Any]:
     return values
 
 
-class Line(Listener):
+class Line(Callback):
     """One line on the terminal that says how far the cell is."""
 
     def __init__(self, console: Console, title: str) -> None:
         self._console, self._title = console, title
 
-    def stepped(self, report: StepReport) -> None:
+    def step_done(self, report: StepReport) -> None:
         if self._console.is_terminal and report.step % 10 == 0:
             left = "" if report.left_seconds is None else f", {report.left_seconds / 60:.0f} min left"
             self._console.print(f"{self._title}: {report.progress:.0%}, loss {report.loss:.3f}{left}", end="\r")
@@ -152,7 +159,7 @@ def run_cell(
         result: dict[str, Any] = json.loads(found.read_text())
         return result
     recipe = override(base_recipe(args), [f"seed={seed}", *cell.settings])
-    job = Job(recipe, (Source("camvid", args.data),), folder, args.device)
+    job = TrainJob(recipe, (Source("camvid", args.data),), folder, args.device)
     if job.state.exists():
         job = resumed(folder, device=args.device)
     outcome = train(job, Line(console, f"{cell.title}, seed {seed}"), stop=stop)

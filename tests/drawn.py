@@ -53,27 +53,24 @@ def tiny_recipe(**groups: dict[str, object]) -> Recipe:
     """A recipe for a tiny network: 4 crops of 64x48 a step, nothing random in the pictures unless asked for."""
     values: dict[str, dict[str, object]] = {
         "network": dict(NETWORK),
-        "augment": {
+        "augmentation": {
             "crop": "64x48",
-            "scale_from": 1.0,
-            "scale_to": 1.0,
+            "scale_min": 1.0,
+            "scale_max": 1.0,
             "flip": 0.0,
-            "crop_most": 1.0,
-            "light_share": 0.0,
-            "colour_share": 0.0,
+            "light_probability": 0.0,
+            "colour_probability": 0.0,
         },
-        "remember": {"own_share": 0.5, "moved_share": 0.5, "past_share": 0.0},
+        "memory": {"self_probability": 0.5, "moved_probability": 0.5, "past_probability": 0.0},
         "loss": {"stride": 1},
-        "descent": {
-            "optimiser": "adamw",
+        "optimizer": {
+            "algorithm": "adamw",
             "lr": 3e-3,
             "weight_decay": 0.01,
-            "decay_all": False,
             "batch": 4,
-            "steps": 8,
-            "average": 0.9,
+            "ema_decay": 0.9,
         },
-        "running": {"precision": "fp32", "threads": 2, "validate_every": 4, "save_every": 4},
+        "run": {"steps": 8, "precision": "fp32", "threads": 2, "validate_every": 4, "save_every": 4},
     }
     for group, changes in groups.items():
         values[group] = {**values.get(group, {}), **changes}

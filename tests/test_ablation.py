@@ -57,7 +57,7 @@ def test_cells_are_trained_once_and_tables_show_means_and_spread(camvid, tmp_pat
     assert ablate(monkeypatch, *common, *rows, "--seeds", 2, "--threads", 1) == 0
     assert ablate(monkeypatch, *common, *rows, "--steps", 3, "--set", "key_channels=8") == 1
     said = " ".join(capsys.readouterr().err.split())
-    assert "descent.steps was 2 and is 3, network.key_channels was 64 and is 8: ask" in said.replace("):", ":")
+    assert "network.key_channels was 64 and is 8, run.steps was 2 and is 3: ask" in said.replace("):", ":")
     assert ablate(monkeypatch, *common, "--table", "9") == 2
     assert ablate(monkeypatch, *common, "--row", "T = 5") == 2
     assert "'T = 5' here: choose baseline, no memory; T = 1; T = 2;" in " ".join(capsys.readouterr().err.split())

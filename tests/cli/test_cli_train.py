@@ -34,10 +34,10 @@ def test_the_recipe_is_shown_as_it_would_be_used_and_read_again(tmp_path):
     shown = call("--show-preset", "--preset", "paper-camvid", "--lr", 0.02, "--set", "backbone=resnet18", "--steps", 5)
     assert shown.exit_code == 0
     values = tomllib.loads(shown.stdout)
-    assert tomllib.loads(call("--show-preset", "--preset", "scratch", "--steps", 5).stdout)["descent"]["minutes"] == 0
+    assert tomllib.loads(call("--show-preset", "--preset", "scratch", "--steps", 5).stdout)["run"]["minutes"] == 0
     both = call("--show-preset", "--steps", 5, "--minutes", 3)
     assert (both.exit_code, "a run's length is one of them" in both.stderr) == (1, True)
-    assert (values["descent"]["lr"], values["descent"]["steps"], values["network"]["backbone"]) == (0.02, 5, "resnet18")
+    assert (values["optimizer"]["lr"], values["run"]["steps"], values["network"]["backbone"]) == (0.02, 5, "resnet18")
     path = tmp_path / "mine.toml"
     path.write_text(shown.stdout)
     assert call("--show-preset", "--preset", path).stdout == shown.stdout
@@ -65,7 +65,11 @@ def test_wrong_usage_and_bad_input_are_told_in_one_line(tmp_path, data):
         (("-o", tmp_path / "run", "--dataset", "camvid", "--data", data, "--init", "none"), "no CamVid in", 1),
         (("-o", tmp_path / "run", "--dataset", "folder", "--data", data, "--preset", "fast"), "unknown preset", 1),
         (("-o", tmp_path / "run", "--dataset", "folder", "--data", data, "--set", "lr=fast"), "must be a number", 1),
-        (("-o", tmp_path / "run", "--dataset", "folder", "--data", data, "--set", "shares.flder=1"), "shares.flder", 1),
+        (
+            ("-o", tmp_path / "run", "--dataset", "folder", "--data", data, "--set", "mixture.flder=1"),
+            "mixture.flder",
+            1,
+        ),
         (("-o", tmp_path / "none", "--resume"), "holds no run", 1),
         (
             ("-o", tmp_path / "run", "--dataset", "folder", "--data", data, "--init", tmp_path / "no.safetensors"),
@@ -92,7 +96,7 @@ def test_short_memory_is_told_with_what_helps_in_training(tmp_path, data, monkey
 
 def test_ctrl_c_writes_the_run_down_and_resume_finishes_it(tmp_path, data):
     recipe = tmp_path / "recipe.toml"
-    recipe.write_text(to_toml(tiny_recipe(descent={"steps": 100_000}, running={"save_every": 2, "validate_every": 0})))
+    recipe.write_text(to_toml(tiny_recipe(run={"steps": 100_000, "save_every": 2, "validate_every": 0})))
     output = tmp_path / "run"
     common = [sys.executable, "-m", "tmaseg", "train", "-o", str(output), "--device", "cpu"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -5,13 +5,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tmaseg.data.transforms import (
-    Light,
     Motion,
     mirrored,
     moved,
     place,
     place_varied,
-    relight,
     warp_labels,
     warp_picture,
 )
@@ -137,33 +135,3 @@ def test_a_crop_of_nothing_but_one_class_is_drawn_again():
 
     assert worst(1.0) > 45
     assert worst(0.75) < 35  # ten tries find the edge about two times in three
-
-
-@settings(max_examples=30, deadline=None)
-@given(
-    st.builds(
-        Light,
-        brightness=st.floats(-32, 32),
-        contrast=st.floats(0.5, 1.5),
-        saturation=st.floats(0, 2),
-        hue=st.floats(-18, 18),
-    )
-)
-def test_light_treats_equal_pixels_alike_and_none_leaves_them(light):
-    labels = blocks(3)
-    shades = np.random.default_rng(0).integers(0, 256, (4, 3), dtype=np.uint8)
-    lit = relight(shades[labels], light)
-    for index in np.unique(labels):
-        assert np.ptp(lit[labels == index].astype(int), axis=0).max() <= 3  # OpenCV rounds the ends of rows otherwise
-    assert np.array_equal(relight(shades[labels], Light()), shades[labels])
-
-
-def test_brightness_contrast_noise_and_blur_do_what_they_say():
-    grey = np.full((40, 50, 3), 128, np.uint8)
-    assert relight(grey, Light(brightness=20)).mean() == 148
-    assert np.array_equal(relight(grey, Light(contrast=1.4)), grey)
-    noisy = relight(grey, Light(noise=8, noise_seed=1)).astype(float)
-    assert 6 < noisy.std() < 10
-    assert abs(noisy.mean() - 128) < 1
-    assert np.array_equal(noisy, relight(grey, Light(noise=8, noise_seed=1)))
-    assert relight(noisy.astype(np.uint8), Light(blur_px=1)).std() < noisy.std() / 2

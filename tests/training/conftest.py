@@ -7,7 +7,7 @@ import pytest
 import torch
 from drawn import CLASSES, write_drawn
 
-from tmaseg.training import Job, Recipe, Source
+from tmaseg.training import Recipe, Source, TrainJob
 
 WriteSet = Callable[..., Path]
 
@@ -23,13 +23,13 @@ def drawn(tmp_path: Path) -> WriteSet:
 
 
 @pytest.fixture
-def job(drawn: WriteSet, tmp_path: Path) -> Callable[..., Job]:
+def job(drawn: WriteSet, tmp_path: Path) -> Callable[..., TrainJob]:
     """`job(recipe, "run")`: a run on eight drawn pictures."""
     data: list[Path] = []
 
-    def make(recipe: Recipe, name: str = "run") -> Job:
+    def make(recipe: Recipe, name: str = "run") -> TrainJob:
         data.extend([drawn()] if not data else [])
-        return Job(recipe, (Source("folder", data[0]),), tmp_path / name, device="cpu")
+        return TrainJob(recipe, (Source("folder", data[0]),), tmp_path / name, device="cpu")
 
     return make
 

@@ -2,7 +2,6 @@
 
 import math
 import resource
-from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -13,8 +12,8 @@ from drawn import tiny_recipe
 from tmaseg.errors import CheckpointError, ConfigError, DataError, OutputError, TrainingError
 from tmaseg.inference.segmenter import load
 from tmaseg.model.checkpoint import load_checkpoint
-from tmaseg.training import Listener, Source, resumed, train
-from tmaseg.training.job import Job
+from tmaseg.training import Callback, Source, resumed, train
+from tmaseg.training.job import TrainJob
 from tmaseg.training.record import read_record
 from tmaseg.training.state import load_state, save_state
 
@@ -25,17 +24,17 @@ def stop_after(steps):
     return listener, lambda: len(listener.losses) >= steps
 
 
-class Heard(Listener):
+class Heard(Callback):
     def __init__(self):
         self.losses, self.notes, self.scores = [], [], []
 
     def note(self, text):
         self.notes.append(text)
 
-    def stepped(self, report):
+    def step_done(self, report):
         self.losses.append(report.loss)
 
-    def validated(self, scores):
+    def validation_done(self, scores):
         self.scores.append(scores)
 
 
@@ -46,7 +45,7 @@ class StopsInValidation(Heard):
         super().__init__()
         self.after, self.asked = after, False
 
-    def validating(self, _done, _total):
+    def frames_validated(self, _done, _total):
         self.asked = self.asked or len(self.losses) == self.after
 
 
@@ -72,13 +71,19 @@ def comparable(job):
     [
         {},
         {
-            "remember": {"form": "mutual", "frames_from": 1, "frames_to": 3, "hide_share": 0.5},
-            "augment": {"flip": 0.5, "scale_from": 0.7, "scale_to": 1.5, "noise_share": 0.5, "light_share": 1.0},
-            "descent": {"optimiser": "sgd", "lr": 0.02, "warmup": 3, "batch": 8, "accumulate": 2, "clip_norm": 1.0},
-            "running": {"threads": 3, "precision": "bf16", "augment_on": "device"},
+            "memory": {"form": "mutual", "frames_min": 1, "frames_max": 3, "hide_probability": 0.5},
+            "augmentation": {
+                "flip": 0.5,
+                "scale_min": 0.7,
+                "scale_max": 1.5,
+                "noise_probability": 0.5,
+                "light_probability": 1.0,
+            },
+            "optimizer": {"algorithm": "sgd", "lr": 0.02, "warmup": 3, "batch": 8, "accumulate": 2, "clip_norm": 1.0},
+            "run": {"threads": 3, "precision": "bf16"},
         },
     ],
-    ids=["clip, adamw", "mutual, sgd, bf16, crops on the device"],
+    ids=["clip, adamw", "mutual, sgd, bf16"],
 )
 def test_a_run_that_goes_on_repeats_an_unbroken_one_bit_for_bit(job, groups):
     whole, broken = job(tiny_recipe(**groups), "whole"), job(tiny_recipe(**groups), "broken")
@@ -136,10 +141,10 @@ def test_going_on_keeps_the_precision_that_auto_chose_and_takes_one_that_is_aske
 
     measured = ["fp32", "bf16"]  # another answer the next time
     monkeypatch.setattr(
-        "tmaseg.training.run.choose_precision",
+        "tmaseg.training.loop.choose_precision",
         lambda name, device: measured.pop(0) if name == "auto" else choose_precision(name, device),
     )
-    mine = job(tiny_recipe(descent={"steps": 1}, running={"precision": "auto", "validate_every": 0}))
+    mine = job(tiny_recipe(run={"steps": 1, "precision": "auto", "validate_every": 0}))
     train(mine)
     train(resumed(mine.output, ("steps=2",), device="cpu"))
     state = load_state(mine.state)
@@ -152,10 +157,10 @@ def test_going_on_keeps_the_precision_that_auto_chose_and_takes_one_that_is_aske
 
 
 def test_a_run_goes_on_without_the_weights_that_it_began_from_and_not_with_other_classes(job):
-    short = tiny_recipe(descent={"steps": 1}, running={"validate_every": 0})
+    short = tiny_recipe(run={"steps": 1, "validate_every": 0})
     first = job(short, "first")
     train(first)
-    second = job(replace(short, init=str(first.last), network={}), "second")
+    second = job(short.model_copy(update={"init": str(first.last), "network": {}}), "second")
     train(second)
     first.last.unlink()
     assert train(resumed(second.output, ("steps=2",), device="cpu")).steps == 2
@@ -181,7 +186,7 @@ def test_the_files_of_a_run_are_replaced_whole_and_only_when_they_change(job, mo
             longer.prepare()
     assert files[0].read_text() == before[0][0]
     longer.prepare()
-    assert resumed(mine.output).recipe.descent.steps == 99
+    assert resumed(mine.output).recipe.run.steps == 99
 
 
 def _no_room(_path, _target):
@@ -194,7 +199,7 @@ def _fail():
 
 def test_it_learns_eight_pictures_by_heart_and_the_weights_stream(job):
     recipe = tiny_recipe(
-        remember={"form": "mutual"}, descent={"steps": 150, "lr": 4e-3, "batch": 8}, running={"validate_every": 0}
+        memory={"form": "mutual"}, optimizer={"lr": 4e-3, "batch": 8}, run={"steps": 150, "validate_every": 0}
     )
     mine = job(recipe)
     outcome = train(mine)
@@ -217,7 +222,7 @@ def test_it_learns_eight_pictures_by_heart_and_the_weights_stream(job):
 
 def test_the_best_weights_are_kept_and_scored_on_every_frame(job):
     heard = Heard()
-    recipe = tiny_recipe(descent={"steps": 12}, running={"validate_every": 2, "validate_limit": 2})
+    recipe = tiny_recipe(run={"steps": 12, "validate_every": 2, "validate_limit": 2})
     mine = job(recipe)
     outcome = train(mine, heard)
     few, last = heard.scores[:-1], heard.scores[-1]
@@ -228,9 +233,11 @@ def test_the_best_weights_are_kept_and_scored_on_every_frame(job):
     assert load_checkpoint(mine.best).provenance["steps"] == best.step == outcome.scores.step
 
 
-@pytest.mark.parametrize(("augment", "asked"), [({}, None), ({"size": 64}, 64), ({"size": 64, "view": 96}, 96)])
-def test_the_weights_ask_for_the_view_that_the_recipe_names(job, augment, asked):
-    made = job(tiny_recipe(augment=augment), "run")
+@pytest.mark.parametrize(
+    ("augmentation", "asked"), [({}, None), ({"size": 64}, 64), ({"size": 64, "input_size": 96}, 96)]
+)
+def test_the_weights_ask_for_the_view_that_the_recipe_names(job, augmentation, asked):
+    made = job(tiny_recipe(augmentation=augmentation), "run")
     train(made)
     assert load_checkpoint(made.last).view.size == asked
 
@@ -258,10 +265,10 @@ def test_labels_of_another_size_than_their_picture_are_refused_with_the_file(job
 
 @pytest.mark.parametrize("what", ["loss", "gradient"])
 def test_a_loss_or_gradient_that_is_no_number_stops_with_the_files_and_leaves_the_weights(job, monkeypatch, what):
-    mine = job(tiny_recipe(running={"save_every": 1}))
-    from tmaseg.training.objective import Objective
+    mine = job(tiny_recipe(run={"save_every": 1}))
+    from tmaseg.training.losses import SegmentationLoss
 
-    right = Objective.forward
+    right = SegmentationLoss.forward
     calls = []
 
     def forward(self, logits, batch, totals):
@@ -271,7 +278,7 @@ def test_a_loss_or_gradient_that_is_no_number_stops_with_the_files_and_leaves_th
             return value
         return value * float("nan") if what == "loss" else value + (logits.sum() * 0).abs().sqrt()  # slope 0 / 0
 
-    monkeypatch.setattr(Objective, "forward", forward)
+    monkeypatch.setattr(SegmentationLoss, "forward", forward)
     heard = Heard()
     with pytest.raises(TrainingError, match=rf"{what} of step 4 .*train_00\d\.png.*lower lr"):
         train(mine, heard)
@@ -298,14 +305,14 @@ def test_a_full_disk_loses_only_the_newest(tmp_path):
 def test_a_run_whose_disk_is_full_goes_on_and_says_so(job, monkeypatch):
     mine = job(tiny_recipe())
     heard = Heard()
-    monkeypatch.setattr("tmaseg.training.run.save_state", _refuse)
+    monkeypatch.setattr("tmaseg.training.loop.save_state", _refuse)
     assert train(mine, heard).steps == 8
     assert any("make room" in note for note in heard.notes)
 
 
 def test_a_disk_too_full_for_the_best_weights_loses_their_last_score_and_not_the_run(job, monkeypatch):
-    mine = job(tiny_recipe(running={"validate_limit": 2}))
-    monkeypatch.setattr("tmaseg.training.run.save_checkpoint", _refuse_weights)
+    mine = job(tiny_recipe(run={"validate_limit": 2}))
+    monkeypatch.setattr("tmaseg.training.loop.save_checkpoint", _refuse_weights)
     heard = Heard()
     outcome = train(mine, heard)
     assert outcome.steps == load_state(mine.state)["step"] == 8
@@ -323,14 +330,14 @@ def _refuse(path, state):
 
 
 def test_a_folder_with_a_run_is_not_overwritten_and_a_recipe_not_changed_on_the_way(job):
-    mine = job(tiny_recipe(descent={"steps": 2}))
+    mine = job(tiny_recipe(run={"steps": 2}))
     train(mine)
     with pytest.raises(ConfigError, match="--resume"):
         train(mine)
     for setting in ("lr=1", "seed=1", "train_split=val"):
-        with pytest.raises(ConfigError, match="only steps, minutes"):
+        with pytest.raises(ConfigError, match=r"only the settings of \[run\] may change"):
             resumed(mine.output, (setting,))
-    with pytest.raises(ConfigError, match="holds no run"):
+    with pytest.raises(ConfigError, match="holds no run to resume"):
         resumed(mine.output / "elsewhere")
     longer = resumed(mine.output, ("steps=4", "validate_every=0"), device="cpu")
     assert train(longer).steps == 4
@@ -339,37 +346,26 @@ def test_a_folder_with_a_run_is_not_overwritten_and_a_recipe_not_changed_on_the_
 def test_two_data_sets_with_their_own_classes_train_one_head(drawn, tmp_path):
     coarse = drawn("coarse", names=("road", "sky", "car", "person"), train=4, val=2)
     fine = drawn("fine", names=("road", "sky", "truck", "bus"), train=4, val=2)
-    recipe = tiny_recipe(descent={"steps": 6}, running={"validate_every": 0})
+    recipe = tiny_recipe(run={"steps": 6, "validate_every": 0})
     heard = Heard()
-    job = Job(recipe, (Source("folder", coarse), Source("folder", fine)), tmp_path / "run", device="cpu")
+    job = TrainJob(recipe, (Source("folder", coarse), Source("folder", fine)), tmp_path / "run", device="cpu")
     outcome = train(job, heard)
     assert set(outcome.scores.miou) == {"folder", "folder-2"}
     assert any("unions" in note for note in heard.notes)
     assert load_checkpoint(job.best).labels.names == ("road", "sky", "car", "person")
 
 
-def test_crops_cut_on_the_device_train_as_those_of_the_cpu(job):
-    losses = []
-    own = {"own_share": 1.0, "moved_share": 0.0}  # moved copies lie between pixels
-    for place in ("cpu", "device"):
-        heard = Heard()
-        train(job(tiny_recipe(remember=own, running={"augment_on": place, "validate_every": 0}), place), heard)
-        losses.append(heard.losses)
-    assert len(losses[0]) == 8
-    assert losses[0] == losses[1]  # pixels are copied by either
-
-
 def test_a_run_that_should_be_compiled_where_nothing_compiles_goes_on_and_says_so_once(job, monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     heard = Heard()
     values = {"compile": True, "validate_every": 0, "val_split": ""}
-    train(job(tiny_recipe(descent={"steps": 2}, running=values)), heard)
+    train(job(tiny_recipe(run={"steps": 2, **values})), heard)
     assert len(heard.losses) == 2
     assert sum("C++ compiler" in note for note in heard.notes) == 1
 
 
 def test_a_run_by_time_ends_by_time(job):
-    mine = job(tiny_recipe(descent={"minutes": 0.03}, running={"validate_every": 0}))
+    mine = job(tiny_recipe(run={"minutes": 0.03, "validate_every": 0}))
     heard = Heard()
     outcome = train(mine, heard)
     assert outcome.seconds >= 1.8
@@ -383,8 +379,9 @@ def test_parts_of_a_step_come_to_the_whole(job):
     # Frozen statistics: otherwise each part is normalised by its own.
     losses = []
     for accumulate in (1, 2, 4):
-        values = {"accumulate": accumulate, "freeze_norms": True, "steps": 3}
-        mine = job(tiny_recipe(descent=values, loss={"dropout": 0.0}), f"run{accumulate}")
+        values = {"accumulate": accumulate, "freeze_norms": True}
+        recipe = tiny_recipe(optimizer=values, loss={"dropout": 0.0}, run={"steps": 3})
+        mine = job(recipe, f"run{accumulate}")
         heard = Heard()
         train(mine, heard)
         losses.append(heard.losses)

@@ -1,4 +1,4 @@
-"""Recipes: presets are whole, values are checked, what is written is what is read."""
+"""Recipes: presets are complete, values are checked, what is written is what is read, old ones are understood."""
 
 import re
 import tomllib
@@ -8,11 +8,11 @@ import pytest
 
 from tmaseg.errors import ConfigError
 from tmaseg.model.config import TMANetConfig
-from tmaseg.training.presets import from_values, load_recipe, override, preset_names, to_toml, to_values
-from tmaseg.training.recipe import GROUPS, Recipe
+from tmaseg.training.presets import GROUPS, from_values, load_recipe, override, preset_names, to_toml, to_values
+from tmaseg.training.recipe import Recipe
 
 
-def test_the_presets_are_there_and_survive_being_written_down():
+def test_the_presets_are_there_and_survive_being_written():
     assert preset_names() == ("camvid", "finetune", "paper-camvid", "paper-cityscapes", "scratch", "street")
     for name in preset_names():
         recipe = load_recipe(name)
@@ -24,48 +24,39 @@ def test_the_presets_are_there_and_survive_being_written_down():
 def test_the_papers_recipe_is_the_papers():
     for name, crop, frames in (("paper-camvid", (640, 640), 4), ("paper-cityscapes", (769, 769), 2)):
         recipe = load_recipe(name)
-        descent, augment = recipe.descent, recipe.augment
-        assert (descent.optimiser, descent.momentum, descent.weight_decay) == ("sgd", 0.9, 5e-4)
-        assert (descent.decline, descent.power, descent.lr, descent.lr_end) == ("poly", 0.9, 0.01, 0.0)
-        assert (descent.batch, descent.steps, descent.decay_all) == (8, 80_000, True)
-        assert (augment.scale_from, augment.scale_to, augment.flip, augment.crop_most) == (0.5, 2.0, 0.5, 0.75)
-        assert (augment.brightness, augment.contrast, augment.saturation, augment.hue) == (32, 0.5, 0.5, 18)
-        assert (augment.crop_hw, recipe.network["memory_frames"]) == (crop, frames)
-        assert (recipe.loss.auxiliary, recipe.network["backbone"], recipe.network["output_stride"]) == (
-            0.4,
-            "resnet50",
-            8,
-        )
+        optimizer, augmentation = recipe.optimizer, recipe.augmentation
+        assert (optimizer.algorithm, optimizer.weight_decay, optimizer.batch) == ("sgd", 5e-4, 8)
+        assert (optimizer.lr_schedule, optimizer.lr, recipe.run.steps) == ("poly", 0.01, 80_000)
+        assert (augmentation.scale_min, augmentation.scale_max, augmentation.flip) == (0.5, 2.0, 0.5)
+        light = (augmentation.brightness, augmentation.contrast, augmentation.saturation, augmentation.hue)
+        assert light == (32, 0.5, 0.5, 36)
+        assert (augmentation.crop_hw, recipe.network["memory_frames"]) == (crop, frames)
+        assert (recipe.loss.auxiliary, recipe.network["backbone"]) == (0.4, "resnet50")
+        assert recipe.network["output_stride"] == 8
 
 
-def test_names_of_values_are_unique_so_that_no_group_need_be_said():
-    kinds = [Recipe, TMANetConfig, *GROUPS.values()]
-    names = [each.name for kind in kinds for each in fields(kind)]
+def test_names_of_settings_are_unique_so_that_no_group_need_be_given():
+    names = [name for kind in (Recipe, *GROUPS.values()) for name in kind.model_fields]
+    names += [each.name for each in fields(TMANetConfig)]
     assert len(names) == len(set(names))
 
 
-def test_values_are_set_by_name_alone_or_with_their_group():
-    settings = [
-        "lr=1e-4",
-        "descent.batch=2",
-        "backbone=resnet34",
-        "shares.camvid=.3",
-        "crop=128x96",
-        "freeze=stem,layer1",
-    ]
-    recipe = override(load_recipe("scratch"), [*settings, "freeze_norms=true", "init=street"])
-    assert (recipe.descent.lr, recipe.descent.batch, recipe.network["backbone"]) == (1e-4, 2, "resnet34")
-    assert (dict(recipe.shares), recipe.augment.crop_hw, recipe.init) == ({"camvid": 0.3}, (96, 128), "street")
-    assert (recipe.descent.freeze, recipe.descent.freeze_norms) == (("stem", "layer1"), True)
+def test_settings_are_set_by_name_alone_or_with_their_group():
+    settings = ["lr=1e-4", "optimizer.batch=2", "backbone=resnet34", "mixture.camvid=.3", "crop=128x96"]
+    recipe = override(load_recipe("scratch"), [*settings, "freeze=stem,layer1", "freeze_norms=true", "init=street"])
+    assert (recipe.optimizer.lr, recipe.optimizer.batch, recipe.network["backbone"]) == (1e-4, 2, "resnet34")
+    assert (recipe.mixture, recipe.augmentation.crop_hw, recipe.init) == ({"camvid": 0.3}, (96, 128), "street")
+    assert (recipe.optimizer.freeze, recipe.optimizer.freeze_norms) == (("stem", "layer1"), True)
     assert recipe.loss == load_recipe("scratch").loss
+    assert override(Recipe(), ["init=2024", "freeze="]).init == "2024"
 
 
 def test_a_length_in_steps_takes_the_place_of_the_preset_s_minutes_and_both_are_refused():
     timed = load_recipe("scratch")
-    assert timed.descent.minutes > 0
-    assert override(timed, ["lr=1"]).descent.minutes == timed.descent.minutes
-    descent = override(timed, ["descent.steps=5"]).descent
-    assert (descent.steps, descent.minutes) == (5, 0)
+    assert timed.run.minutes > 0
+    assert override(timed, ["lr=1"]).run.minutes == timed.run.minutes
+    run = override(timed, ["run.steps=5"]).run
+    assert (run.steps, run.minutes) == (5, 0)
     for settings in (["steps=5", "minutes=3"], ["minutes=3", "steps=5"]):
         with pytest.raises(ConfigError, match=r"steps is 5 and minutes is 3; .* leave the other out"):
             override(timed, settings)
@@ -74,33 +65,111 @@ def test_a_length_in_steps_takes_the_place_of_the_preset_s_minutes_and_both_are_
 @pytest.mark.parametrize(
     ("setting", "said"),
     [
-        ("lr=fast", "lr is 'fast'; it must be a number"),
-        ("lr=0", "lr is 0.0; it must be above 0"),
-        ("speed=1", "unknown setting 'speed'"),
+        ("lr=fast", "optimizer.lr is 'fast'; it must be a number above 0"),
+        ("lr=0", "optimizer.lr is 0; it must be a number above 0"),
+        ("lr=nan", "optimizer.lr is nan; it must be a number above 0"),
+        ("lr=true", "optimizer.lr is True; it must be a number above 0"),
+        ("flip=1.5", "augmentation.flip is 1.5; it must be a number of at least 0 and of at most 1"),
+        ("speed=1", "unknown setting 'speed'; known are about, init"),
+        ("average=0.9", "unknown setting 'average'; it is called ema_decay now"),
+        ("descent.decline=poly", "unknown setting 'descent.decline'; it is called lr_schedule now"),
+        ("descent.lr=1", "unknown setting 'descent.lr'"),
+        ("optimizer.speed=1", "unknown setting 'speed' in [optimizer]; known are algorithm, lr"),
         ("lr", "must be name=value"),
-        ("optimiser=adam", "one of sgd, adamw"),
+        ("algorithm=adam", "optimizer.algorithm is 'adam'; it must be one of sgd, adamw"),
         ("crop=640", "crop is '640'; it must be WIDTHxHEIGHT"),
-        ("batch=1.5", "a whole number"),
-        ("freeze=layer9", "freeze is layer9"),
-        ("own_share=0.5", "own_share + moved_share + past_share"),
+        ("crop=16x640", "crop is 16x640; it must be at least 32 pixels"),
+        ("batch=1.5", "optimizer.batch is 1.5; it must be a whole number of at least 1"),
+        ("freeze=layer9", "optimizer.freeze is 'layer9'; it must be a list of stem, layer1, layer2, layer3, layer4"),
+        ("self_probability=0.5", "self_probability + moved_probability + past_probability is 1.5; it must be 1"),
         ("backbone=vgg", "backbone is 'vgg'"),
+        ("network.depths=1", "unknown configuration value depths"),
         ("stride=7", "a multiple of the loss's stride 7"),
-        ("compile=1", "true or false"),
-        ("frames_from=3", "0 to frames_to"),
+        ("compile=1", "run.compile is 1; it must be true or false"),
+        ("frames_min=3", "frames_min is 3 and frames_max is 0"),
+        ("mixture.camvid=0", "mixture.camvid is 0; it must be a number above 0"),
     ],
 )
 def test_a_value_that_cannot_work_is_named(setting, said):
-    with pytest.raises(ConfigError, match=re.escape(said)):
+    with pytest.raises(ConfigError, match=re.escape(said)) as raised:
         override(Recipe(), [setting])
+    assert "\n" not in str(raised.value)
 
 
 def test_a_file_that_is_no_recipe_is_named(tmp_path):
     path = tmp_path / "mine.toml"
-    for text, said in (("lr 3", "cannot be read"), ("[descent]\nlt = 3", "lt"), ("speed = 3", "unknown entry 'speed'")):
+    for text, said in (
+        ("lr 3", "cannot be read"),
+        ("[optimizer]\nlt = 3", r"unknown setting 'lt' in \[optimizer\]"),
+        ("speed = 3", "unknown setting 'speed' in a recipe; known are about"),
+        ("optimizer = 3", "optimizer is 3; it must be a table of settings"),
+    ):
         path.write_text(text)
         with pytest.raises(ConfigError, match=rf"mine\.toml.*{said}"):
             load_recipe(path)
-    path.write_text("[descent]\nlr = 1")
-    assert load_recipe(path).descent.lr == 1.0
+    path.write_text("[optimizer]\nlr = 1")
+    assert load_recipe(path).optimizer.lr == 1.0
     with pytest.raises(ConfigError, match="unknown preset 'fast'; choose camvid, finetune"):
         load_recipe("fast")
+
+
+OLD = """
+about = "a run of an older version"
+init = "street"
+[network]
+key_channels = 8
+[shares]
+camvid = 0.3
+[augment]
+crop = "416x320"
+scale_from = 0.7
+scale_even = "logarithm"
+hue = 9.0
+light_share = 1.0
+crop_most = 0.75
+[remember]
+form = "mutual"
+own_share = 0.5
+moved_share = 0.15
+past_share = 0.35
+light_together = false
+motion_zoom = 0.05
+[loss]
+ohem = 0.0
+ohem_least = 0.1
+lovasz = 1.0
+[descent]
+optimiser = "adamw"
+decay_all = false
+momentum = 0.9
+minutes = 30.0
+decline = "poly"
+power = 0.9
+average = 0.998
+freeze = ["stem"]
+[running]
+norms = "own"
+augment_on = "auto"
+save_every = 250
+"""
+
+
+def test_a_recipe_of_an_older_version_is_understood(tmp_path):
+    path = tmp_path / "old.toml"
+    path.write_text(OLD)
+    recipe = load_recipe(path)
+    augmentation, memory, optimizer = recipe.augmentation, recipe.memory, recipe.optimizer
+    assert (recipe.mixture, recipe.init, recipe.network) == ({"camvid": 0.3}, "street", {"key_channels": 8})
+    assert (augmentation.scale_min, augmentation.scale_distribution, augmentation.hue) == (0.7, "log-uniform", 18.0)
+    assert (augmentation.light_probability, memory.self_probability, memory.same_light) == (1.0, 0.5, False)
+    assert (optimizer.algorithm, optimizer.lr_schedule, optimizer.ema_decay) == ("adamw", "poly", 0.998)
+    assert (optimizer.freeze, recipe.loss.lovasz) == (("stem",), 1.0)
+    assert (recipe.run.minutes, recipe.run.sync_bn, recipe.run.save_every) == (30.0, False, 250)
+    for old, new, said in (
+        ("momentum = 0.9", "momentum = 0.5", r"descent\.momentum is 0\.5; .* only 0\.9 is left"),
+        ("decay_all = false", "decay_all = true", r"descent\.decay_all is True; .* only False is left"),
+        ("ohem = 0.0", "ohem = 0.7", r"loss\.ohem is 0\.7"),
+    ):
+        path.write_text(OLD.replace(old, new))
+        with pytest.raises(ConfigError, match=said):
+            load_recipe(path)

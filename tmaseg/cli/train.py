@@ -13,7 +13,7 @@ from tmaseg.pipeline.options import ModelOptions
 from tmaseg.signals import StopRequest
 
 if TYPE_CHECKING:
-    from tmaseg.training import Job, Outcome, Recipe
+    from tmaseg.training import Recipe, TrainJob, TrainResult
 
 
 _REPEAT_SECONDS = 2.0  # torchrun repeats the signal that the terminal has sent to its processes
@@ -134,7 +134,7 @@ def train(
         raise typer.Exit(stop.exit_code or INTERRUPTED)  # another process may have got the signal
 
 
-def _train(job: "Job", stop: StopRequest, *, quiet: bool) -> "Outcome":
+def _train(job: "TrainJob", stop: StopRequest, *, quiet: bool) -> "TrainResult":
     from tmaseg.cli.screen import duration
     from tmaseg.cli.watch import Watch
     from tmaseg.training import train
@@ -164,9 +164,9 @@ def _placed(names: list[str], folders: list[Path]) -> list[tuple[str, Path | Non
     return [(name, next(left, None) if name in needing or len(folders) == len(names) else None) for name in names]
 
 
-def _job(run: TrainingRun, output: Path, settings: tuple[str, ...], device: str) -> "Job":
+def _job(run: TrainingRun, output: Path, settings: tuple[str, ...], device: str) -> "TrainJob":
     from tmaseg.files import check_not_read
-    from tmaseg.training import Job, Source, check_shares, resumed
+    from tmaseg.training import Source, TrainJob, check_mixture, resumed
 
     sources = tuple(Source(name, folder) for name, folder in _placed(run.dataset or [], run.data or []))
     if run.resume:
@@ -177,8 +177,8 @@ def _job(run: TrainingRun, output: Path, settings: tuple[str, ...], device: str)
         raise typer.BadParameter("give a data set to train on: --dataset NAME --data DIR")
     check_not_read([output / "recipe.toml"], [Path(run.preset or "")])
     recipe = _recipe(run.preset, run.init, settings)
-    check_shares(settings, sources)
-    return Job(recipe, sources, output, device)
+    check_mixture(settings, sources)
+    return TrainJob(recipe, sources, output, device)
 
 
 def _recipe(preset: str | None, init: str | None, settings: tuple[str, ...]) -> "Recipe":
@@ -189,7 +189,7 @@ def _recipe(preset: str | None, init: str | None, settings: tuple[str, ...]) -> 
     return override(load_recipe(preset or ("scratch" if init in ("none", "imagenet") else "finetune")), settings)
 
 
-def _json(outcome: "Outcome") -> str:
+def _json(outcome: "TrainResult") -> str:
     import json
 
     from tmaseg.evaluation.result import plain

@@ -8,13 +8,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from tmaseg.cli.screen import duration
-from tmaseg.training import Listener, Scores, StepReport
+from tmaseg.training import Callback, StepReport, ValidationScores
 
 _EVERY_SECONDS = 15.0  # between lines where there is no terminal
 _SMOOTH = 0.95
 
 
-class Watch(Listener):
+class Watch(Callback):
     """Use in a `with` block. Everything goes to standard error."""
 
     def __init__(self, *, quiet: bool = False) -> None:
@@ -48,11 +48,11 @@ class Watch(Listener):
         if not self._quiet:
             self._console.print(line, markup=False)
 
-    def checked(self, name: str, done: int, total: int) -> None:
+    def labels_checked(self, name: str, done: int, total: int) -> None:
         """Label files being read."""
         self._show(f"reading the labels of {name}: {done} of {total}", done / total)
 
-    def stepped(self, report: StepReport) -> None:
+    def step_done(self, report: StepReport) -> None:
         """A step: its number, the smoothed loss, the time left."""
         loss = report.loss if self._loss is None else _SMOOTH * self._loss + (1 - _SMOOTH) * report.loss
         self._loss = loss
@@ -60,11 +60,11 @@ class Watch(Listener):
         text = f"step {report.step}, loss {loss:.4f}, lr {report.lr:.2g}{left}"
         self._show(text, report.progress)
 
-    def validating(self, done: int, total: int) -> None:
+    def frames_validated(self, done: int, total: int) -> None:
         """Frames being scored."""
         self._show(f"validating: {done} of {total} frames", done / max(1, total))
 
-    def validated(self, scores: Scores) -> None:
+    def validation_done(self, scores: ValidationScores) -> None:
         """What came out, as a line that stays."""
         if not scores.miou:
             self.say(f"step {scores.step}: there is no val data set to score on; the weights are kept as they are")

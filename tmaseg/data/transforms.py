@@ -1,4 +1,4 @@
-"""Joint transforms: one geometry for a picture, its labels and the frames it remembers; light for pictures alone.
+"""Joint transforms: one geometry for a picture, its labels and its memory frames.
 
 A geometry is a matrix from stored pixels to crop pixels. What is drawn at random is drawn once, as plain values;
 applying it is exact and repeatable.
@@ -33,24 +33,6 @@ class Motion:
     """The fixed point of zoom and rotation in the crop."""
     brightness: float = 0.0
     """Grey levels added."""
-
-
-@dataclass(frozen=True)
-class Light:
-    """How a picture's light, colour and sharpness are changed."""
-
-    brightness: float = 0.0
-    """Grey levels added."""
-    contrast: float = 1.0
-    """Factor about middle grey."""
-    saturation: float = 1.0
-    hue: float = 0.0
-    """In OpenCV's half degrees, of 180."""
-    blur_px: float = 0.0
-    """Standard deviation of a Gaussian blur."""
-    noise: float = 0.0
-    """Standard deviation of pixel noise, in grey levels."""
-    noise_seed: int = 0
 
 
 def place(
@@ -131,24 +113,6 @@ def warp_picture(rgb: RGB, matrix: Matrix, crop_hw: tuple[int, int]) -> RGB:
 def warp_labels(labels: Labels, matrix: Matrix, crop_hw: tuple[int, int], *, void: int) -> Labels:
     """(H, W) uint8 -> crop_hw uint8, ids as they are (nearest neighbour); outside the picture lies `void`."""
     return np.asarray(_warp(labels, matrix, crop_hw, cv2.INTER_NEAREST, (void,)), np.uint8)
-
-
-def relight(rgb: RGB, light: Light) -> RGB:
-    """(H, W, 3) uint8 with its light changed; sizes and places stay."""
-    if light.hue or light.saturation != 1:
-        hsv = cv2.cvtColor(rgb, cv2.COLOR_RGB2HSV)
-        value = np.arange(256)
-        tables = np.stack([(value + light.hue) % 180, np.clip(value * light.saturation, 0, 255), value], axis=-1)
-        rgb = np.asarray(cv2.cvtColor(cv2.LUT(hsv, tables[None].astype(np.uint8)), cv2.COLOR_HSV2RGB), np.uint8)
-    if light.brightness or light.contrast != 1:
-        table = np.clip((np.arange(256) - 128) * light.contrast + 128 + light.brightness + 0.5, 0, 255)
-        rgb = np.asarray(cv2.LUT(rgb, table.astype(np.uint8)), np.uint8)
-    if light.blur_px:
-        rgb = np.asarray(cv2.GaussianBlur(rgb, (0, 0), light.blur_px), np.uint8)
-    if light.noise:
-        noise = np.random.default_rng(light.noise_seed).standard_normal(rgb.shape, np.float32)
-        rgb = np.clip(rgb + light.noise * noise + 0.5, 0, 255).astype(np.uint8)
-    return rgb
 
 
 def _after(then: Matrix, first: Matrix) -> Matrix:

@@ -1,20 +1,20 @@
-"""Training: one readable loop, and everything it needs to survive."""
+"""Training: recipe, data, batches, loss, network, optimizer, and one loop over them that can be stopped and resumed."""
 
-from tmaseg.training.build import check_mixture
-from tmaseg.training.job import Job, Source, resumed
-from tmaseg.training.listener import Listener, Outcome, Scores, StepReport
+from tmaseg.training.callbacks import Callback, StepReport, TrainResult, ValidationScores
+from tmaseg.training.datasets import check_mixture
+from tmaseg.training.job import Source, TrainJob, resumed
 from tmaseg.training.loop import train
 from tmaseg.training.presets import load_recipe, override, preset_names, to_toml
 from tmaseg.training.recipe import Recipe
 
 __all__ = [
-    "Job",
-    "Listener",
-    "Outcome",
+    "Callback",
     "Recipe",
-    "Scores",
     "Source",
     "StepReport",
+    "TrainJob",
+    "TrainResult",
+    "ValidationScores",
     "check_mixture",
     "load_recipe",
     "override",

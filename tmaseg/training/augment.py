@@ -63,7 +63,7 @@ class Photometric:
             rgb = np.clip(rgb + self.noise * noise + 0.5, 0, 255).astype(np.uint8)
         if self.jpeg_quality:
             _, packed = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, self.jpeg_quality])
-            rgb = np.ascontiguousarray(cv2.imdecode(packed, cv2.IMREAD_COLOR)[..., ::-1])
+            rgb = np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR_RGB), np.uint8)
         return rgb
 
     def _colour_matrix(self) -> NDArray[np.float64]:

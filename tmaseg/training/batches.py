@@ -9,7 +9,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
@@ -62,8 +62,11 @@ class Batch:
         return self if device.type == "cpu" else self._map(lambda tensor: tensor.to(device, non_blocking=True))
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
-        tensors = {each.name: getattr(self, each.name) for each in fields(self) if each.type is Tensor}
-        return replace(self, **{name: change(tensor) for name, tensor in tensors.items()})
+        pictures, labels, hidden = change(self.pictures), change(self.labels), change(self.hidden)
+        memory_pictures, memory = change(self.memory_pictures), change(self.memory)
+        return replace(
+            self, pictures=pictures, labels=labels, memory_pictures=memory_pictures, memory=memory, hidden=hidden
+        )
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""Job: what is asked for, and the folder of a run, from which it goes on."""
+"""TrainJob: what is to be trained, on what, and the folder of the run, from which it is resumed."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from tmaseg.errors import ConfigError, OutputError
@@ -9,7 +9,7 @@ from tmaseg.files import atomic_write
 from tmaseg.training.presets import load_recipe, override, to_toml
 from tmaseg.training.recipe import Recipe
 
-_FREE = ("steps", "minutes")  # of the descent: how long it goes may be decided later
+_FIXED = ("seed", "train_split")  # of [run]; the rest of it may change when the run is resumed
 
 
 @dataclass(frozen=True)
@@ -18,12 +18,12 @@ class Source:
 
     name: str
     root: Path | None = None
-    """None: where `open_dataset` looks by itself."""
+    """None: where `open_dataset` finds it."""
 
 
 @dataclass(frozen=True)
-class Job:
-    """A run: how, on what, and where it is kept."""
+class TrainJob:
+    """A run: its recipe, its data, its folder."""
 
     recipe: Recipe
     sources: tuple[Source, ...]
@@ -34,7 +34,7 @@ class Job:
 
     @property
     def state(self) -> Path:
-        """The last state that was written down."""
+        """The last state that was written."""
         return self.output / "state.pt"
 
     @property
@@ -65,7 +65,7 @@ class Job:
         return self.output / "predictions"
 
     def prepare(self) -> None:
-        """Makes the folder and writes down what is asked for. Raises ConfigError for a folder that holds a run."""
+        """Makes the folder and writes recipe and sources there. Raises ConfigError for a folder that holds a run."""
         if not self.sources:
             raise ConfigError("no data set was given: say --dataset NAME --data DIR")
         if self.state.exists() and not self.resume:
@@ -85,33 +85,33 @@ class Job:
 
 def resumed(
     output: Path, settings: tuple[str, ...] = (), *, sources: tuple[Source, ...] = (), device: str = "auto"
-) -> Job:
-    """The run in a folder, to go on with. `settings` may change how it runs and how long, `sources` where its data are.
+) -> TrainJob:
+    """The run in a folder, to be resumed; one of an older version is understood.
 
-    Raises ConfigError when the folder holds no run or a setting would make it another one.
+    `settings` may change how long it is and how it is executed, `sources` where its data are. Raises ConfigError when
+    the folder holds no run or a setting would make it another one.
     """
     try:
         data = json.loads((output / "run.json").read_text(encoding="utf-8"))["data"]
         old = tuple(Source(each["name"], Path(each["root"]) if each["root"] else None) for each in data)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{output} holds no run to go on with ({error}): leave out --resume to begin one") from error
+        raise ConfigError(f"{output} holds no run to resume ({error}): leave out --resume to begin one") from error
     if sources and [each.name for each in sources] != [each.name for each in old]:
         names = ", ".join(each.name for each in old)
         raise ConfigError(f"the run in {output} trains on {names}: give the same data sets in this order, or none")
     saved = load_recipe(output / "recipe.toml")
     recipe = override(saved, settings)
-    free = {name: getattr(recipe.descent, name) for name in _FREE}
-    running = replace(recipe.running, seed=saved.running.seed, train_split=saved.running.train_split)
-    if recipe != replace(saved, descent=replace(saved.descent, **free), running=running):
+    fixed = {name: getattr(saved.run, name) for name in _FIXED}
+    if recipe != saved.model_copy(update={"run": recipe.run.model_copy(update=fixed)}):
         raise ConfigError(
-            f"the run in {output} has its recipe; only {', '.join(_FREE)} and the values under [running], but for "
-            "seed and train_split, may change when it goes on: begin another run with --init for the rest"
+            f"the run in {output} has its recipe; when it is resumed only the settings of [run] may change, but for "
+            f"{' and '.join(_FIXED)}: begin another run with --init for the rest"
         )
-    return Job(recipe, sources or old, output, device, resume=True)
+    return TrainJob(recipe, sources or old, output, device, resume=True)
 
 
 def _write(path: Path, text: str) -> None:
-    """Whole or not at all, and only what has changed: without these files a run cannot go on."""
+    """Completely or not at all, and only what has changed: without these files a run cannot be resumed."""
     if path.is_file() and path.read_text(encoding="utf-8") == text:
         return
     with atomic_write(path) as part:

@@ -102,3 +102,12 @@ def _check_built_in(group: str, name: str, value: Any, settings: Mapping[str, An
             f"{group}.{name} is {value!r}; this setting of an older tmaseg is gone, only {allowed[0]!r} is left: "
             "take the line out, or use the older version"
         )
+
+
+def upgrade_state(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A state of the first format under today's keys; others are returned as they are."""
+    if state.get("format") != 1:
+        return dict(state)
+    renamed = {"average": "ema", "optimiser": "optimizer", "scored": "scored_step"}
+    upgraded = {renamed.get(name, name): value for name, value in state.items()}
+    return {**upgraded, "format": 2, "scored_step": upgraded.get("scored_step", upgraded["step"])}

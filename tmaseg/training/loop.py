@@ -1,142 +1,280 @@
-"""train: the loop. Batches come from threads; every so often the weights are scored and the run is written down."""
+"""train: the loop. Batches come from threads; every so often the weights are scored and the run's state is written."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import torch
 
-from tmaseg.errors import CheckpointError, OutputError
+from tmaseg.errors import CheckpointError, ConfigError, OutputError
+from tmaseg.evaluation import Shard
+from tmaseg.files import check_not_read
+from tmaseg.inference.compiler import can_compile
+from tmaseg.inference.device import Precision, choose_device, choose_precision
 from tmaseg.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from tmaseg.training.job import Job
-from tmaseg.training.listener import Listener, Outcome, Scores, mean_of
-from tmaseg.training.loader import Loader
-from tmaseg.training.parallel import from_first, team
+from tmaseg.training.batches import Batch, BatchLoader, BatchMaker
+from tmaseg.training.callbacks import Callback, StepReport, TrainResult, ValidationScores
+from tmaseg.training.datasets import open_sources, read_labels
+from tmaseg.training.distributed import all_sum, broadcast, process_group
+from tmaseg.training.initialization import build_net
+from tmaseg.training.job import TrainJob
+from tmaseg.training.model_card import as_weights, describe_scores, make_checkpoint
+from tmaseg.training.optimization import Schedule
 from tmaseg.training.record import Record, draw_curves, draw_samples, read_record
-from tmaseg.training.run import Run
-from tmaseg.training.validate import validate
+from tmaseg.training.state import load_state, save_state
+from tmaseg.training.trainer import Trainer
+from tmaseg.training.validation import Validation, validate
 
-_SETTLED = 100  # steps, after which the share of waiting means something
-_STARVED = 0.2
+_SETTLED_STEPS = 100  # after which the fraction of waiting means something
+_MAX_WAITING = 0.2
 
 
-def train(job: Job, listener: Listener | None = None, *, stop: Callable[[], bool] = lambda: False) -> Outcome:
+def train(job: TrainJob, callback: Callback | None = None, *, stop: Callable[[], bool] = lambda: False) -> TrainResult:
     """Trains as the job says, and writes weights, log and pictures into its folder.
 
-    `stop` is asked before every step: once true, the run is written down and ends; `resumed` goes on with it. Under
-    torchrun every process calls this; listeners of all but the first should be silent.
-    Raises ConfigError, DataError, CheckpointError, OutputError, and TrainingError when a loss or gradient is no
-    number.
+    `stop` is called before every step: once true, the run's state is written and it ends; `resumed` continues it. Under
+    torchrun every process calls this; callbacks of all but the first should be silent.
+    Raises ConfigError, DataError, CheckpointError, OutputError; TrainingError when a loss or gradient is not finite.
     """
-    listener = listener or Listener()
     with ExitStack() as stack:
-        share = stack.enter_context(team())
+        shard = stack.enter_context(process_group())
         stack.enter_context(_deterministic(job.recipe.run.deterministic))
-        if share.first:
+        if shard.first:
             job.prepare()
-        share.barrier()
-        run = Run(job, share, listener)
-        names = [each.name for each in run.sets.val]
-        record = stack.enter_context(Record(job.log, names, after=run.step)) if share.first else None
-        batches = stack.enter_context(Loader(run.parts, first=run.step, threads=job.recipe.run.threads))
-        stopped = loop(run, batches, record, listener, stop)
-        _save(run, listener, record)
-        if stopped and record:
-            _tried(listener, lambda: run.export(None, best=False))
-        scores = None if stopped else _finish(run, listener, record, stop)
+        shard.barrier()
+        run = _Run(job, shard, callback or Callback(), stop)
+        if shard.first:
+            names = [each.name for each in run.data.val]
+            run.record = stack.enter_context(Record(job.log, names, after=run.trainer.step))
+        threads = job.recipe.run.threads
+        batches = stack.enter_context(BatchLoader(run.make_parts, first=run.trainer.step, threads=threads))
+        return run.loop(batches)
+
+
+class _Run:
+    """A run on its way: the trainer and its data, the time, the scores, and what is written of them."""
+
+    def __init__(self, job: TrainJob, shard: Shard, callback: Callback, stop: Callable[[], bool]) -> None:
+        """Raises ConfigError, DataError, CheckpointError and LabelError for what cannot work."""
+        self.job, self.recipe, self.shard, self.callback, self.stop = job, job.recipe, shard, callback, stop
+        self.record: Record | None = None
+        """In the first process."""
+        state = broadcast(shard, lambda: load_state(job.state)) if job.resume else {}
+        parts = self._count_parts()
+        self.device = choose_device(shard.device(job.device))
+        self.precision = self._choose_precision(state.get("precision", "auto"))
+        datasets, labels = open_sources(job.sources, self.recipe.labels)
+        read = [path for dataset in datasets.values() for path in dataset.paths()]
+        init = [] if job.resume else [Path(self.recipe.init), Path(self.recipe.labels)]
+        check_not_read(job.outputs, [*read, *init])
+        torch.manual_seed(self.recipe.run.seed)  # every process starts from the same weights
+        net = build_net(self.recipe, labels, callback, state.get("config"))  # reading labels takes longer: errors first
+        cache_bytes = int(self.recipe.run.cache_gb * 2**30 / shard.count)
+        self.data = read_labels(datasets, labels, self.recipe, callback, cache_bytes=cache_bytes)
+        self._maker = BatchMaker(self.data.train, self.recipe, net.config, parts=parts)
+        self.trainer = Trainer(
+            net, self.data.train, self.recipe, shard=shard, device=self.device, precision=self.precision
+        )
+        if self.recipe.run.compile:
+            self._compile()
+        self._schedule = Schedule(self.recipe)
+        self.seconds = 0.0
+        self._best: float | None = None
+        self._scored_step = 0
+        """The step of the last complete validation."""
+        if job.resume:
+            self._restore(state)
+        self._begun = time.monotonic() - self.seconds
+        self._since = (self.trainer.step, self.seconds)
+
+    def _count_parts(self) -> int:
+        """Of a step, over all processes."""
+        settings = self.recipe.optimizer
+        parts = self.shard.count * settings.accumulate
+        if settings.batch % parts:
+            raise ConfigError(
+                f"batch is {settings.batch}; it must be a multiple of {self.shard.count} processes times "
+                f"{settings.accumulate} parts (accumulate)"
+            )
+        return parts
+
+    def _choose_precision(self, saved: str) -> Precision:
+        """As the recipe says; "auto" is measured once in a run and is the same in all processes."""
+        setting = self.recipe.run.precision
+        name = saved if setting == "auto" else setting
+        if name != "auto":
+            return choose_precision(name, self.device)
+        return broadcast(self.shard, lambda: choose_precision("auto", self.device))
+
+    def _compile(self) -> None:
+        if can_compile():
+            self.trainer.compile()
+        else:
+            self.callback.note(
+                "torch.compile needs a C++ compiler and there is none: the network is not compiled; install g++"
+            )
+
+    def make_parts(self, step: int) -> list[Batch]:
+        """The batches of a step that this process takes; called by the loader's threads."""
+        accumulate = self.recipe.optimizer.accumulate
+        first = self.shard.rank * accumulate
+        made = [self._maker.make(step, first + part, self.shard.count * accumulate) for part in range(accumulate)]
+        return [part.pin_memory() for part in made] if self.device.type == "cuda" else made
+
+    def loop(self, batches: BatchLoader) -> TrainResult:
+        """Steps until the end or until any process is stopped, then the last validation."""
+        settings, first = self.recipe.run, self.trainer.step
+        if self._validation_due and self._scored_step != first:  # it was stopped during a validation
+            self._validate(settings.validate_limit)
+            self._save()
+        while True:
+            progress, stopped = self._agree()
+            if progress >= 1 or stopped:
+                break
+            self._step(batches.take(), progress)
+            step = self.trainer.step
+            if step == first + _SETTLED_STEPS and batches.waiting_fraction > _MAX_WAITING:
+                waiting = batches.waiting_fraction
+                self.callback.note(f"{waiting:.0%} of the time is spent waiting for batches: set threads higher")
+            if self._validation_due:
+                self._validate(settings.validate_limit)
+            if self._validation_due or step % settings.save_every == 0:
+                self._save()
+        self._save()
+        if stopped:
+            self._write_weights(None, best=False)
+        scores = None if stopped else self._finish()
         if scores:
-            _save(run, listener, record)
-        return Outcome(job.output, run.step, run.seconds, scores is None, scores, run.best)
+            self._save()
+        return TrainResult(self.job.output, self.trainer.step, self.seconds, scores is None, scores, self._best)
 
+    def _agree(self) -> tuple[float, bool]:
+        """How far the run is by the first process's clock, and whether any process was asked to stop."""
+        self.seconds = time.monotonic() - self._begun
+        here = self._schedule.progress(self.trainer.step, self.seconds) if self.shard.first else 0.0
+        progress, stops = all_sum(self.shard, [here, float(self.stop())])
+        return progress, stops > 0
 
-def loop(run: Run, batches: Loader, record: Record | None, listener: Listener, stop: Callable[[], bool]) -> bool:
-    """Steps until the end or until it is stopped in any process: whether it was.
+    def _step(self, parts: list[Batch], progress: float) -> None:
+        lr = self._schedule.lr(self.trainer.step, progress)
+        loss = self.trainer.train_step(parts, lr)
+        self.seconds = time.monotonic() - self._begun
+        step = self.trainer.step
+        left = self._schedule.seconds_left(step, self.seconds, self._since)
+        report = StepReport(step, loss, lr, progress, self.seconds, left)
+        if self.record:
+            self.record.step(report)
+        self.callback.step_done(report)
 
-    `record` is None in all processes but the first.
-    """
-    run, first = run.job.recipe.run, run.step
-    if run.due and run.scored != run.step:  # it was stopped while it was scored
-        _score(run, listener, record, stop, limit=run.validate_limit)
-        _save(run, listener, record)
-    while True:
-        progress, stopped = run.agree(stop())
-        if progress >= 1 or stopped:
-            return stopped
-        report = run.learn(batches.take(), progress)
-        if record:
-            record.step(report)
-        listener.stepped(report)
-        if run.step == first + _SETTLED and batches.starved > _STARVED:
-            listener.note(f"{batches.starved:.0%} of the time goes into waiting for pictures: set threads higher")
-        if run.due:
-            _score(run, listener, record, stop, limit=run.validate_limit)
-        if run.due or run.step % run.save_every == 0:
-            _save(run, listener, record)
+    @property
+    def _validation_due(self) -> bool:
+        """Whether the weights are to be scored after the step just done; the last ones are scored in any case."""
+        every, step = self.recipe.run.validate_every, self.trainer.step
+        last = not self.recipe.run.minutes and step >= self.recipe.run.steps  # of a run by time nobody knows
+        return bool(every and step) and step % every == 0 and not last
 
-
-def _score(
-    run: Run, listener: Listener, record: Record | None, stop: Callable[[], bool], *, limit: int
-) -> Scores | None:
-    """Scores the weights, keeps them if they are the best so far, and draws. None if it was stopped in between."""
-    found = validate(run.weights(), run.sets.val, run.share, limit=limit, stop=stop, progress=listener.validating)
-    if found is None:
-        return None
-    run.scored = run.step
-    mean = mean_of(found.miou)
-    best = not found.miou or run.best is None or mean > run.best
-    run.best = mean if best and found.miou else run.best
-    scores = Scores(run.step, found.miou, best, found.frames)
-    if record:
-        record.scores(scores)
-        _tried(listener, lambda: run.export(scores, best=best))
-        _tried(listener, lambda: draw_curves(read_record(record.path), run.job.output / "curves.png"))
-        _tried(listener, lambda: draw_samples(found.seen, run.job.predictions / f"{run.step:06}.png"))
-        listener.validated(scores)
-    return scores
-
-
-def _finish(run: Run, listener: Listener, record: Record | None, stop: Callable[[], bool]) -> Scores | None:
-    """The last validation. Where each saw a few frames only, the best weights are scored on all of them at the end."""
-    limit = run.job.recipe.run.validate_limit
-    scores = _score(run, listener, record, stop, limit=limit)
-    if scores is None or not limit or all(each.count <= limit for each in run.sets.val):
+    def _validate(self, limit: int) -> ValidationScores | None:
+        """Scores the weights, writes them if they are the best so far, and draws. None if it was stopped on the way."""
+        found = self._score(self._checkpoint(), limit=limit)
+        if found is None:
+            return None
+        step = self._scored_step = self.trainer.step
+        scores = ValidationScores(step, found.miou, False, found.frames)
+        if not found.miou or self._best is None or scores.mean > self._best:
+            scores = replace(scores, best=True)
+            self._best = scores.mean if found.miou else self._best
+        if self.record:
+            self.record.scores(scores)
+            self._write_weights(scores, best=scores.best)
+            with self._noting_errors():
+                draw_curves(read_record(self.record.path), self.job.output / "curves.png")
+            with self._noting_errors():
+                draw_samples(found.samples, self.job.predictions / f"{step:06}.png")
+            self.callback.validation_done(scores)
         return scores
-    kept = from_first(run.share, lambda: _best(run, listener))
-    if not kept:
+
+    def _finish(self) -> ValidationScores | None:
+        """The last validation. Where each had a few frames only, the best weights are scored on all of them."""
+        limit = self.recipe.run.validate_limit
+        scores = self._validate(limit)
+        if scores is None or not limit or all(each.count <= limit for each in self.data.val):
+            return scores
+        read = broadcast(self.shard, self._read_best)
+        if not read:
+            return scores
+        found = self._score(read[0], limit=0)
+        if found is None:
+            return None
+        scores = ValidationScores(read[0].provenance["steps"], found.miou, True, found.frames, final=True)
+        card = {**read[0].provenance, **describe_scores(scores, self.recipe)}
+        if self.record:
+            with self._noting_errors():
+                save_checkpoint(self.job.best, replace(read[0], provenance=card), half=True)
+            self.callback.validation_done(scores)
         return scores
-    best = kept[0]
-    found = validate(run.weights(best), run.sets.val, run.share, stop=stop, progress=listener.validating)
-    if found is None:
-        return None
-    scores = Scores(best.provenance["steps"], found.miou, True, found.frames, final=True)
-    card = {**best.provenance, **run.scores_card(scores)}
-    if record:
-        _tried(listener, lambda: save_checkpoint(run.job.best, replace(best, provenance=card), half=True))
-        listener.validated(scores)
-    return scores
 
+    def _score(self, checkpoint: Checkpoint, *, limit: int) -> Validation | None:
+        weights = as_weights(checkpoint, self.device, self.precision)
+        progress = self.callback.frames_validated
+        return validate(weights, self.data.val, self.shard, limit=limit, stop=self.stop, progress=progress)
 
-def _best(run: Run, listener: Listener) -> list[Checkpoint]:
-    """The best weights; none where the disk was too full to keep them."""
-    try:
-        return [load_checkpoint(run.job.best)]
-    except CheckpointError as error:
-        listener.note(f"the best weights are not scored on every frame: {error}")
-        return []
+    def _read_best(self) -> list[Checkpoint]:
+        """The best weights; none where the disk was too full to keep them."""
+        try:
+            return [load_checkpoint(self.job.best)]
+        except CheckpointError as error:
+            self.callback.note(f"the best weights are not scored on every frame: {error}")
+            return []
 
+    def _checkpoint(self, scores: ValidationScores | None = None) -> Checkpoint:
+        return make_checkpoint(
+            self.trainer.averaged, self.data, self.recipe, step=self.trainer.step, seconds=self.seconds, scores=scores
+        )
 
-def _save(run: Run, listener: Listener, record: Record | None) -> None:
-    if record:
-        record.flush()
-        _tried(listener, run.save)
+    def _write_weights(self, scores: ValidationScores | None, *, best: bool) -> None:
+        """Writes last.safetensors, and best.safetensors too."""
+        if self.record:
+            for path in [self.job.last] + [self.job.best] * best:
+                with self._noting_errors():
+                    save_checkpoint(path, self._checkpoint(scores), half=True)
 
+    def _save(self) -> None:
+        """Writes everything that resuming needs."""
+        if not self.record:
+            return
+        self.record.flush()
+        state = {
+            **self.trainer.state_dict(),
+            "seconds": self.seconds,
+            "best": self._best,
+            "scored_step": self._scored_step,
+            "precision": self.precision,
+            "config": self.trainer.net.config.to_dict(),
+            "classes": list(self.data.labels.names),
+        }
+        with self._noting_errors():
+            save_state(self.job.state, state)
 
-def _tried(listener: Listener, write: Callable[[], None]) -> None:
-    """A full disk loses only the newest: the run goes on, and what was written before is still there."""
-    try:
-        write()
-    except (OutputError, CheckpointError) as error:
-        listener.note(str(error))
+    def _restore(self, state: dict[str, Any]) -> None:
+        names = list(self.data.labels.names)
+        if state.get("classes", names) != names:
+            raise ConfigError(
+                f"the run began with the classes {', '.join(state['classes'])}, its data sets now have "
+                f"{', '.join(names)}: give it the data sets and labels that it began with"
+            )
+        self.trainer.load_state_dict(state)
+        self.seconds, self._best, self._scored_step = state["seconds"], state["best"], state["scored_step"]
+
+    @contextmanager
+    def _noting_errors(self) -> Iterator[None]:
+        """A full disk loses only the newest: the run goes on, and what was written before is still there."""
+        try:
+            yield
+        except (OutputError, CheckpointError) as error:
+            self.callback.note(str(error))
 
 
 @contextmanager

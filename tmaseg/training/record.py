@@ -16,7 +16,7 @@ from tmaseg.errors import OutputError
 from tmaseg.files import atomic_write
 from tmaseg.labels import LabelSet
 from tmaseg.render import Painter
-from tmaseg.training.listener import Scores, StepReport
+from tmaseg.training.callbacks import StepReport, ValidationScores
 
 RGB = NDArray[np.uint8]  # (H, W, 3)
 Labels = NDArray[np.uint8]  # (H, W)
@@ -64,7 +64,7 @@ class Record:
         self._write(None)
         self._last = report
 
-    def scores(self, scores: Scores) -> None:
+    def scores(self, scores: ValidationScores) -> None:
         """The validation after the last step, whose row may be written already: one that was stopped comes late."""
         if self._last:
             self._write(scores)
@@ -85,7 +85,7 @@ class Record:
     def _writer_to(self, file: TextIO) -> "csv.DictWriter[str]":
         return csv.DictWriter(file, self._fields, extrasaction="ignore", restval="")
 
-    def _write(self, scores: Scores | None) -> None:
+    def _write(self, scores: ValidationScores | None) -> None:
         last, self._last = self._last, None
         if last is None:
             return
@@ -103,7 +103,7 @@ class Record:
             return
 
 
-def _columns(scores: Scores) -> dict[str, str]:
+def _columns(scores: ValidationScores) -> dict[str, str]:
     return {f"miou_{name}": f"{value:.5f}" for name, value in scores.miou.items() if not math.isnan(value)}
 
 

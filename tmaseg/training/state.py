@@ -1,4 +1,4 @@
-"""A run on disk: its state, from which it goes on exactly, and its weights, ready for `tmaseg run --weights`."""
+"""State: what a run is resumed from, exactly, as one file."""
 
 import os
 import pickle
@@ -9,8 +9,9 @@ import torch
 
 from tmaseg.errors import CheckpointError, OutputError
 from tmaseg.files import atomic_write
+from tmaseg.training.legacy import upgrade_state
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
@@ -29,14 +30,15 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """The state on the CPU; nothing in it is run. Raises CheckpointError when it is missing or damaged."""
+    """The state on the CPU; nothing in it is executed. Raises CheckpointError when it is missing or damaged."""
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
-        raise CheckpointError(f"{path}: no such state: the run was stopped before it was first written down") from error
+        raise CheckpointError(f"{path}: no such file: the run ended before its state was first written") from error
     except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{path}: a damaged state ({reason}): begin again from the run's last weights") from error
+    state = upgrade_state(state)
     if state.get("format") != _FORMAT:
         raise CheckpointError(f"{path}: no state of this version of tmaseg: begin again from the run's last weights")
     return state

@@ -1,4 +1,4 @@
-"""Several processes under `torchrun`: who is who, sums over all, batch statistics over all. One process needs none."""
+"""Several processes under `torchrun`: their group, sums and batch statistics over all. One process needs none."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -11,14 +11,13 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from tmaseg.evaluation import Shard
-from tmaseg.training.learner import Learner
 
 T = TypeVar("T")
 
 
 @contextmanager
-def team() -> Iterator[Shard]:
-    """This process's place among those that torchrun started: gradients over NCCL on CUDA, all else over gloo."""
+def process_group() -> Iterator[Shard]:
+    """Joins the processes that torchrun started: gradients over NCCL on CUDA, all else over gloo."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1 or not distributed.is_available():
         yield Shard()
@@ -35,51 +34,51 @@ def team() -> Iterator[Shard]:
         distributed.destroy_process_group()
 
 
-def summed(share: Shard, values: Sequence[float]) -> list[float]:
+def all_sum(shard: Shard, values: Sequence[float]) -> list[float]:
     """Each value summed over all processes."""
-    if share.count == 1:
+    if shard.count == 1:
         return list(values)
     total = torch.tensor(values, dtype=torch.float64)
     distributed.all_reduce(total)
     return [float(value) for value in total]
 
 
-def from_first(share: Shard, make: Callable[[], T]) -> T:
-    """What the first process makes, for all: the others may be on machines that do not have its files."""
-    if share.count == 1:
+def broadcast(shard: Shard, make: Callable[[], T]) -> T:
+    """What `make` returns in the first process, for all: others may be on machines that do not have its files."""
+    if shard.count == 1:
         return make()
-    made: list[T | None] = [make() if share.first else None]
+    made: list[T | None] = [make() if shard.first else None]
     distributed.broadcast_object_list(made)
     found = made[0]
     assert found is not None
     return found
 
 
-def joined(learner: Learner, share: Shard, device: torch.device) -> Learner | DistributedDataParallel:
-    """The learner, its gradients averaged over the processes where there are several."""
-    if share.count == 1:
-        return learner
-    return DistributedDataParallel(learner, device_ids=[device] if device.type == "cuda" else None)
+def data_parallel(module: nn.Module, shard: Shard, device: torch.device) -> nn.Module:
+    """The module, its gradients averaged over the processes where there are several."""
+    if shard.count == 1:
+        return module
+    return DistributedDataParallel(module, device_ids=[device] if device.type == "cuda" else None)
 
 
-def share_statistics(net: nn.Module, device: torch.device) -> None:
+def convert_sync_batch_norm(net: nn.Module, device: torch.device) -> None:
     """Makes every batch normalisation take its statistics from the batches of all processes.
 
     Names stay, and so does what is frozen: a parameter without a gradient makes DistributedDataParallel wait for it.
     """
     for name, module in net.named_children():
         if isinstance(module, nn.BatchNorm2d):
-            kind: Any = nn.SyncBatchNorm if device.type == "cuda" else _GlobalBatchNorm
+            kind: Any = nn.SyncBatchNorm if device.type == "cuda" else _CpuSyncBatchNorm
             shared = kind(module.num_features, eps=module.eps, momentum=module.momentum)
             shared.load_state_dict(module.state_dict())
             for own, old in zip(shared.parameters(), module.parameters(), strict=True):
                 own.requires_grad_(old.requires_grad)
             setattr(net, name, shared.to(device))
         else:
-            share_statistics(module, device)
+            convert_sync_batch_norm(module, device)
 
 
-class _GlobalBatchNorm(nn.BatchNorm2d):
+class _CpuSyncBatchNorm(nn.BatchNorm2d):
     """What torch's SyncBatchNorm is on CUDA, for CPUs."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -92,7 +91,7 @@ class _GlobalBatchNorm(nn.BatchNorm2d):
         assert self.momentum is not None
         wide = x.float()
         here = wide.new_tensor([x.numel() / x.shape[1]])
-        sums: Tensor = _SumOverAll.apply(torch.cat([wide.sum((0, 2, 3)), wide.square().sum((0, 2, 3)), here]))
+        sums: Tensor = _AllSum.apply(torch.cat([wide.sum((0, 2, 3)), wide.square().sum((0, 2, 3)), here]))
         first, second, count = torch.split(sums, [x.shape[1], x.shape[1], 1])
         mean = first / count
         variance = (second / count - mean.square()).clamp_min(0)
@@ -106,7 +105,7 @@ class _GlobalBatchNorm(nn.BatchNorm2d):
         return normal.to(x.dtype)
 
 
-class _SumOverAll(torch.autograd.Function):
+class _AllSum(torch.autograd.Function):
     """The sum of a tensor over all processes; what it is used for anywhere flows back to all of them."""
 
     @staticmethod

@@ -1,5 +1,7 @@
 """Batches: a function of the step alone; memory is what the recipe says; one geometry for a frame and its memory."""
 
+import threading
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -11,13 +13,11 @@ from hypothesis import strategies as st
 from tiny import tiny_config
 
 from tmaseg.data import Clip, ClipFrame, Sample
-from tmaseg.errors import ConfigError
-from tmaseg.labels import LabelSet
-from tmaseg.training.batch import BatchMaker
-from tmaseg.training.classes import unite_by_name
-from tmaseg.training.crops import HostCrops
-from tmaseg.training.scene import Scenes
-from tmaseg.training.sets import TrainSet
+from tmaseg.errors import ConfigError, DataError
+from tmaseg.labels import LabelSet, unite_by_name
+from tmaseg.training.batches import BatchLoader, BatchMaker
+from tmaseg.training.datasets import TrainSet
+from tmaseg.training.sampling import ClipSampler
 
 LABELS = LabelSet("drawn", CLASSES, ((1, 1, 1),) * 4)
 
@@ -48,23 +48,30 @@ def train_set(count=6, *, alone=False):
 def maker(recipe=None, data=None, *, parts=1, **network):
     config = tiny_config(**{"classes": 4, "memory_frames": 3, **network})
     recipe = recipe or tiny_recipe()
-    return BatchMaker([data or train_set()], recipe, config, HostCrops(recipe.augment.crop_hw), parts=parts)
+    return BatchMaker([data or train_set()], recipe, config, parts=parts)
 
 
 def recalled(made):
     """(B, T, H, W, 3): the pictures that each row remembers."""
-    return made.pictures[made.remembered[made.memory]]
+    return made.pictures[made.memory_pictures[made.memory]]
 
 
-RANDOM = {"flip": 0.5, "scale_from": 0.7, "scale_to": 1.5, "light_share": 1.0, "noise_share": 0.5}
+RANDOM = {"flip": 0.5, "scale_min": 0.7, "scale_max": 1.5, "light_probability": 1.0, "noise_probability": 0.5}
 
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 50), st.sampled_from(["clip", "mutual"]), st.integers(0, 3), st.integers(2, 3))
 def test_a_step_is_the_same_whenever_it_is_made_and_however_it_is_parted(step, form, seed, count):
-    remember = {"form": form, "own_share": 0.2, "moved_share": 0.4, "past_share": 0.4, "frames_from": 1, "frames_to": 2}
-    groups = {"remember": remember, "descent": {"batch": 10}, "loss": {"stride": 2}, "running": {"seed": seed}}
-    recipe = tiny_recipe(augment=RANDOM, **groups)
+    remember = {
+        "form": form,
+        "self_probability": 0.2,
+        "moved_probability": 0.4,
+        "past_probability": 0.4,
+        "frames_min": 1,
+        "frames_max": 2,
+    }
+    groups = {"memory": remember, "optimizer": {"batch": 10}, "loss": {"stride": 2}, "run": {"seed": seed}}
+    recipe = tiny_recipe(augmentation=RANDOM, **groups)
     make = maker(recipe, parts=count)
     whole, again = make.make(step), maker(recipe).make(step)
     parts = [make.make(step, part, count) for part in range(count)]
@@ -80,24 +87,24 @@ def test_a_step_is_the_same_whenever_it_is_made_and_however_it_is_parted(step, f
 
 
 def test_rows_that_remember_each_other_need_a_whole_scene_in_each_part():
-    others = {"form": "mutual", "own_share": 0.5, "moved_share": 0.5, "frames_from": 1, "frames_to": 2}
-    recipe = tiny_recipe(remember=others, descent={"batch": 6, "accumulate": 3})
+    others = {"form": "mutual", "self_probability": 0.5, "moved_probability": 0.5, "frames_min": 1, "frames_max": 2}
+    recipe = tiny_recipe(memory=others, optimizer={"batch": 6, "accumulate": 3})
     maker(recipe, parts=2)
     with pytest.raises(ConfigError, match=r"batch is 6, in 3 parts .*raise batch to 9, or lower accumulate"):
         maker(recipe, parts=3)
     with pytest.raises(ConfigError, match="batch is 3: raise it to 4"):
-        maker(tiny_recipe(remember={"form": "mutual"}, descent={"batch": 3}))
-    maker(tiny_recipe(remember={**others, "own_share": 1.0, "moved_share": 0.0}), parts=4)
-    maker(tiny_recipe(remember={**others, "form": "clip"}), parts=4)
+        maker(tiny_recipe(memory={"form": "mutual"}, optimizer={"batch": 3}))
+    maker(tiny_recipe(memory={**others, "self_probability": 1.0, "moved_probability": 0.0}), parts=4)
+    maker(tiny_recipe(memory={**others, "form": "clip"}), parts=4)
 
 
 def test_an_epoch_shows_each_picture_once_however_many_moments_its_scenes_have():
-    remember = {"form": "mutual", "own_share": 0.4, "moved_share": 0.6, "frames_from": 1, "frames_to": 1}
-    make = maker(tiny_recipe(remember=remember))
+    remember = {"form": "mutual", "self_probability": 0.4, "moved_probability": 0.6, "frames_min": 1, "frames_max": 1}
+    make = maker(tiny_recipe(memory=remember))
     shown, sizes = [], set()
     for step in range(9):
         made = make.make(step)
-        alone = made.remembered[made.memory[0]].tolist() == [0]
+        alone = made.memory_pictures[made.memory[0]].tolist() == [0]
         shown += made.files[:: 1 if alone else 2]
         sizes.add(alone)
     assert sizes == {True, False}
@@ -105,13 +112,14 @@ def test_an_epoch_shows_each_picture_once_however_many_moments_its_scenes_have()
     assert len(set(shown[:6])) == len(set(shown[6:12])) == len(set(shown[12:18])) == 6
 
 
-def test_a_crop_of_one_class_is_cut_elsewhere_at_the_same_scale():
+def test_a_crop_of_one_class_is_cut_elsewhere_at_the_same_scale(monkeypatch):
     data = train_set()
     shapes = []
+    clips = ClipSampler(tiny_recipe(augmentation=RANDOM).augmentation, tiny_recipe().memory)
     for most in (1.0, 0.01):  # no crop will do for the second
-        scenes = Scenes(tiny_recipe(augment={**RANDOM, "crop_most": most}).augment, tiny_recipe().remember)
+        monkeypatch.setattr("tmaseg.training.sampling._MAX_CLASS_FRACTION", most)
         draws = [
-            scenes.draw(data, data.samples[0], 0, kind="own", rng=np.random.default_rng(seed)) for seed in range(9)
+            clips.draw(data, data.samples[0], 0, kind="self", rng=np.random.default_rng(seed)) for seed in range(9)
         ]
         shapes.append(np.stack([drawn[0].matrix for drawn in draws]))
     free, redrawn = shapes
@@ -132,8 +140,8 @@ def set_with_rare_classes():
 def test_scenes_that_are_not_for_a_rare_class_come_as_they_would():
     data = set_with_rare_classes()
     cut = {"crop": "32x32", "flip": 0.5}
-    plain = maker(tiny_recipe(augment=cut), data)
-    some = maker(tiny_recipe(augment={**cut, "rare_share": 0.5}), data)
+    plain = maker(tiny_recipe(augmentation=cut), data)
+    some = maker(tiny_recipe(augmentation={**cut, "rare_class_probability": 0.5}), data)
     same = total = 0
     for step in range(40):
         files, rare = plain.make(step).files, some.make(step).files
@@ -153,18 +161,18 @@ def test_rare_classes_are_drawn_by_the_root_of_their_rarity_and_from_pictures_th
 
 def test_a_crop_for_a_rare_class_shows_it():
     data = train_set()
-    large = tiny_recipe(augment={"crop": "32x32", "scale_from": 2.0, "scale_to": 2.0})
-    draw = Scenes(large.augment, large.remember).draw
+    large = tiny_recipe(augmentation={"crop": "32x32", "scale_min": 2.0, "scale_max": 2.0})
+    draw = ClipSampler(large.augmentation, large.memory).draw
     for shows, least, most in (((), 0, 20), ((3,), 35, 40)):
         views = [
-            draw(data, data.samples[5], 0, kind="own", rng=np.random.default_rng(seed), shows=shows)
+            draw(data, data.samples[5], 0, kind="self", rng=np.random.default_rng(seed), shows=shows)
             for seed in range(40)
         ]
-        assert least <= sum(bool((view.labels(large.augment.crop_hw) == 3).any()) for (view,) in views) <= most
+        assert least <= sum(bool((view.labels(large.augmentation.crop_hw) == 3).any()) for (view,) in views) <= most
 
 
 def test_own_values_are_hidden_in_their_share_of_the_rows_and_never_without_memory():
-    recipe = tiny_recipe(remember={"hide_share": 0.3})
+    recipe = tiny_recipe(memory={"hide_probability": 0.3})
     rows = torch.cat([maker(recipe).make(step).hidden for step in range(100)])
     assert rows.float().mean().item() == pytest.approx(0.3, abs=0.1)
     assert not maker(recipe, memory_frames=0).make(0).hidden.any()
@@ -173,20 +181,22 @@ def test_own_values_are_hidden_in_their_share_of_the_rows_and_never_without_memo
 
 def test_own_memory_is_the_frame_itself():
     for form in ("clip", "mutual"):
-        made = maker(tiny_recipe(remember={"form": form, "own_share": 1.0, "moved_share": 0.0})).make(0)
+        made = maker(tiny_recipe(memory={"form": form, "self_probability": 1.0, "moved_probability": 0.0})).make(0)
         assert len(made.pictures) == 4
-        assert made.remembered[made.memory].tolist() == [[row] * made.memory.shape[1] for row in range(4)]
+        assert made.memory_pictures[made.memory].tolist() == [[row] * made.memory.shape[1] for row in range(4)]
 
 
 def test_past_frames_come_oldest_first_in_the_query_s_geometry():
-    recipe = tiny_recipe(augment={"flip": 1.0}, remember={"own_share": 0.0, "moved_share": 0.0, "past_share": 1.0})
+    recipe = tiny_recipe(
+        augmentation={"flip": 1.0}, memory={"self_probability": 0.0, "moved_probability": 0.0, "past_probability": 1.0}
+    )
     make = maker(recipe)
     for step in range(4):
         made = make.make(step)
         for row, file in enumerate(made.files):
             number = int(file[1:-4])
             assert np.array_equal(made.pictures[row].numpy(), draw_scene(number)[0][:, ::-1])
-            memory = made.pictures[made.remembered[made.memory[row]]].numpy()
+            memory = made.pictures[made.memory_pictures[made.memory[row]]].numpy()
             for place, back in enumerate((3, 2, 1)):
                 if number - back >= 0:  # earlier ones do not exist: a moved copy of the oldest
                     assert np.array_equal(memory[place], draw_scene(number - back)[0][:, ::-1])
@@ -194,8 +204,14 @@ def test_past_frames_come_oldest_first_in_the_query_s_geometry():
 
 
 def test_random_sampling_takes_different_frames_within_reach():
-    remember = {"own_share": 0.0, "moved_share": 0.0, "past_share": 1.0, "sampling": "random", "past_reach": 5}
-    make = maker(tiny_recipe(remember=remember), train_set(30))
+    remember = {
+        "self_probability": 0.0,
+        "moved_probability": 0.0,
+        "past_probability": 1.0,
+        "sampling": "random",
+        "past_reach": 5,
+    }
+    make = maker(tiny_recipe(memory=remember), train_set(30))
     backs = set()
     for step in range(8):
         made = make.make(step)
@@ -203,7 +219,7 @@ def test_random_sampling_takes_different_frames_within_reach():
             number = int(file[1:-4])
             if number < 5:
                 continue
-            memory = made.pictures[made.remembered[made.memory[row]]].numpy()
+            memory = made.pictures[made.memory_pictures[made.memory[row]]].numpy()
             found = [
                 next(back for back in range(1, 6) if np.array_equal(each, draw_scene(number - back)[0]))
                 for each in memory
@@ -213,25 +229,33 @@ def test_random_sampling_takes_different_frames_within_reach():
     assert len(backs) > 3
 
 
-def test_moved_copies_grow_away_from_the_frame_and_single_pictures_are_moved_too():
-    for shares in ({"moved_share": 1.0, "past_share": 0.0}, {"moved_share": 0.0, "past_share": 1.0}):
-        recipe = tiny_recipe(remember={"own_share": 0.0, "motion_shift": 0.05, "motion_brightness": 0.0, **shares})
+def test_moved_copies_grow_away_from_the_frame_and_single_pictures_are_moved_too(monkeypatch):
+    monkeypatch.setattr("tmaseg.training.sampling._SHIFT", 0.05)
+    monkeypatch.setattr("tmaseg.training.sampling._BRIGHTNESS", 0.0)
+    for moved in (1.0, 0.0):
+        memory = {"self_probability": 0.0, "moved_probability": moved, "past_probability": 1 - moved}
+        recipe = tiny_recipe(memory=memory)
         made = maker(recipe, train_set(alone=True)).make(1)
-        memory = made.pictures[made.remembered[made.memory]].float()
+        memory = made.pictures[made.memory_pictures[made.memory]].float()
         difference = (memory - made.pictures[:4, None].float()).abs().mean((2, 3, 4))  # (B, T), oldest first
         assert (difference[:, -1] > 0.1).all()
         assert difference[:, 0].mean() > difference[:, -1].mean()
 
 
 def test_moments_of_one_scene_remember_each_other_and_are_all_labelled():
-    remember = {"form": "mutual", "own_share": 0.0, "moved_share": 0.5, "past_share": 0.5}
-    recipe = tiny_recipe(remember={**remember, "frames_from": 1, "frames_to": 1})
+    remember = {"form": "mutual", "self_probability": 0.0, "moved_probability": 0.5, "past_probability": 0.5}
+    recipe = tiny_recipe(memory={**remember, "frames_min": 1, "frames_max": 1})
     made = maker(recipe).make(0)
     assert len(made.pictures) == len(made.labels) == 4
-    assert made.remembered[made.memory].tolist() == [[1], [0], [3], [2]]
+    assert made.memory_pictures[made.memory].tolist() == [[1], [0], [3], [2]]
     assert (made.labels != 255).float().mean() > 0.8
-    odd = maker(tiny_recipe(remember={**remember, "frames_from": 2, "frames_to": 2})).make(0)
-    assert odd.remembered[odd.memory].tolist() == [[1, 2], [2, 3], [3, 0], [0, 1]]  # the last row is not left alone
+    odd = maker(tiny_recipe(memory={**remember, "frames_min": 2, "frames_max": 2})).make(0)
+    assert odd.memory_pictures[odd.memory].tolist() == [
+        [1, 2],
+        [2, 3],
+        [3, 0],
+        [0, 1],
+    ]  # the last row is not left alone
 
 
 def test_the_loss_s_stride_takes_every_other_label_at_a_random_phase():
@@ -258,4 +282,38 @@ def test_a_network_without_memory_gets_none_and_slots_want_clips():
     assert made.memory.shape == (4, 0)
     assert len(made.pictures) == 4
     with pytest.raises(ConfigError, match="form=clip"):
-        maker(tiny_recipe(remember={"form": "mutual"}), memory_encoder="per-slot")
+        maker(tiny_recipe(memory={"form": "mutual"}), memory_encoder="per-slot")
+
+
+def test_loaded_steps_come_in_order_from_the_first_one_asked_for():
+    def make(step):
+        time.sleep(0.002 * (step % 3))  # threads finish out of order
+        return [step]
+
+    with BatchLoader(make, first=7, threads=3) as batches:
+        assert [batches.take() for _ in range(20)] == [[step] for step in range(7, 27)]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("batch")]
+
+
+def test_an_error_reaches_the_taker_at_its_step():
+    def make(step):
+        if step == 3:
+            raise DataError("3.png: the picture is missing")
+        return [step]
+
+    with BatchLoader(make, first=0, threads=2) as batches:
+        assert [batches.take() for _ in range(3)] == [[0], [1], [2]]
+        with pytest.raises(DataError, match=r"3\.png"):
+            batches.take()
+
+
+def test_waiting_is_noticed():
+    with BatchLoader(lambda step: time.sleep(0.02) or [step], first=0, threads=1) as batches:
+        for _ in range(15):
+            batches.take()
+        hungry = batches.waiting_fraction
+    with BatchLoader(lambda step: [step], first=0, threads=1) as batches:
+        for _ in range(10):
+            batches.take()
+            time.sleep(0.01)
+        assert batches.waiting_fraction < hungry

@@ -8,7 +8,8 @@ import pytest
 from tmaseg.data import open_dataset
 from tmaseg.evaluation import Shard
 from tmaseg.labels import LabelSet
-from tmaseg.training.validate import ValSet, validate
+from tmaseg.training.datasets import ValSet
+from tmaseg.training.validation import validate
 
 COARSE = LabelSet("coarse", ("road", "sky", "car"), ((1, 1, 1),) * 3)
 
@@ -35,7 +36,7 @@ def test_classes_that_the_network_cannot_tell_apart_are_scored_as_one(drawn, mon
         def step(self, rgb):
             return self.table[known[rgb.tobytes()]]
 
-    monkeypatch.setattr("tmaseg.training.validate.Predictor", Oracle)
+    monkeypatch.setattr("tmaseg.training.validation.Predictor", Oracle)
     weights = SimpleNamespace(net=SimpleNamespace(config=SimpleNamespace(memory_frames=0)), labels=COARSE)
     found = validate(weights, [ValSet("drawn", data, "val")], Shard())
     road, sky = pixels[:2]

@@ -1,4 +1,4 @@
-"""The training forward is the network's own; frozen parts stay; the average follows; statistics are shared exactly."""
+"""The training forward is the network's own; frozen parts stay; statistics are shared exactly."""
 
 import pytest
 import torch
@@ -6,9 +6,10 @@ from tiny import tiny_net
 from torch.nn import functional
 
 from tmaseg.model.preprocess import Preprocess
-from tmaseg.training.average import moving_average
-from tmaseg.training.learner import Learner, freeze, make_optimiser, parameter_groups, set_dropout, train_mode
-from tmaseg.training.parallel import share_statistics
+from tmaseg.training.distributed import convert_sync_batch_norm
+from tmaseg.training.module import TrainingModule, freeze, set_dropout, set_train_mode
+from tmaseg.training.optimization import make_optimizer
+from tmaseg.training.recipe import Optimizer
 
 NORMS = torch.nn.BatchNorm2d
 
@@ -17,25 +18,25 @@ NORMS = torch.nn.BatchNorm2d
 @pytest.mark.parametrize("aggregation", ["concat", "decoder"])
 def test_reading_by_index_is_the_clip_form(kind, aggregation):
     net = tiny_net(memory_frames=2, memory_encoder=kind, aggregation=aggregation)
-    learner = Learner(net, stride=1, auxiliary=True)
+    module = TrainingModule(net, stride=1, auxiliary=True)
     pictures = torch.randint(0, 256, (4, 64, 64, 3), dtype=torch.uint8)
     # Row 0 remembers pictures 2 and 3, row 1 itself and row 0.
     remembered, memory = torch.tensor([0, 1, 2, 3]), torch.tensor([[2, 3], [1, 0]])
-    logits, auxiliary = learner(pictures, remembered, memory)
+    logits, auxiliary = module(pictures, remembered, memory)
     frames = Preprocess(net.config)(pictures, (64, 64))
     expected = net(frames[:2], frames[memory])
     assert torch.allclose(logits, expected, atol=1e-4)
     assert torch.allclose(auxiliary, net.resize(net.auxiliary(net.features(frames[:2]).stage3), (64, 64)), atol=1e-4)
-    halved, none = Learner(net, stride=2, auxiliary=False)(pictures, remembered, memory)
+    halved, none = TrainingModule(net, stride=2, auxiliary=False)(pictures, remembered, memory)
     assert halved.shape[-2:] == (32, 32)
     assert none is None
-    own, hidden = learner.eval()(pictures, remembered, memory)[0], torch.tensor([True, False])
-    answered = learner(pictures, remembered, memory, hidden)[0]
+    own, hidden = module.eval()(pictures, remembered, memory)[0], torch.tensor([True, False])
+    answered = module(pictures, remembered, memory, hidden)[0]
     assert torch.allclose(answered[1], own[1], atol=1e-4)
     assert not torch.allclose(answered[0], own[0], atol=1e-4)
     with torch.no_grad():  # the hidden row hears nothing of its own value, whatever that is
         net.query_encoder.value[-1][1].bias.add_(1)
-    other = learner(pictures, remembered, memory, hidden)[0]
+    other = module(pictures, remembered, memory, hidden)[0]
     assert torch.allclose(other[0], answered[0], atol=1e-4)
     assert not torch.allclose(other[1], answered[1], atol=1e-4)
 
@@ -43,7 +44,7 @@ def test_reading_by_index_is_the_clip_form(kind, aggregation):
 def test_a_picture_that_many_read_has_the_same_gradient_each_time_on_two_threads():
     net = tiny_net(output_stride=8, width=8, key_channels=64).train()
     set_dropout(net, 0.0)
-    learner = Learner(net, stride=4, auxiliary=False)
+    module = TrainingModule(net, stride=4, auxiliary=False)
     generator = torch.Generator().manual_seed(0)
     pictures = torch.randint(0, 256, (4, 96, 128, 3), dtype=torch.uint8, generator=generator)
     remembered, memory = torch.tensor([0, 1]), torch.tensor([[0], [0], [0], [0]])
@@ -51,7 +52,7 @@ def test_a_picture_that_many_read_has_the_same_gradient_each_time_on_two_threads
 
     def gradient():
         net.zero_grad()
-        (learner(pictures, remembered, memory)[0] * pull).sum().backward()
+        (module(pictures, remembered, memory)[0] * pull).sum().backward()
         return torch.cat([value.grad.flatten() for value in net.parameters() if value.grad is not None])
 
     torch.set_num_threads(2)  # conftest sets it back
@@ -64,7 +65,7 @@ def test_without_memory_it_is_the_baseline():
     net = tiny_net(memory_frames=0)
     pictures = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
     empty = torch.zeros(0, dtype=torch.int64)
-    logits, _ = Learner(net, stride=1, auxiliary=False)(pictures, empty, empty.reshape(2, 0))
+    logits, _ = TrainingModule(net, stride=1, auxiliary=False)(pictures, empty, empty.reshape(2, 0))
     assert torch.allclose(logits, net(Preprocess(net.config)(pictures, (64, 64))), atol=1e-4)
 
 
@@ -72,27 +73,20 @@ def test_frozen_stages_and_statistics_stay_and_all_else_moves():
     net = tiny_net()
     set_dropout(net, 0.0)
     freeze(net, ("stem", "layer1"), norms=False, auxiliary=False)
-    groups = parameter_groups(net, lr=0.1, decay=0.01, decay_all=False, backbone=0.5)
-    optimiser = make_optimiser(net, "sgd", groups, momentum=0.9)
-    assert {(group["scale"], group["weight_decay"]) for group in optimiser.param_groups} == {
-        (0.5, 0.01),
-        (0.5, 0.0),
-        (1.0, 0.01),
-        (1.0, 0.0),
-    }
+    optimizer = make_optimizer(net, Optimizer(lr=0.1, weight_decay=0.01))
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    train_mode(net, ("stem", "layer1"), norms=False)
+    set_train_mode(net, ("stem", "layer1"), norms=False)
     pictures = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
     rows = torch.arange(2)
-    logits, _ = Learner(net, stride=1, auxiliary=False)(pictures, rows, rows[:, None])
+    logits, _ = TrainingModule(net, stride=1, auxiliary=False)(pictures, rows, rows[:, None])
     functional.cross_entropy(logits, torch.randint(0, 5, (2, 64, 64))).backward()
-    optimiser.step()
+    optimizer.step()
     moved = {name for name, value in net.state_dict().items() if not torch.equal(value, before[name])}
     assert not any(name.startswith(("backbone.stem", "backbone.layer1", "auxiliary")) for name in moved)
     for part in ("backbone.layer2", "backbone.layer4", "query_encoder", "memory_encoder", "head.classifier"):
         assert any(name.startswith(part) and name.endswith("weight") for name in moved)
     assert any(name.startswith("backbone.layer2") and name.endswith("running_mean") for name in moved)
-    train_mode(net, (), norms=True)
+    set_train_mode(net, (), norms=True)
     assert not any(module.training for module in net.modules() if isinstance(module, NORMS))
 
 
@@ -102,26 +96,9 @@ def test_what_is_frozen_stays_frozen_when_statistics_are_shared():
     trained = {name: value.requires_grad for name, value in net.named_parameters()}
     values = {name: value.clone() for name, value in net.state_dict().items()}
     norm = net.backbone.layer1[0].bn1
-    share_statistics(net, torch.device("cpu"))
+    convert_sync_batch_norm(net, torch.device("cpu"))
     assert net.backbone.layer1[0].bn1 is not norm
     assert {name: value.requires_grad for name, value in net.named_parameters()} == trained
     assert not trained["backbone.layer1.0.bn1.weight"]
     assert trained["backbone.layer2.0.bn1.weight"]
     assert all(torch.equal(value, values[name]) for name, value in net.state_dict().items())
-
-
-def test_the_average_forgets_its_beginning_and_then_moves_slowly():
-    net = tiny_net()
-    average = moving_average(net, 0.9)
-    weight, mean = net.head.classifier.weight, average.module.head.classifier.weight
-    values = []
-    for step in range(104):
-        with torch.no_grad():
-            weight.fill_(float(5 <= step < 100))
-        average.update_parameters(net)
-        values.append(float(mean.detach().mean()))
-    assert values[4] == 0
-    assert values[5] > 0.5  # early on the newest counts most
-    assert 1 - values[9] == pytest.approx((1 - values[8]) * 10 / 19, rel=1e-4)
-    assert values[99] > 0.999
-    assert values[103] == pytest.approx(values[99] * 0.9**4, rel=1e-4)

@@ -40,12 +40,13 @@ def losses(job):
 
 def test_two_processes_have_the_loss_curve_of_one(job, tmp_path):
     # Scenes of three moments stay whole: one process gets three rows of ten, the other seven.
-    remember = {"form": "mutual", "own_share": 0.2, "moved_share": 0.8, "frames_from": 2, "frames_to": 2}
+    remember = {"form": "mutual", "self_probability": 0.2, "moved_probability": 0.8, "frames_min": 2, "frames_max": 2}
     recipe = tiny_recipe(
-        remember=remember,
-        augment={"flip": 0.5},
+        memory=remember,
+        augmentation={"flip": 0.5},
         loss={"dropout": 0.0, "class_weights": "log"},
-        descent={"lr": 1e-3, "steps": 6, "batch": 10, "clip_norm": 5.0, "freeze": ("stem",)},
+        optimizer={"lr": 1e-3, "batch": 10, "clip_norm": 5.0, "freeze": ["stem"]},
+        run={"steps": 6},
     )
     alone = job(recipe, "alone")
     outcome = train(alone)
@@ -65,7 +66,7 @@ def test_two_processes_have_the_loss_curve_of_one(job, tmp_path):
 
 
 def test_a_cluster_s_polite_end_writes_both_down_and_the_run_goes_on(job, tmp_path):
-    recipe = tiny_recipe(descent={"steps": 100_000}, running={"validate_every": 0})
+    recipe = tiny_recipe(run={"steps": 100_000, "validate_every": 0})
     (tmp_path / "recipe.toml").write_text(to_toml(recipe))
     mine = job(recipe)
     arguments = ["--dataset", "folder", "--data", str(mine.sources[0].root), "-o", str(mine.output)]

@@ -1,0 +1,145 @@
+"""Losses: cross-entropy and Lovász-Softmax over several data sets, each with its own classes.
+
+Notation: B rows, K classes of the network, D classes of a data set, h w the pixels that the loss is taken at.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tmaseg.labels import ClassUnions
+from tmaseg.training.augment import VOID
+from tmaseg.training.batches import Batch
+from tmaseg.training.datasets import TrainSet
+from tmaseg.training.recipe import Loss
+
+_LOVASZ_STRIDE = 2  # Lovász-Softmax ranks every other pixel: all of them would cost half a step more on a CPU
+
+
+class SegmentationLoss(nn.Module):
+    """The mean over each data set's labelled pixels of their weighted cross-entropy, data sets by their rows.
+
+    With `lovasz` Lovász-Softmax is added, weighted so, of both heads like the rest.
+
+    Parts of a step, here and in other processes, add up to the loss of the whole step at once; but for Lovász-Softmax,
+    which ranks the pixels of each part alone.
+    """
+
+    def __init__(self, sets: Sequence[TrainSet], settings: Loss) -> None:
+        super().__init__()
+        self._lovasz = settings.lovasz
+        self._unions = [data.unions for data in sets]
+        self._weights = []  # as `totals` uses them
+        for number, data in enumerate(sets):
+            weights = class_weights(data.pixels, data.unions, settings.class_weights)
+            self._weights.append(torch.from_numpy(weights))
+            self.register_buffer(f"weights{number}", torch.from_numpy(weights).float())
+            self.register_buffer(f"merged{number}", torch.from_numpy(data.unions.merged).long())
+
+    def totals(self, batch: Batch) -> Tensor:
+        """(sets,) float64 on the CPU: the weights of the labelled pixels of a part, summed for each data set."""
+        totals = torch.zeros(len(self._unions), dtype=torch.float64)
+        for number, rows in _rows_of_sets(batch).items():
+            counts = torch.bincount(batch.labels[rows].flatten().long(), minlength=256).cpu()
+            weights = self._weights[number]
+            totals[number] = (counts[: len(weights)] * weights).sum()
+        return totals
+
+    def forward(self, logits: Tensor, batch: Batch, totals: Tensor) -> Tensor:
+        """This part's contribution to the step's loss: float32 logits (B, K, h, w); `totals` of the whole step."""
+        loss = logits.sum() * 0  # a part without a labelled pixel still has a gradient, of zeros
+        step_rows = sum(batch.set_rows)
+        for number, rows in _rows_of_sets(batch).items():
+            every = len(rows) == len(logits)
+            labels = (batch.labels if every else batch.labels[rows]).long()
+            log_probabilities = union_log_probabilities(logits if every else logits[rows], self._unions[number])
+            if totals[number] > 0:
+                weights = self._buffer("weights", number)
+                total = functional.nll_loss(log_probabilities, labels, weights, ignore_index=VOID, reduction="sum")
+                loss = loss + total * (batch.set_rows[number] / step_rows / float(totals[number]))
+            if self._lovasz:
+                mean = _lovasz_of_maps(log_probabilities, self._buffer("merged", number)[labels])
+                loss = loss + self._lovasz * mean * (len(rows) / step_rows)
+        return loss
+
+    def _buffer(self, name: str, number: int) -> Tensor:
+        buffer: Tensor = getattr(self, f"{name}{number}")
+        return buffer
+
+
+def union_log_probabilities(logits: Tensor, unions: ClassUnions) -> Tensor:
+    """Logits (B, K, h, w) -> log-probabilities (B, D, h, w) of a data set's classes, each the sum of its members.
+
+    -inf for a class without members.
+    """
+    if unions.is_identity and len(unions.members) == logits.shape[1]:
+        return logits.log_softmax(1)
+    parts = []
+    for union in unions.members:
+        if not union:
+            parts.append(torch.full_like(logits[:, 0], float("-inf")))
+        elif len(union) == 1:
+            parts.append(logits[:, union[0]])
+        else:
+            parts.append(logits[:, list(union)].logsumexp(1))
+    return torch.stack(parts, dim=1) - logits.logsumexp(1, keepdim=True)
+
+
+def class_weights(pixels: NDArray[np.int64], unions: ClassUnions, kind: str) -> NDArray[np.float64]:
+    """(D,) weights from pixel counts (D,), their mean over the labelled pixels 1; 0 for a class that is left out.
+
+    `kind`: as `Loss.class_weights`. Classes that are one to the network are counted as one: a logit is not pulled by as
+    many weights as it has names.
+    """
+    known = np.array([bool(union) for union in unions.members])
+    counts = unions.merge_counts(pixels)
+    fraction = counts / max(counts.sum(), 1)
+    if not fraction.any():
+        return known.astype(np.float64)
+    raw = 1 / np.log(1.1 + fraction) if kind == "log" else np.ones_like(fraction)
+    return np.where(known, (raw / (raw * fraction).sum())[unions.merged[: len(known)]], 0.0)
+
+
+def lovasz_softmax(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """The mean over the classes among the labels of the Lovász extension of 1 - IoU (Berman et al., CVPR 2018).
+
+    probabilities (N, D) float32; labels (N,) int64 of 0 to D - 1. Returns a scalar from 0 to 1; 0 for N = 0. Where all
+    probabilities are 0 or 1 it is the mean of 1 - IoU itself (the paper's equations 8 and 11). Cross-entropy counts
+    pixels; this counts classes, and what is painted too large as much as what is missed.
+    """
+    losses = []
+    for index, probability in enumerate(probabilities.unbind(1)):
+        inside = labels == index
+        if inside.any():
+            errors = torch.where(inside, 1 - probability, probability)  # (N,)
+            ranked, order = errors.sort(descending=True)
+            losses.append(ranked @ _jaccard_steps(inside[order]).to(ranked.dtype))
+    return torch.stack(losses).mean() if losses else probabilities.sum() * 0
+
+
+def _jaccard_steps(inside: Tensor) -> Tensor:
+    """(N,) bool in the order of falling errors -> (N,) float64: how much 1 - IoU grows with each wrong pixel."""
+    hits = inside.double().cumsum(0)
+    misses = torch.arange(1, len(inside) + 1, dtype=torch.float64, device=inside.device) - hits
+    lost = 1 - (hits[-1] - hits) / (hits[-1] + misses)
+    return lost.diff(prepend=lost.new_zeros(1))
+
+
+def _lovasz_of_maps(log_probabilities: Tensor, labels: Tensor) -> Tensor:
+    """Lovász-Softmax of (B, D, h, w) at every other pixel of labels (B, h, w) that is not void."""
+    step = _LOVASZ_STRIDE
+    log_probabilities, labels = log_probabilities[:, :, ::step, ::step], labels[:, ::step, ::step]
+    labelled = labels != VOID
+    return lovasz_softmax(log_probabilities.movedim(1, 3)[labelled].exp(), labels[labelled])
+
+
+def _rows_of_sets(batch: Batch) -> dict[int, list[int]]:
+    """The rows of each data set that is in a batch."""
+    rows: dict[int, list[int]] = {}
+    for row, number in enumerate(batch.sets):
+        rows.setdefault(number, []).append(row)
+    return rows

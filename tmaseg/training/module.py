@@ -1,0 +1,88 @@
+"""The network as training runs it: one pass of the backbone over all pictures of a batch, memory by index.
+
+Notation: B labelled rows, N pictures, M memory pictures, T memory frames, P = h w positions, C, Ck, Cv channels.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from tmaseg.model.layers import Features
+from tmaseg.model.preprocess import Preprocess
+from tmaseg.model.tmanet import TMANet
+
+
+class TrainingModule(nn.Module):
+    """Wraps the network so that data parallelism and compilation have one `forward`."""
+
+    def __init__(self, net: TMANet, *, stride: int, auxiliary: bool) -> None:
+        """`stride`: of the logits against the crop; `auxiliary`: whether that head's logits are wanted as well."""
+        super().__init__()
+        self.net = net
+        self._preprocess = Preprocess(net.config)
+        self._stride = stride
+        self._auxiliary = auxiliary
+
+    def forward(
+        self, pictures: Tensor, memory_pictures: Tensor, memory: Tensor, hidden: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """pictures (N, H, W, 3) uint8, memory_pictures (M,) and memory (B, T) int64, hidden (B,) bool as in `Batch`.
+
+        Returns logits (B, K, H/s, W/s) of the head and, if wanted, of the auxiliary head.
+        """
+        crop_hw = (pictures.shape[1], pictures.shape[2])
+        size_hw = (crop_hw[0] // self._stride, crop_hw[1] // self._stride)
+        features = self.net.features(self._preprocess(pictures, crop_hw))
+        query = Features(*(part[: len(memory)] for part in features))
+        past = _pick(features.stage4, memory_pictures).contiguous(memory_format=torch.channels_last)
+        keys, values = self._encode_memory(past, memory) if memory.shape[1] else (None, None)
+        logits = self.net.resize(self.net.answer(query, keys, values, hidden), size_hw)
+        if not self._auxiliary:
+            return logits, None
+        return logits, self.net.resize(self.net.auxiliary(query.stage3), size_hw)
+
+    def _encode_memory(self, stage4: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """stage4 (M, C, h, w), memory (B, T) -> keys (B, T P, Ck), values (B, T P, Cv)."""
+        if self.net.config.slots > 1:  # a frame's key depends on its age: each is encoded where it stands
+            return self.net.encode_clip(_pick(stage4, memory))  # (B, T, C, h, w)
+        keys, values = self.net.encode_memory(stage4)  # (M, 1, P, Ck), (M, 1, P, Cv)
+        return _pick(keys[:, 0], memory).flatten(1, 2), _pick(values[:, 0], memory).flatten(1, 2)
+
+
+def _pick(parts: Tensor, indices: Tensor) -> Tensor:
+    """`parts[indices]`, its gradient summed in a fixed order: that of indexing depends on the threads of a CPU."""
+    return parts.index_select(0, indices.flatten()).view(*indices.shape, *parts.shape[1:])
+
+
+def freeze(net: TMANet, stages: Sequence[str], *, norms: bool, auxiliary: bool) -> None:
+    """Takes stages ("stem", "layer1" ...) out of training; the auxiliary head too where it has no loss.
+
+    Below the first stage that is trained no graph is built, since nothing there needs a gradient.
+    """
+    for module in (*_stages(net, stages), *(_batch_norms(net) if norms else ())):
+        module.requires_grad_(False)
+    net.auxiliary.requires_grad_(auxiliary)
+
+
+def set_train_mode(net: TMANet, stages: Sequence[str], *, norms: bool) -> None:
+    """Training mode, but for the batch normalisation of frozen `stages`, and with `norms` all: statistics stay."""
+    net.train()
+    for module in (*_stages(net, stages), *(_batch_norms(net) if norms else ())):
+        module.eval()
+
+
+def set_dropout(net: nn.Module, probability: float) -> None:
+    """The probability that the heads drop a channel while training."""
+    for module in net.modules():
+        if isinstance(module, nn.Dropout2d):
+            module.p = probability
+
+
+def _stages(net: TMANet, stages: Sequence[str]) -> list[nn.Module]:
+    names = [name for stage in stages for name in (("stem", "conv1", "bn1") if stage == "stem" else (stage,))]
+    return [module for name, module in net.backbone.named_children() if name in names]
+
+
+def _batch_norms(net: nn.Module) -> Iterator[nn.Module]:
+    return (module for module in net.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm))

@@ -1,0 +1,160 @@
+"""Trainer: the network, its optimizer and its moving average; one step of them.
+
+What happens in a step depends on the seed and the step's number alone, and on the learning rate. So a run that is
+resumed repeats what an unbroken one would have done, bit for bit; but for a run by minutes, whose rate falls with time.
+"""
+
+import math
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+
+from tmaseg.errors import TrainingError
+from tmaseg.evaluation import Shard
+from tmaseg.inference.device import Precision, dtype_of
+from tmaseg.model.tmanet import TMANet
+from tmaseg.training.batches import Batch
+from tmaseg.training.datasets import TrainSet
+from tmaseg.training.distributed import all_sum, convert_sync_batch_norm, data_parallel
+from tmaseg.training.losses import SegmentationLoss
+from tmaseg.training.module import TrainingModule, freeze, set_dropout, set_train_mode
+from tmaseg.training.optimization import make_optimizer, moving_average
+from tmaseg.training.recipe import Recipe
+
+
+class Trainer:
+    """Takes steps; `net` holds the weights as they are, `averaged` those that are scored and written."""
+
+    def __init__(
+        self,
+        net: TMANet,
+        sets: Sequence[TrainSet],
+        recipe: Recipe,
+        *,
+        shard: Shard,
+        device: torch.device,
+        precision: Precision,
+    ) -> None:
+        self.step = 0
+        """Steps done."""
+        self._recipe, self._shard = recipe, shard
+        self._device, self._dtype = device, dtype_of(precision)
+        auxiliary = recipe.loss.auxiliary > 0
+        set_dropout(net, recipe.loss.dropout)
+        freeze(net, recipe.optimizer.freeze, norms=recipe.optimizer.freeze_norms, auxiliary=auxiliary)
+        self.net: TMANet = net.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if shard.count > 1 and recipe.run.sync_bn:
+            convert_sync_batch_norm(self.net, device)
+        self._ema = moving_average(self.net, recipe.optimizer.ema_decay) if recipe.optimizer.ema_decay else None
+        self._loss = SegmentationLoss(sets, recipe.loss).to(device)
+        self._optimizer = make_optimizer(self.net, recipe.optimizer)
+        self._scaler = torch.amp.GradScaler(device.type, enabled=self._dtype == torch.float16)
+        module = TrainingModule(self.net, stride=recipe.loss.stride, auxiliary=auxiliary).to(device)
+        self._module = data_parallel(module, shard, device)
+
+    @property
+    def averaged(self) -> TMANet:
+        """The moving average of the network where there is one, else the network."""
+        net = self._ema.module if self._ema else self.net
+        assert isinstance(net, TMANet)
+        return net
+
+    def compile(self) -> None:
+        """Compiles the network's forward and backward pass."""
+        self._module.compile()
+
+    def train_step(self, parts: Sequence[Batch], lr: float) -> float:
+        """One step over this process's parts; returns the whole step's loss.
+
+        Raises TrainingError, naming the files, when the loss or its gradient is not finite. The weights are as before
+        then; the statistics of batch normalisation are not.
+        """
+        for group in self._optimizer.param_groups:
+            group["lr"] = lr * group["scale"]
+        settings = self._recipe.optimizer
+        set_train_mode(self.net, settings.freeze, norms=settings.freeze_norms)
+        torch.manual_seed(self._seed())
+        self._optimizer.zero_grad(set_to_none=True)
+        loss = self._backward(parts)
+        self._scaler.unscale_(self._optimizer)
+        self._check_and_clip(parts)
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        if self._ema:
+            self._ema.update_parameters(self.net)
+        self.step += 1
+        return loss
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that `load_state_dict` needs to continue exactly."""
+        return {
+            "step": self.step,
+            "net": self.net.state_dict(),
+            "ema": self._ema.state_dict() if self._ema else None,
+            "optimizer": self._optimizer.state_dict(),
+            "scaler": self._scaler.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continues from what `state_dict` returned."""
+        self.step = state["step"]
+        self.net.load_state_dict(state["net"])
+        if self._ema:
+            self._ema.load_state_dict(state["ema"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        if state["scaler"]:  # empty after steps in another precision
+            self._scaler.load_state_dict(state["scaler"])
+
+    def _backward(self, parts: Sequence[Batch]) -> float:
+        """Gradients of the whole step's loss, over all parts and processes; returns the loss."""
+        here = torch.stack([self._loss.totals(part) for part in parts]).sum(0)
+        totals = torch.tensor(all_sum(self._shard, here.tolist()), dtype=torch.float64)
+        losses = []
+        for number, part in enumerate(parts):
+            ddp = self._module if isinstance(self._module, DistributedDataParallel) else None
+            with ddp.no_sync() if ddp and number < len(parts) - 1 else nullcontext():
+                loss = self._forward(part.to(self._device), totals)
+                # Gradients are averaged over the processes, but the parts of the loss add up.
+                self._scaler.scale(loss * self._shard.count).backward()  # type: ignore[no-untyped-call]
+            losses.append(float(loss.detach()))
+        bad = [name for loss, part in zip(losses, parts, strict=True) if not math.isfinite(loss) for name in part.files]
+        total, bad_processes = all_sum(self._shard, [sum(losses), float(bool(bad))])
+        if bad_processes:
+            raise self._not_finite("loss", f" on {', '.join(bad)}" if bad else ", in another process")
+        return total
+
+    def _forward(self, batch: Batch, totals: Tensor) -> Tensor:
+        with torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32):
+            logits, auxiliary = self._module(batch.pictures, batch.memory_pictures, batch.memory, batch.hidden)
+        loss: Tensor = self._loss(logits.float(), batch, totals)
+        if auxiliary is not None:
+            loss = loss + self._recipe.loss.auxiliary * self._loss(auxiliary.float(), batch, totals)
+        return loss
+
+    def _check_and_clip(self, parts: Sequence[Batch]) -> None:
+        """Shortens the gradient where it is too long. Raises TrainingError where it is not finite.
+
+        With fp16 it does not: the scaler leaves such steps out.
+        """
+        gradients = [value.grad for value in self.net.parameters() if value.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if not self._scaler.is_enabled() and not norm.isfinite():
+            raise self._not_finite("gradient", f" on {', '.join(name for part in parts for name in part.files)}")
+        if self._recipe.optimizer.clip_norm:
+            torch.nn.utils.clip_grads_with_norm_(self.net.parameters(), self._recipe.optimizer.clip_norm, norm)
+
+    def _not_finite(self, what: str, where: str) -> TrainingError:
+        return TrainingError(
+            f"the {what} of step {self.step + 1} is not a finite number{where}: look at these files, lower lr, or set "
+            "clip_norm=5 or precision=fp32"
+        )
+
+    def _seed(self) -> int:
+        """Of what the network draws (dropout) in this step in this process."""
+        words = np.random.SeedSequence((self._recipe.run.seed, 4, self.step, self._shard.rank)).generate_state(2)
+        return int(words[0]) << 31 ^ int(words[1])
