@@ -1,9 +1,11 @@
 """A folder of images: order, kinds of image, sizes, holes."""
 
+import os
 from fractions import Fraction
 
 import cv2
 import numpy as np
+import pillow_heif
 import pytest
 from films import corners, film, moving
 from hypothesis import given
@@ -13,7 +15,15 @@ from PIL import Image
 from tmaseg.errors import VideoError
 from tmaseg.video.facts import ReadOptions
 from tmaseg.video.image_source import ImageSource, missing_numbers
-from tmaseg.video.images import natural_key
+from tmaseg.video.images import (
+    image_pages,
+    image_size,
+    list_folders,
+    list_images,
+    natural_key,
+    read_image,
+    walk_folders,
+)
 from tmaseg.video.source import VideoSource, open_source
 
 PICTURE = corners()
@@ -174,3 +184,161 @@ def test_a_gif_is_a_video(tmp_path):
     with open_source(path) as source:
         assert isinstance(source, VideoSource)
         assert len(list(source)) == 4
+
+
+def names_of(paths):
+    return [path.name for path in paths]
+
+
+def test_what_systems_leave_among_pictures_is_none(tmp_path):
+    for name in ("2.JPG", "10.Png", "1.jpeg", "3.heif", "4.hif", "5.TIFF", "6.webp", "7.apng"):
+        (tmp_path / name).write_bytes(b"x")
+    for name in ("._2.JPG", ".DS_Store", "Thumbs.db", "desktop.ini", "notes.txt", "no_suffix"):
+        (tmp_path / name).write_bytes(b"x")
+    for name in ("@eaDir", "__MACOSX", ".AppleDouble", "$RECYCLE.BIN", "b10", "b9", "folder.png"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "linked.png").symlink_to("10.Png")
+    (tmp_path / "broken.png").symlink_to("nowhere.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    names = ["1.jpeg", "2.JPG", "3.heif", "4.hif", "5.TIFF", "6.webp", "7.apng", "10.Png", "broken.png", "linked.png"]
+    assert names_of(list_images(tmp_path)) == names
+    assert names_of(list_folders(tmp_path)) == ["b9", "b10", "folder.png"]
+
+
+def test_links_are_followed_and_circles_noticed(tmp_path):
+    for name in ("root/a/deep", "root/b", "elsewhere/inner"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "root" / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "root" / "a" / "up").symlink_to(tmp_path / "root")
+    (tmp_path / "elsewhere" / "self").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "root" / "gone").symlink_to("nowhere")
+    problems = []
+    found = [path.relative_to(tmp_path / "root").as_posix() for path in walk_folders(tmp_path / "root", problems)]
+    assert found == [".", "a", "a/deep", "b", "link", "link/inner"]
+    assert len(problems) == 2
+    assert all("links to a folder above itself" in problem for problem in problems)
+    left = walk_folders(tmp_path / "root", [], leave_out={tmp_path / "root" / "a", tmp_path / "elsewhere"})
+    assert names_of(left) == ["root", "b"]
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif", ".bmp", ".gif", ".heic", ".avif", ".jp2"])
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.9])
+def test_a_file_cut_short_is_no_image(tmp_path, suffix, share):
+    rgb = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
+    path = save(tmp_path / f"a{suffix}", rgb, **({"compression": "tiff_lzw"} if suffix == ".tif" else {}))
+    assert read_image(path).shape == (48, 64, 3)
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(VideoError, match=rf"a{suffix} is not an image that can be read \(.+\); get the file again"):
+        read_image(path)
+    assert image_pages(path) == [0]
+
+
+@pytest.mark.parametrize("suffix", [".heic", ".heif", ".hif", ".avif", ".jpg"])
+@pytest.mark.parametrize("kind", ["HEIF", "AVIF"])
+def test_pictures_of_phones_come_out_upright_with_their_colours(tmp_path, suffix, kind):
+    image = Image.fromarray(PICTURE)
+    image.info.update(exif(6))
+    path = tmp_path / f"a{suffix}"  # whatever the suffix says
+    pillow_heif.register_heif_opener()
+    image.save(path, kind, quality=95, **({} if kind == "HEIF" else exif(6)))
+    assert b"irot" in path.read_bytes()
+    rgb = read_image(path)
+    assert image_size(path) == (48, 64)
+    assert np.abs(rgb.astype(int) - np.rot90(PICTURE, -1)).mean() < 6
+    with open_source(path) as source:
+        np.testing.assert_array_equal(next(iter(source)).rgb, rgb)
+
+
+def test_palettes_and_transparency(tmp_path):
+    palette = Image.fromarray(PICTURE).quantize(16)
+    palette.save(tmp_path / "bytes.png", transparency=bytes([0, 128, 255]))
+    palette.save(tmp_path / "index.png", transparency=0)
+    clear = Image.fromarray(np.dstack([PICTURE, np.zeros((48, 64), np.uint8)]))
+    clear.save(tmp_path / "clear.png")
+    clear.convert("LA").save(tmp_path / "grey.png")
+    for name in ("bytes", "index", "clear"):
+        np.testing.assert_array_equal(read_image(tmp_path / f"{name}.png"), PICTURE)
+    np.testing.assert_array_equal(read_image(tmp_path / "grey.png")[..., 1], Image.fromarray(PICTURE).convert("L"))
+
+
+@pytest.mark.parametrize("name", ["grey.png", "colour.png", "colour.tif"])
+def test_twelve_bits_in_sixteen_are_said(tmp_path, name):
+    deep = PICTURE[..., ::-1].astype(np.uint16) * 16
+    cv2.imwrite(str(tmp_path / name), deep[..., 0] if name == "grey.png" else deep)
+    cv2.imwrite(str(tmp_path / f"whole_{name}"), deep * 16)
+    with ImageSource(tmp_path) as source:
+        assert len(list(source)) == 2
+        assert [warning for warning in source.warnings if "12 bits" in warning] == [
+            f"{name} holds 12 bits or less in 16: it is read as nearly black; multiply its values by 16"
+        ]
+
+
+def moving_file(path, times=(40, 100, 60)):
+    """Frame k is corners() moved by k; its time in milliseconds."""
+    first, *rest = (Image.fromarray(np.roll(PICTURE, 8 * number, 1)) for number in range(len(times)))
+    options = {"lossless": True} if path.suffix == ".webp" else {}
+    options |= {} if path.suffix == ".tif" else {"duration": list(times)}
+    first.save(path, save_all=True, append_images=rest, **options)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".png", ".apng", ".webp", ".avif"])
+def test_animated_images_give_all_frames_with_their_times(tmp_path, suffix):
+    path = moving_file(tmp_path / f"a{suffix}")
+    with open_source(path) as source:
+        frames = list(source)
+        assert (source.info.frames, source.info.seconds, source.damage.unreadable) == (3, 0.2, ())
+    assert [frame.pts * frame.time_base for frame in frames] == [0, Fraction(40, 1000), Fraction(140, 1000)]
+    assert [frame.discontinuity for frame in frames] == [False] * 3
+    for frame in frames:
+        expected = np.roll(PICTURE, 8 * frame.index, 1)
+        assert np.abs(frame.rgb.astype(int) - expected).mean() < (8 if suffix == ".avif" else 1e-9)
+    with open_source(path, ReadOptions(start=0.04, end=0.14)) as source:
+        assert [frame.index for frame in source] == [1]
+        assert source.info.seconds == 0.1
+    with pytest.raises(VideoError, match=r"3 images are 0\.20 s"):
+        open_source(path, ReadOptions(start=1))
+
+
+def test_a_picture_for_viewers_without_animation_is_no_frame(tmp_path):
+    frames = [Image.fromarray(np.roll(PICTURE, 8 * number, 1)) for number in range(2)]
+    Image.fromarray(PICTURE * 0).save(
+        tmp_path / "a.png", save_all=True, append_images=frames, default_image=True, duration=50
+    )
+    with open_source(tmp_path / "a.png") as source:
+        assert [int(frame.rgb.max()) > 0 for frame in source] == [True, True]
+        assert (source.info.rate, source.info.seconds) == (20, 0.1)
+
+
+def test_pages_of_a_tiff_are_frames_but_smaller_ones_are_previews(tmp_path):
+    path = moving_file(tmp_path / "a.tif")
+    with open_source(path, ReadOptions(rate=Fraction(10))) as source:
+        assert [frame.seconds for frame in source] == [0, 0.1, 0.2]
+    whole = Image.fromarray(PICTURE)
+    whole.save(tmp_path / "b.tif", save_all=True, append_images=[whole.resize((32, 24)), whole])
+    assert image_pages(tmp_path / "b.tif") == [0, 2]
+
+
+def test_a_folder_with_animated_images_says_so_and_takes_all(tmp_path):
+    moving_file(tmp_path / "b.webp")
+    moving_file(tmp_path / "b.tif")
+    save(tmp_path / "a.png")
+    save(tmp_path / "c.gif")
+    with ImageSource(tmp_path) as source:
+        frames = list(source)
+        assert source.warnings == ("2 files (b.tif ...) hold 6 pictures: each is a frame of its own",)
+    pages = [f"b.{kind}_{number:04}" for kind in ("tif", "webp") for number in range(3)]
+    assert list(source.names) == ["a", *pages, "c"]
+    assert [frame.index for frame in frames] == list(range(8))
+    assert [frame.discontinuity for frame in frames] == [False, True, False, False, True, False, False, True]
+    np.testing.assert_array_equal(frames[5].rgb, np.roll(PICTURE, 8, 1))
+
+
+def test_a_turned_picture_stays_as_stored_only_for_a_mask_that_fits_it_so(tmp_path):
+    path = save(tmp_path / "a.png", **exif(6))
+    for size, expected in (((64, 48), PICTURE), ((48, 64), np.rot90(PICTURE, -1)), ((1, 1), np.rot90(PICTURE, -1))):
+        np.testing.assert_array_equal(read_image(path, mask_size=lambda size=size: size), expected)
+        assert image_size(path, mask_size=lambda size=size: size) == expected.shape[1::-1]
+    np.testing.assert_array_equal(
+        read_image(save(tmp_path / "b.png", **exif(3)), mask_size=lambda: (64, 48)), np.rot90(PICTURE, 2)
+    )

@@ -1,7 +1,6 @@
 """run_frames: a folder of images, and of folders of images, through the network into PNGs."""
 
 import os
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +16,7 @@ from tmaseg.pipeline.stages import Output, segment
 from tmaseg.video.facts import Damage, ReadOptions
 from tmaseg.video.frame import RGB, Frame
 from tmaseg.video.image_source import ImageSource
-from tmaseg.video.images import IMAGE_SUFFIXES, natural_key
+from tmaseg.video.images import list_images, walk_folders
 from tmaseg.video.sink import Existing
 
 if TYPE_CHECKING:
@@ -121,6 +120,7 @@ class _Job:
                 continue
             with source:
                 self._run_block(source, done, outputs)
+                self.warnings = tuple(dict.fromkeys((*self.warnings, *source.warnings)))
             self.unreadable += [sequence.folder / name for name in source.damage.unreadable]
 
     def _run_block(self, source: ImageSource, done: list[bool], outputs: list[Output]) -> None:
@@ -148,21 +148,21 @@ class ImageSequence:
 
     folder: Path
     paths: tuple[Path, ...]
-    """In natural order."""
+    """In natural order; of a file with several pictures, once for each."""
+    names: tuple[str, ...]
+    """What each image is called, all different."""
     missing: int
     """Numbers that the file names lack."""
     outputs: tuple[Path, ...]
     """Folders that each get one picture for every image."""
 
     def name_of(self, frame: Frame) -> str:
-        """The stem of a frame's pictures: that of its image, with the suffix where two images share a stem."""
+        """The stem of a frame's pictures."""
         return self._names[frame.index]
 
     @cached_property
     def _names(self) -> list[str]:
-        stems = Counter(path.stem for path in self.paths)
-        names = [path.stem if stems[path.stem] == 1 else path.name for path in self.paths]
-        return [path.name.removesuffix(".png") for path in output_names(names, ".png")]
+        return [path.name.removesuffix(".png") for path in output_names(self.names, ".png")]
 
     def existing(self) -> list[bool]:
         """For each image whether all of its pictures are there."""
@@ -190,8 +190,8 @@ class ImageSequence:
 def find_sequences(folder: Path, targets: Sequence[Path]) -> tuple[list[ImageSequence], list[str]]:
     """Every folder with images at or under `folder`, in natural order, and what is wrong with those left out.
 
-    A sequence's pictures go to the same place under each of `targets`. Targets inside `folder` and hidden folders are
-    not looked into. Raises VideoError when `folder` is missing, or holds no image that can be read.
+    A sequence's pictures go to the same place under each of `targets`. Links are followed. Targets inside `folder` and
+    hidden folders are left out. Raises VideoError when `folder` is missing, or holds no image that can be read.
     """
     if not folder.is_dir():
         came = "is a file" if folder.exists() else "does not exist"
@@ -199,14 +199,8 @@ def find_sequences(folder: Path, targets: Sequence[Path]) -> tuple[list[ImageSeq
     found: list[ImageSequence] = []
     problems: list[str] = []
     own = {target.resolve() for target in targets}
-    for place, inner, names in os.walk(folder):
-        here = Path(place)
-        inner[:] = [
-            name
-            for name in sorted(inner, key=natural_key)
-            if not name.startswith(".") and (here / name).resolve() not in own
-        ]
-        if not any(Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith(".") for name in names):
+    for here in walk_folders(folder, problems, leave_out=own):
+        if not list_images(here):
             continue
         try:
             source = ImageSource(here, one_size=False)
@@ -214,7 +208,7 @@ def find_sequences(folder: Path, targets: Sequence[Path]) -> tuple[list[ImageSeq
             problems.append(str(error))
             continue
         outputs = tuple(target / here.relative_to(folder) for target in targets)
-        found.append(ImageSequence(here, source.paths, source.damage.missing, outputs))
+        found.append(ImageSequence(here, source.paths, source.names, source.damage.missing, outputs))
     if not found:
         raise VideoError(
             problems[0]

@@ -3,7 +3,8 @@
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from itertools import pairwise
+from fractions import Fraction
+from itertools import accumulate, pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -12,22 +13,29 @@ from tmaseg.errors import VideoError
 from tmaseg.video.colour import letterbox
 from tmaseg.video.facts import Damage, ReadOptions, StreamInfo
 from tmaseg.video.frame import RGB, Frame
-from tmaseg.video.images import IMAGE_SUFFIXES, natural_key, read_image
+from tmaseg.video.images import ImageReader, image_pages, list_folders, list_images, page_milliseconds
 
 _DEFAULTS = ReadOptions()
+_MILLISECOND = Fraction(1, 1000)
 
 
 class ImageSource:
-    """Images of one folder in natural order (9.png before 10.png), one frame each at a constant rate.
+    """Images of one folder in natural order (9.png before 10.png), or one image file.
 
-    `Frame.index` is the position in `paths`, unreadable images counted, so `source.paths[frame.index]` is the file
-    of a frame. 8 and 16 bit, grey, RGBA and palette images become RGB; EXIF orientation is applied. With
-    `one_size=True` (default) images of another size are letterboxed to the first one's, as in a video; with False
-    each keeps its own size. `Frame.discontinuity` is set where the size changes, and where the wording of the file
-    names does (`a_09.png`, `b_00.png`: another sequence). Sub-folders are not read.
+    Frames come at a constant rate, those of an animated file (APNG, WebP, AVIF) with its own times. A file with several
+    pictures, such as a TIFF with pages, gives a frame for each. `Frame.index` is the position in `paths`, unreadable
+    images counted, so `source.paths[frame.index]` is the file of a frame. 8 and 16 bit, grey, RGBA and palette images
+    become RGB; EXIF orientation is applied. With `one_size=True` (default) images of another size are letterboxed to
+    the first one's, as in a video; with False each keeps its own size. `Frame.discontinuity` is set where the size
+    changes, and where another sequence begins: at an animated file, and where the wording of the file names changes
+    (`a_09.png`, `b_00.png`). Sub-folders are not read.
     """
 
     paths: tuple[Path, ...]
+    """The file of each frame."""
+    names: tuple[str, ...]
+    """A name for each frame, all different: the file's stem, with the suffix where two files share it, and the number
+    of the picture in a file that has several."""
 
     def __init__(self, folder: str | Path, options: ReadOptions = _DEFAULTS, *, one_size: bool = True) -> None:
         """Find the images; a single file is a sequence of one.
@@ -35,12 +43,12 @@ class ImageSource:
         Raises VideoError when `folder` is missing, unreadable, or holds no image that can be read.
         """
         self._options, self._one_size = options, one_size
-        self.paths = _find(Path(folder))
-        self._missing = missing_numbers([path.stem for path in self.paths])
         self._unreadable: list[str] = []
         self._resized = 0
         self._warnings: list[str] = []
-        self._wanted = self._choose()
+        self._reader = ImageReader()
+        self._find(Path(folder))
+        self._wanted = self._choose(Path(folder))
         for position, index in enumerate(self._wanted):
             first = self._read(index)
             if first is not None:
@@ -56,10 +64,10 @@ class ImageSource:
             name=str(folder),
             width=self._size[0],
             height=self._size[1],
-            rate=options.rate / options.every,
-            time_base=1 / options.rate,
+            rate=self._rate / options.every,
+            time_base=_MILLISECOND if self._starts else 1 / self._rate,
             frames=len(self._wanted),
-            seconds=float(len(self._wanted) * options.every / options.rate),
+            seconds=float(self._length()),
             start=options.exact_start,
             codec=self.paths[self._wanted[0]].suffix[1:].lower(),
             colour="rgb",
@@ -87,12 +95,16 @@ class ImageSource:
             rgb = self._read(index)
             if rgb is None:
                 continue
-            now = (wording(self.paths[index].stem), (rgb.shape[1], rgb.shape[0]))
+            path = self.paths[index]
+            sequence = path.name if self._counts[path] > 1 else wording(path.stem)
+            now = (sequence, (rgb.shape[1], rgb.shape[0]))
             discontinuity, before = before not in (None, now), now
-            yield Frame(self._fit(rgb, self.paths[index]), index, self._info.time_base, index, discontinuity)
+            pts = round(self._starts[index] / _MILLISECOND) if self._starts else index
+            yield Frame(self._fit(rgb, path), pts, self._info.time_base, index, discontinuity)
 
     def close(self) -> None:
-        """Nothing is held open between frames."""
+        """Lets go of a file with several pictures."""
+        self._reader.close()
 
     def __enter__(self) -> Self:
         return self
@@ -102,28 +114,69 @@ class ImageSource:
     ) -> None:
         self.close()
 
-    def _choose(self) -> list[int]:
+    def _find(self, folder: Path) -> None:
+        """Finds the pictures, their names and times."""
+        files = [folder] if folder.is_file() else _images_in(folder)
+        self._missing = missing_numbers([path.stem for path in files])
+        pages = {path: image_pages(path) for path in files}
+        self._counts = {path: len(found) for path, found in pages.items()}
+        self.paths = tuple(path for path in files for _ in pages[path])
+        self._pages = [page for path in files for page in pages[path]]
+        stems = Counter(path.stem for path in files)
+        stem = {path: path.stem if stems[path.stem] == 1 else path.name for path in files}
+        self.names = tuple(
+            stem[path] + (f"_{number:04d}" if self._counts[path] > 1 else "")
+            for path in files
+            for number in range(self._counts[path])
+        )
+        several = [path for path in files if self._counts[path] > 1]
+        if several and not folder.is_file():
+            total, name = sum(self._counts[path] for path in several), several[0].name
+            holders = f"{name} holds" if len(several) == 1 else f"{len(several)} files ({name} ...) hold"
+            self._warnings.append(f"{holders} {total} pictures: each is a frame of its own")
+        self._rate = self._options.rate
+        self._starts: list[Fraction] = []
+        durations = page_milliseconds(folder, pages[folder]) if folder.is_file() and len(self._pages) > 1 else None
+        if durations:
+            usual = Counter(durations).most_common(1)[0][0]
+            self._rate = 1 / (Fraction(usual).limit_denominator(1000) * _MILLISECOND)
+            exact = [Fraction(duration).limit_denominator(1000) * _MILLISECOND for duration in durations]
+            self._starts = list(accumulate(exact, initial=Fraction(0)))  # the last is the end
+
+    def _start_of(self, index: int) -> Fraction:
+        return self._starts[index] if self._starts else index / self._rate
+
+    def _length(self) -> Fraction:
+        """Seconds of what is wanted, each frame being shown until the next."""
+        every, wanted = self._options.every, self._wanted
+        if not self._starts:
+            return len(wanted) * every / self._rate
+        return self._starts[min(wanted[-1] + every, len(self.paths))] - self._starts[wanted[0]]
+
+    def _choose(self, folder: Path) -> list[int]:
         """Positions between start and end, every n-th."""
-        start, end = self._options.exact_start, self._options.exact_end
-        first = (start or 0) * self._options.rate
-        last = len(self.paths) if end is None else end * self._options.rate
-        chosen = [i for i in range(len(self.paths)) if first <= i < last]
+        start, end = self._options.exact_start or 0, self._options.exact_end
+        starts = [self._start_of(index) for index in range(len(self.paths))]
+        chosen = [index for index, time in enumerate(starts) if start <= time and (end is None or time < end)]
         if not chosen:
-            length = float(len(self.paths) / self._options.rate)
             raise VideoError(
-                f"{self.paths[0].parent} has no image between --start and --end: "
-                f"{len(self.paths)} images are {length:.2f} s at {self._options.rate} a second"
+                f"{folder} has no image between --start and --end: {len(self.paths)} images are "
+                f"{float(self._start_of(len(self.paths))):.2f} s at {self._rate} a second"
             )
         return chosen[:: self._options.every]
 
     def _read(self, index: int) -> RGB | None:
         path = self.paths[index]
         try:
-            return read_image(path)
+            return self._reader.read(path, self._pages[index], warn=self._warn)
         except VideoError:
             if path.name not in self._unreadable:
                 self._unreadable.append(path.name)
             return None
+
+    def _warn(self, sentence: str) -> None:
+        if not any(said.partition(" ")[2] == sentence.partition(" ")[2] for said in self._warnings):  # of another file
+            self._warnings.append(sentence)
 
     def _fit(self, rgb: RGB, path: Path) -> RGB:
         width, height = self._size
@@ -138,23 +191,18 @@ class ImageSource:
         return letterbox(rgb, width, height)
 
 
-def _find(folder: Path) -> tuple[Path, ...]:
-    if folder.is_file():
-        return (folder,)
+def _images_in(folder: Path) -> list[Path]:
     try:
-        names = [path for path in folder.iterdir() if not path.name.startswith(".")]
+        images = list_images(folder)
+        inner, others = len(list_folders(folder)), sum(1 for _ in folder.iterdir())
     except FileNotFoundError as error:
         raise VideoError(f"{folder} does not exist; give a folder of images") from error
     except OSError as error:
         raise VideoError(f"{folder} cannot be read: {error.strerror}") from error
-    images = [path for path in names if path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir()]
     if not images:
-        inner = sum(path.is_dir() for path in names)
-        hint = (
-            f"its {inner} sub-folders may" if inner else f"it has {len(names)} other files" if names else "it is empty"
-        )
+        hint = f"its {inner} sub-folders may" if inner else f"it has {others} other files" if others else "it is empty"
         raise VideoError(f"{folder} holds no images ({hint}); give a folder of PNG, JPEG, TIFF, BMP or WebP files")
-    return tuple(sorted(images, key=lambda path: (natural_key(path.stem), path.name)))
+    return images
 
 
 def wording(stem: str) -> str:

@@ -1,22 +1,81 @@
 """Image files: which there are in a folder, in which order, and how one becomes RGB."""
 
+import os
 import re
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tmaseg.errors import VideoError
 from tmaseg.video.frame import RGB
 
 IMAGE_SUFFIXES = frozenset(
     {
-        *(".avif", ".bmp", ".dib", ".gif", ".heic", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"),
+        *(".apng", ".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".hif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"),
         *(".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp"),
     }
 )
 """Lower-case suffixes taken for images; one that cannot be decoded here is reported, not passed over in silence."""
+_PAGED = frozenset({".apng", ".avif", ".gif", ".png", ".tif", ".tiff", ".webp"})
+_SYSTEM = frozenset({"@eadir", "__macosx", "#recycle", "$recycle.bin", "system volume information", "lost+found"})
+_ORIENTATION = 0x0112  # EXIF
+_NO_DURATION = 100.0  # milliseconds: what browsers show a frame for that gives none
+
+Size = tuple[int, int]  # (width, height)
+Warn = Callable[[str], None]
+
+# Folders --------------------------------------------------------------------------------------------------------------
+
+
+def list_images(folder: Path) -> list[Path]:
+    """The images of one folder in natural order: links followed, hidden and system files left out.
+
+    A link that leads nowhere is listed, so that reading it says so. Raises OSError when the folder cannot be read.
+    """
+    with os.scandir(folder) as entries:
+        found = [
+            Path(entry.path)
+            for entry in entries
+            if Path(entry.name).suffix.lower() in IMAGE_SUFFIXES
+            and not _is_hidden(entry.name)
+            and (entry.is_file() or (entry.is_symlink() and not Path(entry.path).exists()))
+        ]
+    return sorted(found, key=lambda path: (natural_key(path.stem), path.name))
+
+
+def list_folders(folder: Path) -> list[Path]:
+    """The folders in a folder in natural order, linked ones too; hidden and system ones left out. Raises OSError."""
+    with os.scandir(folder) as entries:
+        found = [Path(entry.path) for entry in entries if entry.is_dir() and not _is_hidden(entry.name)]
+    return sorted(found, key=lambda path: natural_key(path.name))
+
+
+def walk_folders(root: Path, problems: list[str], *, leave_out: Collection[Path] = ()) -> Iterator[Path]:
+    """`root` and every folder below it, in natural order, linked ones too.
+
+    Resolved folders in `leave_out` are passed over. Links that lead in a circle, and folders that cannot be read, are
+    passed over and told in `problems`.
+    """
+
+    def walk(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
+        try:
+            below = list_folders(folder)
+        except OSError as error:
+            problems.append(f"{folder} cannot be read ({error.strerror}): its images are left out")
+            return
+        yield folder
+        for each in below:
+            real = each.resolve()
+            if real in above:
+                problems.append(f"{each} links to a folder above itself: it is passed over")
+            elif real not in leave_out:
+                yield from walk(each, above | {real})
+
+    yield from walk(root, frozenset({root.resolve()}))
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:
@@ -25,29 +84,155 @@ def natural_key(name: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), part) if part.isdecimal() else (1, 0, part.casefold()) for part in parts]
 
 
-def read_image(path: Path) -> RGB:
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name.casefold() in _SYSTEM
+
+
+# Files ----------------------------------------------------------------------------------------------------------------
+
+
+class ImageReader:
+    """Reads image files; pages of one file that follow each other are read in one go. Not for several threads."""
+
+    def __init__(self) -> None:
+        self._path: Path | None = None
+        self._image: Image.Image | None = None
+
+    def read(self, path: Path, page: int = 0, *, warn: Warn | None = None) -> RGB:
+        """Page `page` of a file, as `read_image`."""
+        if page == 0:
+            return read_image(path, warn=warn)
+        if self._image is None or self._path != path:
+            self.close()
+            with _clear_errors(path):
+                self._path, self._image = path, _open(path)
+        with _clear_errors(path):
+            self._image.seek(page)
+            return _to_rgb(self._image, path, warn=warn)
+
+    def close(self) -> None:
+        """Lets go of the file that was read last."""
+        if self._image is not None:
+            self._image.close()
+        self._path = self._image = None
+
+
+def read_image(path: Path, *, mask_size: Callable[[], Size] | None = None, warn: Warn | None = None) -> RGB:
     """One image file as upright RGB (H, W, 3) uint8; 16 bits are reduced to 8, transparency is dropped.
 
-    Raises VideoError when it cannot be read.
+    `mask_size` gives the (width, height) of a mask that belongs to it: when only the stored picture has that size, the
+    picture stays as it is stored. `warn` is told what is odd about a file that can be read.
+    Raises VideoError when it is missing, cut short or cannot be read.
     """
     try:
-        with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode == "F":
-                raise VideoError(f"{path} holds floating-point values; give an 8 or 16 bit image")
-            if upright.mode.startswith("I"):
-                grey = np.asarray(upright).astype(np.uint32)
-                grey = (grey >> 8 if upright.mode != "I" or grey.max() > 255 else grey).clip(0, 255)
-                return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
-            return np.array(upright.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        deep = _read_deep(path)
+        with _clear_errors(path), _open(path) as image:
+            return _to_rgb(image, path, mask_size=mask_size, warn=warn)
+    except VideoError as error:
+        deep = _read_deep(path, warn) if isinstance(error.__cause__, UnidentifiedImageError) else None
         if deep is None:
-            raise VideoError(f"{path} is not an image that can be read; check that it opens in a viewer") from error
+            raise
         return deep
 
 
-def _read_deep(path: Path) -> RGB | None:
+def image_size(path: Path, *, mask_size: Callable[[], Size] | None = None) -> Size:
+    """(width, height) of what `read_image` gives, from the file's header where that will do. Raises VideoError."""
+    try:
+        with _clear_errors(path), _open(path) as image:
+            width, height = image.size
+            return (height, width) if _orientation(image, mask_size) > 4 else (width, height)
+    except VideoError:
+        height, width = read_image(path).shape[:2]
+        return width, height
+
+
+def image_pages(path: Path) -> list[int]:
+    """The pages of an image file that are frames of one sequence: [0] for a still one, or one that cannot be read.
+
+    Frames of animated PNG, WebP, AVIF and GIF files, and pages of a TIFF that have the first one's size.
+    """
+    suffix = path.suffix.lower()
+    with suppress(VideoError), _clear_errors(path):
+        if suffix in _PAGED and (suffix != ".png" or _is_animated_png(path)):
+            with _open(path) as image:
+                count = getattr(image, "n_frames", 1)
+                if image.format == "TIFF":
+                    return [page for page in range(count) if _size_of(image, page) == _size_of(image, 0)]
+                # An animated PNG may begin with a picture for viewers that know no animations.
+                return list(range(1 if getattr(image, "default_image", False) else 0, count))
+    return [0]
+
+
+def page_milliseconds(path: Path, pages: list[int]) -> list[float] | None:
+    """How long each page is shown; None for kinds of files that do not say. Raises VideoError."""
+    durations = []
+    with _clear_errors(path), _open(path) as image:
+        if image.format == "TIFF":
+            return None
+        for page in pages:
+            image.seek(page)
+            image.load()
+            durations.append(float(image.info.get("duration") or _NO_DURATION))
+    return durations
+
+
+@contextmanager
+def _clear_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except VideoError:
+        raise
+    except Exception as error:  # decoders raise anything at files that are damaged or of another kind
+        raise VideoError(f"{path} is not an image that can be read ({_reason(error)}); get the file again") from error
+
+
+def _open(path: Path) -> Image.Image:
+    try:
+        return Image.open(path)
+    except UnidentifiedImageError:
+        from pillow_heif import register_heif_opener  # takes a while, for few files
+
+        register_heif_opener(thumbnails=False)
+        return Image.open(path)
+
+
+def _to_rgb(
+    image: Image.Image, path: Path, *, mask_size: Callable[[], Size] | None = None, warn: Warn | None = None
+) -> RGB:
+    deep = image.mode.startswith("I") or any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))
+    image.load()
+    if image.mode == "F":
+        raise VideoError(f"{path} holds floating-point values; give an 8 or 16 bit image")
+    if _orientation(image, mask_size) > 1:
+        image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):
+        values = np.asarray(image).astype(np.uint32)
+        values = (values >> 8 if image.mode != "I" or values.max() > 255 else values).clip(0, 255)
+        rgb = np.repeat(values.astype(np.uint8)[..., None], 3, axis=2)
+    else:
+        if image.mode == "P" and "transparency" in image.info:
+            image = image.convert("RGBA")
+        rgb = np.array(image if image.mode == "RGB" else image.convert("RGB"))
+    if deep:
+        _check_depth(rgb, path, warn)
+    return rgb
+
+
+def _orientation(image: Image.Image, mask_size: Callable[[], Size] | None) -> int:
+    """The EXIF orientation by which a picture is to be turned; 1: not at all, above 4: width and height swap."""
+    orientation = image.getexif().get(_ORIENTATION, 1)
+    if orientation not in range(2, 9):
+        return 1
+    if orientation > 4 and mask_size and image.width != image.height and mask_size() == image.size:
+        return 1
+    return int(orientation)
+
+
+def _check_depth(rgb: RGB, path: Path, warn: Warn | None) -> None:
+    if warn and rgb.max(initial=0) < 16:
+        warn(f"{path.name} holds 12 bits or less in 16: it is read as nearly black; multiply its values by 16")
+
+
+def _read_deep(path: Path, warn: Warn | None) -> RGB | None:
     """16 bit colour TIFFs, which Pillow does not know."""
     if path.suffix.lower() not in (".tif", ".tiff"):
         return None
@@ -55,4 +240,27 @@ def _read_deep(path: Path) -> RGB | None:
         bgr = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
     except (OSError, cv2.error):
         return None
-    return None if bgr is None else np.ascontiguousarray(bgr[..., ::-1]).astype(np.uint8, copy=False)
+    if bgr is None:
+        return None
+    rgb = np.ascontiguousarray(bgr[..., ::-1]).astype(np.uint8, copy=False)
+    _check_depth(rgb, path, warn)
+    return rgb
+
+
+def _is_animated_png(path: Path) -> bool:
+    """Whether the chunk of animations comes before the pixels, as it must."""
+    with path.open("rb") as file:
+        return b"acTL" in file.read(4096).partition(b"IDAT")[0]
+
+
+def _size_of(image: Image.Image, page: int) -> Size:
+    image.seek(page)
+    return image.size
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    if isinstance(error, UnidentifiedImageError):
+        return "of no kind that is known"
+    return " ".join(str(error).split())[:120] or type(error).__name__
