@@ -1,5 +1,6 @@
-"""LabelSet: the classes of a data set, their names, colours and ids."""
+"""LabelSet: the classes of a data set, their names, colours and ids, and how names are compared."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -8,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmaseg.errors import LabelError
-from tmaseg.labels.entries import Colour, is_byte, read_colours, read_int, read_list, read_names, read_unions, read_void
-from tmaseg.labels.names import concept, plain
+
+Colour = tuple[int, int, int]  # red, green, blue
 
 MAX_CLASSES = 255  # class ids are bytes, and one byte is left for "no class"
 
@@ -18,7 +19,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class LabelSet:
-    """What the class ids 0, 1, 2 ... of a label map mean.
+    """The classes that the ids 0, 1, 2 ... of a label map stand for.
 
     Raises LabelError where names, colours and ids do not fit each other.
     """
@@ -30,7 +31,7 @@ class LabelSet:
     colours: tuple[Colour, ...]
     """One (red, green, blue) triple a class, 0 to 255."""
     void: tuple[int, ...] = ()
-    """Class ids that a network may answer but that are never painted or scored."""
+    """Class ids that a network may predict but that are never painted or scored."""
     ids: tuple[int, ...] | None = None
     """The id of each class in the data set's own label files; None where it is the class id."""
     ignore_index: int = 255
@@ -56,25 +57,21 @@ class LabelSet:
                 raise LabelError(
                     f"void class {void} of label set '{self.name}' must be one of its ids 0 to {count - 1}"
                 )
-        if not is_byte(self.ignore_index) or self.ignore_index < count:
+        if not _is_byte(self.ignore_index) or self.ignore_index < count:
             raise LabelError(
                 f"ignore_index {self.ignore_index} of label set '{self.name}' must lie between {count} and 255, "
                 "outside its class ids"
             )
         if self.ids is not None:
-            self._check_ids(self.ids)
+            if len(self.ids) != count:
+                raise LabelError(f"label set '{self.name}' has {count} names but {len(self.ids)} ids; give one each")
+            if (wrong := next((each for each in self.ids if not _is_byte(each)), None)) is not None:
+                raise LabelError(f"id {wrong} of label set '{self.name}' must be a whole number from 0 to 255")
+            if (double := _repeated(self.ids)) is not None:
+                raise LabelError(f"label set '{self.name}' uses the id {double} twice; give every class its own id")
         members = [plain(name) for _, names in self.unions for name in names]
         if (twice := _repeated(members)) is not None:
             raise LabelError(f"label set '{self.name}' has '{twice}' in two unions, or twice in one; name it once")
-
-    def _check_ids(self, ids: tuple[int, ...]) -> None:
-        if len(ids) != len(self.names):
-            raise LabelError(f"label set '{self.name}' has {len(self.names)} names but {len(ids)} ids; give one each")
-        for label_id in ids:
-            if not is_byte(label_id):
-                raise LabelError(f"id {label_id} of label set '{self.name}' must be a whole number from 0 to 255")
-        if (twice := _repeated(ids)) is not None:
-            raise LabelError(f"label set '{self.name}' uses the id {twice} twice; give every class its own id")
 
     def __len__(self) -> int:
         return len(self.names)
@@ -93,7 +90,7 @@ class LabelSet:
         raise LabelError(f"unknown class '{name}'; label set '{self.name}' has: {', '.join(self.names)}")
 
     def palette(self) -> NDArray[np.uint8]:
-        """(256, 3) uint8: the RGB colour of every id; black for void classes and for ids that are no class."""
+        """(256, 3) uint8: the RGB colour of each id; black for void classes and for ids that are no class."""
         table = np.zeros((256, 3), np.uint8)
         table[: len(self)] = self.colours
         table[list(self.void)] = 0
@@ -103,12 +100,6 @@ class LabelSet:
         """(256,) uint8: class id -> id in the data set's own label files; other ids stay as they are."""
         table = np.arange(256, dtype=np.uint8)
         table[: len(self)] = self.ids if self.ids is not None else range(len(self))
-        return table
-
-    def decode_table(self) -> NDArray[np.uint8]:
-        """(256,) uint8: id in the data set's own label files -> class id; ignore_index where it is no class."""
-        table = np.full(256, self.ignore_index, np.uint8)
-        table[list(self.ids if self.ids is not None else range(len(self)))] = np.arange(len(self))
         return table
 
     def to_dict(self) -> dict[str, object]:
@@ -138,22 +129,156 @@ class LabelSet:
                 raise LabelError(f"unknown entry '{key}' in label set; known entries are: {', '.join(known)}")
         if "names" not in values:
             raise LabelError("a label set needs 'names', a list with one name a class")
-        names = read_names(values["names"])
+        names = _read_names(values["names"])
         ids = values.get("ids")
         return cls(
             name=str(values.get("name", name)),
             names=names,
-            colours=read_colours(values.get("colours", values.get("colors")), names),
-            void=read_void(values.get("void"), names),
-            ids=None if ids is None else tuple(read_int(item, "ids") for item in read_list(ids, "ids")),
-            ignore_index=read_int(values.get("ignore_index", 255), "ignore_index"),
-            unions=read_unions(values.get("union"), names),
+            colours=_read_colours(values.get("colours", values.get("colors")), names),
+            void=_read_void(values.get("void"), names),
+            ids=None if ids is None else tuple(_read_int(item, "ids") for item in _read_list(ids, "ids")),
+            ignore_index=_read_int(values.get("ignore_index", 255), "ignore_index"),
+            unions=_read_unions(values.get("union"), names),
         )
 
 
 def _is_colour(parts: Sequence[int]) -> bool:
-    return len(parts) == 3 and all(is_byte(part) for part in parts)
+    return len(parts) == 3 and all(map(_is_byte, parts))
 
 
 def _repeated(values: Sequence[_T]) -> _T | None:
     return next((value for place, value in enumerate(values) if value in values[:place]), None)
+
+
+def plain(name: str) -> str:
+    """A name without case, spaces and punctuation, so that 'Sign/Symbol' meets 'SignSymbol'."""
+    return "".join(letter for letter in name.casefold() if letter.isalnum()) or name
+
+
+def concept(name: str) -> str:
+    """One word for all the names of one thing: "pavement" and "Sidewalk" are both "sidewalk"."""
+    return _CONCEPTS.get(plain(name), plain(name))
+
+
+# One concept has many names. Each line: the concept, then its other names, all as plain spells them.
+_CONCEPTS = {
+    synonym: line.split()[0]
+    for line in (
+        "road roadway street carriageway",
+        "sidewalk pavement footpath footway pavementsidewalk sidewalkpavement",
+        "vegetation tree trees",
+        "trafficsign sign signs signsymbol trafficsigns roadsign",
+        "trafficlight trafficlights trafficsignal trafficlightsignal",
+        "person pedestrian people human",
+        "rider bicyclist cyclist",
+        "bicycle bike",
+        "motorcycle motorbike motorcyclescooter",
+        "pole columnpole column post",
+        "building buildings",
+        "car automobile cars",
+        "lanemarking lanemarkings lanemkgsdriv lanemarkdriving",
+    )
+    for synonym in line.split()
+}
+
+
+def voc_colours(count: int) -> tuple[Colour, ...]:
+    """The first `count` colours (at most 256) of the Pascal VOC colour map: bits dealt to red, green and blue."""
+
+    def channel(index: int, first_bit: int) -> int:
+        return sum((index >> (3 * place + first_bit) & 1) << (7 - place) for place in range(3))
+
+    return tuple((channel(index, 0), channel(index, 1), channel(index, 2)) for index in range(count))
+
+
+def _read_list(value: object, entry: str) -> list[object]:
+    """`value` as a list, or a LabelError that names the entry."""
+    if not isinstance(value, list | tuple):
+        raise LabelError(f"'{entry}' must be a list, but is {kind_of(value)}")
+    return list(value)
+
+
+def _read_int(value: object, entry: str) -> int:
+    """`value` as a whole number, or a LabelError that names the entry."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise LabelError(f"'{entry}' must hold whole numbers, but has {value!r}")
+    return value
+
+
+def _read_names(value: object) -> tuple[str, ...]:
+    """The names from a list, or from a mapping of class id to name."""
+    if isinstance(value, Mapping):  # {0: road, 1: car}; JSON makes the ids strings
+        by_id = {str(key): name for key, name in value.items()}
+        wanted = [str(index) for index in range(len(value))]
+        if sorted(by_id) != sorted(wanted):
+            raise LabelError(f"'names' must have the ids 0 to {len(value) - 1}, but has {', '.join(by_id)}")
+        value = [by_id[index] for index in wanted]
+    names = _read_list(value, "names")
+    for name in names:
+        if not isinstance(name, str) or not name.strip():
+            raise LabelError(f"'names' must hold the names as text, but has {name!r}; put it in quotes")
+    return tuple(str(name).strip() for name in names)
+
+
+def _read_colours(value: object, names: tuple[str, ...]) -> tuple[Colour, ...]:
+    """One colour a name: from a list or from a mapping of name to colour, or the VOC colours where there are none."""
+    if value is None:
+        return voc_colours(len(names))
+    if isinstance(value, Mapping):
+        for name in value:
+            if name not in names:
+                raise LabelError(f"'colours' has '{name}', which is not one of the names: {', '.join(names)}")
+        for name in names:
+            if name not in value:
+                raise LabelError(f"'colours' has none for the class '{name}'")
+        value = [value[name] for name in names]
+    return tuple(_read_colour(colour, place) for place, colour in enumerate(_read_list(value, "colours")))
+
+
+def _read_colour(value: object, place: int) -> Colour:
+    if isinstance(value, str) and re.fullmatch(r"#[0-9a-fA-F]{6}", value):
+        return (int(value[1:3], 16), int(value[3:5], 16), int(value[5:7], 16))
+    if isinstance(value, list | tuple) and len(value) == 3 and all(_is_byte(part) for part in value):
+        return (int(value[0]), int(value[1]), int(value[2]))
+    raise LabelError(
+        f"colour {place} is {value!r}; it must be three whole numbers from 0 to 255, or a quoted '#rrggbb'"
+    )
+
+
+def _read_void(value: object, names: tuple[str, ...]) -> tuple[int, ...]:
+    """Class ids from a list of names or ids."""
+    void = []
+    for item in _read_list(value if value is not None else [], "void"):
+        if isinstance(item, str):
+            if item not in names:
+                raise LabelError(f"void class '{item}' is not one of the names: {', '.join(names)}")
+            item = names.index(item)
+        void.append(_read_int(item, "void"))
+    return tuple(void)
+
+
+def _read_unions(value: object, names: tuple[str, ...]) -> tuple[tuple[int, tuple[str, ...]], ...]:
+    """(class id, names of its members) of each union, from a mapping of class name to names."""
+    if value is None:
+        return ()
+    if not isinstance(value, Mapping):
+        raise LabelError("'union' must be a mapping of class name to finer classes, such as {far: [building, sky]}")
+    unions = []
+    for name, members in value.items():
+        if name not in names:
+            raise LabelError(f"'union' has '{name}', which is not one of the names: {', '.join(names)}")
+        members = _read_list(members, f"union of '{name}'")
+        if not members or not all(isinstance(member, str) for member in members):
+            raise LabelError(f"the union of '{name}' must list names of finer classes, but has {members!r}")
+        unions.append((names.index(name), tuple(str(member) for member in members)))
+    return tuple(unions)
+
+
+def _is_byte(value: object) -> bool:
+    """Whether `value` is a whole number from 0 to 255."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 255
+
+
+def kind_of(value: object) -> str:
+    """What `value` is, for an error message."""
+    return "nothing" if value is None else f"a {type(value).__name__}"

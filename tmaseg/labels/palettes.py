@@ -1,11 +1,15 @@
-"""The label sets that ship, and finding one by name or file."""
+"""The label sets that ship, finding one by name or file, and where the classes of one set are found in another."""
 
+import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tmaseg.errors import LabelError
-from tmaseg.labels.entries import kind, parse, voc_colours
-from tmaseg.labels.label_set import MAX_CLASSES, LabelSet
+from tmaseg.labels.label_set import MAX_CLASSES, LabelSet, concept, kind_of, plain, voc_colours
 
 
 def get_labels(name_or_path: str | Path) -> LabelSet:
@@ -23,9 +27,9 @@ def get_labels(name_or_path: str | Path) -> LabelSet:
         raise LabelError(
             f"unknown label set '{name_or_path}'; known: {names}; or give a .json or .yaml file of your own"
         )
-    values = parse(path)
+    values = _parse(path)
     if not isinstance(values, Mapping):
-        raise LabelError(f"{path} must hold 'names' and 'colours', but holds {kind(values)}")
+        raise LabelError(f"{path} must hold 'names' and 'colours', but holds {kind_of(values)}")
     try:
         return LabelSet.from_dict({str(key): value for key, value in values.items()}, name=path.stem)
     except LabelError as error:
@@ -99,3 +103,97 @@ CAMVID32 = _known_set(
 """The 32 classes of CamVid's own colour masks."""
 
 _KNOWN = {labels.name: labels for labels in (CITYSCAPES, CAMVID, CAMVID12, CAMVID32)}
+
+
+@dataclass(frozen=True, eq=False)
+class ClassMap:
+    """Where the classes of one label set are found in another."""
+
+    table: NDArray[np.uint8]
+    """(256,) uint8: source class id -> target class id; the target's ignore_index where there is none."""
+    missing: tuple[str, ...]
+    """Source classes without a counterpart; void classes are not counted."""
+
+
+def map_by_name(source: LabelSet, target: LabelSet) -> ClassMap:
+    """Match classes by name: the same name, then a synonym, then the class that the target merges it into.
+
+    What a union of the target names goes there; a union of the source goes to the first of its members that is found.
+
+    Cityscapes to CamVid sends wall to building, terrain to tree, truck to car, and so on; the other way every class has
+    its one natural counterpart. Void classes match nothing.
+    """
+    found: dict[str, int] = {}
+    members = [(index, name) for index, names in target.unions for name in names]
+    for spelling in (plain, concept):
+        for index, name in [*members, *enumerate(target.names)]:
+            if index not in target.void:
+                found.setdefault(spelling(name), index)
+    made_of = dict(source.unions)
+    table = np.full(256, target.ignore_index, np.uint8)
+    missing = []
+    for index, name in enumerate(source.names):
+        if index in source.void:
+            continue
+        parts = made_of.get(index, (name,))
+        wanted = [word for part in parts for word in (plain(part), concept(part))]
+        wanted += [word for part in parts for word in _MERGED_INTO.get(concept(part), ())]
+        match = next((found[word] for word in wanted if word in found), None)
+        if match is None:
+            missing.append(name)
+        else:
+            table[index] = match
+    return ClassMap(table, tuple(missing))
+
+
+# Where a target lacks a concept, the first of these that it has: the usual merges of CamVid's 32 classes into 11.
+_MERGED_INTO: dict[str, tuple[str, ...]] = {
+    "wall": ("building",),
+    "archway": ("building",),
+    "bridge": ("building",),
+    "tunnel": ("building",),
+    "house": ("building",),
+    "trafficcone": ("pole",),
+    "lanemarking": ("road",),
+    "lanemkgsnondriv": ("road",),
+    "crosswalk": ("road",),
+    "parkingblock": ("sidewalk",),
+    "roadshoulder": ("sidewalk",),
+    "curb": ("sidewalk",),
+    "vegetationmisc": ("vegetation",),
+    "terrain": ("vegetationmisc", "vegetation"),
+    "grass": ("terrain", "vegetationmisc", "vegetation"),
+    "plant": ("vegetation",),
+    "misctext": ("trafficsign",),
+    "trafficlight": ("trafficsign",),
+    "suvpickuptruck": ("car",),
+    "van": ("car",),
+    "othermoving": ("car",),
+    "truckbus": ("truck", "bus", "car"),
+    "truck": ("truckbus", "car"),
+    "bus": ("truckbus", "car"),
+    "train": ("car",),
+    "tram": ("train", "car"),
+    "child": ("person",),
+    "cartluggagepram": ("person",),
+    "animal": ("person",),
+    "rider": ("person",),
+    "motorcycle": ("rider",),
+    "bicycle": ("rider",),
+    "motorcyclist": ("rider",),
+}
+
+
+def _parse(path: Path) -> object:
+    """What a JSON or YAML file holds. Raises LabelError where it cannot be read."""
+    import yaml  # only a user's own file needs it, and --help should not wait for it
+
+    form = "JSON" if path.suffix.lower() == ".json" else "YAML"
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        return json.loads(text) if form == "JSON" else yaml.safe_load(text)
+    except OSError as error:
+        raise LabelError(f"cannot read label set {path}: {error.strerror or error}") from error
+    except (ValueError, yaml.YAMLError) as error:  # bad JSON and bad UTF-8 are ValueErrors
+        reason = " ".join(str(error).split())
+        raise LabelError(f"{path} is not valid {form}: {reason}") from error

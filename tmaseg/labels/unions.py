@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmaseg.errors import LabelError
-from tmaseg.labels.classmap import map_by_name
 from tmaseg.labels.label_set import LabelSet
+from tmaseg.labels.palettes import map_by_name
 
 
 @dataclass(frozen=True)
