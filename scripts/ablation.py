@@ -20,7 +20,8 @@ from rich.console import Console
 
 from tmaseg.data import open_dataset
 from tmaseg.errors import ConfigError, TmasegError
-from tmaseg.evaluation import EvalOptions, Weights, evaluate
+from tmaseg.evaluation import EvalOptions, evaluate
+from tmaseg.inference.loading import load_network
 from tmaseg.signals import StopRequest
 from tmaseg.training import (
     Callback,
@@ -165,7 +166,7 @@ def run_cell(
     outcome = train(job, Line(console, f"{cell.title}, seed {seed}"), stop=stop)
     if outcome.interrupted:
         return None
-    weights = Weights.load(job.last, device=args.device, precision=args.precision)
+    weights = load_network(job.last, device=args.device, precision=args.precision)
     scored = evaluate(open_dataset("camvid", args.data), weights, EvalOptions(split=args.split))
     assert scored is not None
     first = scored.to_dict()

@@ -7,8 +7,9 @@ import torch
 from numpy.typing import NDArray
 
 from tmaseg.labels import generic_labels
-from tmaseg.model.checkpoint import Checkpoint, View
+from tmaseg.model.checkpoint import Checkpoint
 from tmaseg.model.config import TMANetConfig
+from tmaseg.model.geometry import InputGeometry
 from tmaseg.model.tmanet import TMANet
 
 
@@ -41,10 +42,10 @@ def tiny_net(seed: int = 0, **changes: Any) -> TMANet:
     return net
 
 
-def tiny_checkpoint(seed: int = 0, *, view: View | None = None, **changes: Any) -> Checkpoint:
+def tiny_checkpoint(seed: int = 0, *, geometry: InputGeometry | None = None, **changes: Any) -> Checkpoint:
     net = tiny_net(seed, **changes)
     return Checkpoint(
-        net.config, generic_labels(net.config.classes), net.state_dict(), view or View(), {"data": "none"}
+        net.config, generic_labels(net.config.classes), net.state_dict(), geometry or InputGeometry(), {"data": "none"}
     )
 
 

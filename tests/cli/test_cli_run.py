@@ -97,12 +97,12 @@ def test_painting_follows_the_options(tmaseg, clip, weights, tmp_path):
 
 
 def test_the_network_follows_the_options(tmaseg, clip, weights, tmp_path):
-    from tmaseg.model.checkpoint import View
+    from tmaseg.model.geometry import InputGeometry
 
     masks = tmp_path / "masks"
     code = tmaseg("run", clip, "--masks", masks, "--memory", 1, "--size", 40, "--window", 40, "--stride", 24).code
     assert code == 0
-    labels = expected_labels(clip, weights, memory_frames=1, view=View(size=40, window=40, stride=24))
+    labels = expected_labels(clip, weights, memory_frames=1, geometry=InputGeometry(size=40, window=40, stride=24))
     got = np.stack([np.asarray(Image.open(path)) for path in sorted(masks.iterdir())])
     np.testing.assert_array_equal(got, labels)
     assert (got != expected_labels(clip, weights)).any(), "the options make no difference"

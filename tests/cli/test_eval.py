@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 from tmaseg.cli import app
 from tmaseg.labels import CAMVID
-from tmaseg.model.checkpoint import Checkpoint, View, save_checkpoint
+from tmaseg.model.checkpoint import Checkpoint, save_checkpoint
+from tmaseg.model.geometry import InputGeometry
 
 runner = CliRunner()
 
@@ -34,7 +35,7 @@ def data(tmp_path_factory):
 def weights(tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     net = tiny_net(classes=11)
-    save_checkpoint(path, Checkpoint(net.config, CAMVID, net.state_dict(), View(), {}))
+    save_checkpoint(path, Checkpoint(net.config, CAMVID, net.state_dict(), InputGeometry(), {}))
     return path
 
 

@@ -7,9 +7,10 @@ from scenes import write_frame
 from tiny import tiny_net
 
 from tmaseg.data import Dataset, open_dataset
-from tmaseg.evaluation import Weights
+from tmaseg.inference.engine import Engine
+from tmaseg.inference.loading import LoadedNetwork
 from tmaseg.labels import CAMVID, LabelSet
-from tmaseg.model.checkpoint import View
+from tmaseg.model.geometry import InputGeometry
 
 
 @pytest.fixture(scope="session")
@@ -26,10 +27,12 @@ def camvid(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 @pytest.fixture
-def weights() -> Callable[..., Weights]:
+def weights() -> Callable[..., LoadedNetwork]:
     """`weights(labels)`: a tiny network with as many outputs, in float32 on the CPU."""
 
-    def make(labels: LabelSet = CAMVID, *, view: View | None = None, **changes: object) -> Weights:
-        return Weights("tiny", tiny_net(classes=len(labels), **changes), labels, view or View(), "fp32")
+    def make(labels: LabelSet = CAMVID, *, geometry: InputGeometry | None = None, **changes: object) -> LoadedNetwork:
+        return LoadedNetwork(
+            "tiny", Engine(tiny_net(classes=len(labels), **changes)), labels, geometry or InputGeometry()
+        )
 
     return make

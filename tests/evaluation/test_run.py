@@ -17,7 +17,7 @@ from tmaseg.evaluation.result import spread
 from tmaseg.inference.segmenter import Segmenter
 from tmaseg.labels import CAMVID, CAMVID12, CITYSCAPES, LabelSet, map_by_name
 from tmaseg.metrics import Flicker, TemporalConsistency
-from tmaseg.model.checkpoint import View
+from tmaseg.model.geometry import InputGeometry
 from tmaseg.video.optical_flow import FlowEstimator
 
 
@@ -129,11 +129,11 @@ def test_films_a_second_apart_are_no_runs(camvid, weights):
 
 
 def test_scales_and_mirroring_average_probabilities(camvid, weights, tmp_path):
-    ready = weights(view=View(size=40))
+    ready = weights(geometry=InputGeometry(size=40))
     evaluate(camvid, ready, EvalOptions(split="test", scales=(1.0, 1.5), flip=True, save=tmp_path))
     for clip in camvid.split("test"):
         streams = {
-            (size, flip): Segmenter(ready.net, CAMVID, view=View(size=size), detect_cuts=False)
+            (size, flip): Segmenter(ready.net, CAMVID, geometry=InputGeometry(size=size), detect_cuts=False)
             for size in (40, 60)
             for flip in (False, True)
         }
@@ -149,15 +149,15 @@ def test_scales_and_mirroring_average_probabilities(camvid, weights, tmp_path):
 
 
 def test_windows_are_those_of_the_segmenter(camvid, weights, tmp_path):
-    view = View(window=32, stride=16)
-    evaluate(camvid, weights(), EvalOptions(split="test", view=view, save=tmp_path))
+    geometry = InputGeometry(window=32, stride=16)
+    evaluate(camvid, weights(), EvalOptions(split="test", geometry=geometry, save=tmp_path))
     clip = camvid.split("test")[0]
-    segmenter = Segmenter(weights().net, CAMVID, view=view, detect_cuts=False)
+    segmenter = Segmenter(weights().net, CAMVID, geometry=geometry, detect_cuts=False)
     for frame in clip.frames:
         expected = segmenter.step(camvid.image(frame)).labels
         np.testing.assert_array_equal(read(tmp_path / "masks" / f"{frame.name}.png"), expected)
     with pytest.raises(ConfigError, match="windows of 32, one frame at a time: leave out --batch"):
-        evaluate(camvid, weights(view=View(window=32)), EvalOptions(split="test", memories=(0,), batch=2))
+        evaluate(camvid, weights(geometry=InputGeometry(window=32)), EvalOptions(split="test", memories=(0,), batch=2))
 
 
 def test_only_the_frames_that_memory_needs_are_shown(weights, tmp_path):
@@ -334,7 +334,7 @@ def test_gmacs_grow_with_what_is_seen(camvid, weights):
     plain = gmacs()
     assert gmacs(flip=True) == pytest.approx(2 * plain)
     assert gmacs(scales=(1.0, 1.0)) == pytest.approx(2 * plain)
-    assert gmacs(view=View(size=72)) > 3 * plain
+    assert gmacs(geometry=InputGeometry(size=72)) > 3 * plain
     assert math.isfinite(plain)
 
 

@@ -94,7 +94,7 @@ def test_another_moment_is_a_key_frame():
     assert carried([*first[:2], *second[:3]]) == [False, True, False, True, True]
     times = [0.0, 0.04, 0.08, 5.0]
     assert carried(first, seconds=times) == [False, True, True, False]
-    assert carried(first, fresh=[False, False, True, False]) == [False, True, False, True]
+    assert carried(first, discontinuity=[False, False, True, False]) == [False, True, False, True]
     smaller = [frame[:200].copy() for frame in first]
     assert carried([*first[:2], *smaller[:2]]) == [False, True, False, True]
 

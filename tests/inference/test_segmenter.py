@@ -3,13 +3,15 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tiny import noise_frames, tiny_net
 
 from tmaseg.errors import ConfigError
+from tmaseg.inference.engine import Engine, prepare
 from tmaseg.inference.segmenter import Segmenter
 from tmaseg.inference.sliding_window import window_grid
 from tmaseg.labels import generic_labels
-from tmaseg.model.checkpoint import View
+from tmaseg.model.geometry import InputGeometry
 
 MEAN = torch.tensor([123.675, 116.28, 103.53]).view(3, 1, 1)
 STD = torch.tensor([58.395, 57.12, 57.375]).view(3, 1, 1)
@@ -17,7 +19,8 @@ STD = torch.tensor([58.395, 57.12, 57.375]).view(3, 1, 1)
 
 def segmenter_of(net, **options):
     options = {"detect_cuts": False, **options}
-    return Segmenter(net, generic_labels(net.config.classes), **options)
+    config = net.net.config if isinstance(net, Engine) else net.config
+    return Segmenter(net, generic_labels(config.classes), **options)
 
 
 def normalised(frame):
@@ -52,6 +55,7 @@ def check_stream(net, frames, *, first=0, **options):
 
 CONFIGURATIONS = [
     *({"memory_frames": frames, "memory_encoder": kind} for frames in (1, 2, 4, 6) for kind in ("shared", "per-slot")),
+    *({"memory_frames": frames, "self_in_memory": True} for frames in (0, 1, 2, 4)),
     {"memory_frames": 0},
     {"aggregation": "sum"},
     {"aggregation": "decoder", "memory_encoder": "per-slot"},
@@ -59,6 +63,7 @@ CONFIGURATIONS = [
     {"encoder": "3x3", "memory_encoder": "per-slot"},
     {"align_corners": True},
     {"reach": 0.4, "memory_encoder": "per-slot"},
+    {"reach": 0.4, "self_in_memory": True},
     {"output_stride": 8, "backbone": "resnet50", "memory_encoder": "per-slot"},
     {"stem": "plain", "key_channels": 8},
 ]
@@ -75,13 +80,26 @@ def test_the_stream_equals_the_clip_at_any_size(size):
     check_stream(tiny_net(aggregation="decoder"), noise_frames(5, size))
 
 
-def test_a_shared_encoder_takes_any_number_of_frames():
-    check_stream(tiny_net(memory_frames=2), noise_frames(7, (40, 40)), memory_frames=5)
+KINDS = [{}, {"memory_encoder": "per-slot"}, {"self_in_memory": True}]
 
 
-@pytest.mark.parametrize("kind", ["shared", "per-slot"])
-def test_no_memory_is_each_frame_alone(kind):
-    net = tiny_net(memory_encoder=kind)
+@pytest.mark.parametrize("changes", [{}, {"self_in_memory": True}], ids=str)
+def test_a_shared_encoder_takes_any_number_of_frames(changes):
+    check_stream(tiny_net(memory_frames=2, **changes), noise_frames(7, (40, 40)), memory_frames=5)
+
+
+@pytest.mark.parametrize("changes", [*CONFIGURATIONS[2:4], *KINDS], ids=str)
+def test_the_prepared_network_keeps_the_law(changes):
+    """Folded and joined, and reading memory in the way of CPUs."""
+    net, frames = tiny_net(**changes), noise_frames(8, (47, 61))
+    segmenter = segmenter_of(prepare(tiny_net(**changes), torch.device("cpu"), "fp32"))
+    for index, frame in enumerate(frames):
+        assert_same(segmenter.step(frame, logits=True).logits, clip_logits(net, frames, index))
+
+
+@pytest.mark.parametrize("changes", KINDS, ids=str)
+def test_no_memory_is_each_frame_alone(changes):
+    net = tiny_net(**changes)
     frames = noise_frames(4, (40, 56))
     segmenter = segmenter_of(net, memory_frames=0)
     for index, frame in enumerate(frames):
@@ -89,13 +107,13 @@ def test_no_memory_is_each_frame_alone(kind):
         assert_same(segmenter.step(frame, logits=True).logits, want)
 
 
-@pytest.mark.parametrize("kind", ["shared", "per-slot"])
-def test_every_window_has_its_own_memory(kind):
-    net = tiny_net(memory_encoder=kind)
+@pytest.mark.parametrize("changes", KINDS, ids=str)
+def test_every_window_has_its_own_memory(changes):
+    net = tiny_net(**changes)
     frames = noise_frames(6, (70, 101))
-    view = View(window=48, stride=32)
-    segmenter = segmenter_of(net, view=view)
-    grid = window_grid((70, 101), view)
+    geometry = InputGeometry(window=48, stride=32)
+    segmenter = segmenter_of(net, geometry=geometry)
+    grid = window_grid((70, 101), geometry)
     assert grid == [(top, left) for top in (0, 22) for left in (0, 32, 53)]
     for index, frame in enumerate(frames):
         total, count = torch.zeros(5, 70, 101), torch.zeros(70, 101)
@@ -108,23 +126,26 @@ def test_every_window_has_its_own_memory(kind):
 
 def test_windows_larger_than_the_frame_change_nothing():
     net, frames = tiny_net(), noise_frames(3, (40, 56))
-    whole, windowed = segmenter_of(net), segmenter_of(net, view=View(window=64, stride=32))
+    whole, windowed = segmenter_of(net), segmenter_of(net, geometry=InputGeometry(window=64, stride=32))
     for frame in frames:
         assert torch.equal(whole.step(frame, logits=True).logits, windowed.step(frame, logits=True).logits)
 
 
-def test_two_videos_interleaved_on_one_network_do_not_mix():
-    net = tiny_net()
+@pytest.mark.parametrize("changes", KINDS, ids=str)
+def test_two_videos_interleaved_on_one_network_do_not_mix(changes):
+    net = tiny_net(**changes)
     videos = [noise_frames(6, (40, 56), seed=1), noise_frames(6, (48, 40), seed=2)]
-    segmenters = [segmenter_of(net), segmenter_of(net)]
+    engine = Engine(net)
+    segmenters = [segmenter_of(engine), segmenter_of(engine)]
     for index in range(6):
         for frames, segmenter in zip(videos, segmenters, strict=True):
             got = segmenter.step(frames[index], logits=True).logits
             assert_same(got, clip_logits(net, frames, index))
 
 
-def test_reset_is_a_new_segmenter():
-    net, frames = tiny_net(memory_encoder="per-slot"), noise_frames(9, (40, 56))
+@pytest.mark.parametrize("changes", KINDS, ids=str)
+def test_reset_is_a_new_segmenter(changes):
+    net, frames = tiny_net(**changes), noise_frames(9, (40, 56))
     segmenter = segmenter_of(net)
     for frame in frames[:5]:
         segmenter.step(frame)
@@ -173,7 +194,7 @@ def test_a_gap_in_time_starts_the_memory_again(seconds, at):
 def test_a_source_may_say_that_a_frame_does_not_go_on():
     net, frames = tiny_net(), noise_frames(4, (40, 56))
     segmenter = segmenter_of(net)
-    assert [segmenter.step(frame, fresh=index in (0, 2)).reset for index, frame in enumerate(frames)] == [
+    assert [segmenter.step(frame, discontinuity=index in (0, 2)).reset for index, frame in enumerate(frames)] == [
         False,
         False,
         True,
@@ -193,12 +214,12 @@ def test_a_scene_cut_starts_the_memory_again():
 
 def test_size_is_the_networks_and_labels_keep_the_frames():
     net, frame = tiny_net(), noise_frames(1, (90, 120))[0]
-    small = segmenter_of(net, view=View(size=48)).step(frame, logits=True)
+    small = segmenter_of(net, geometry=InputGeometry(size=48)).step(frame, logits=True)
     assert small.labels.shape == (90, 120)
     assert small.logits.shape == (5, 90, 120)
     seen = []
     net.backbone.register_forward_pre_hook(lambda module, args: seen.append(tuple(args[0].shape)))
-    segmenter_of(net, view=View(size=48)).step(frame)
+    segmenter_of(net, geometry=InputGeometry(size=48)).step(frame)
     assert seen == [(1, 3, 48, 64)]
 
 
@@ -223,9 +244,10 @@ def test_half_precision_sees_the_same_picture(precision):
     ("options", "message"),
     [
         ({"memory_frames": -1}, "--memory is -1"),
-        ({"view": View(stride=5)}, "--stride came without --window"),
-        ({"view": View(window=16)}, "at least 32"),
-        ({"view": View(window=64, stride=65)}, "must be 1 to 64"),
+        ({"geometry": InputGeometry(size=0)}, "--size is 0; .* at least 16"),
+        ({"geometry": InputGeometry(stride=5)}, "--stride came without --window"),
+        ({"geometry": InputGeometry(window=16)}, "at least 32"),
+        ({"geometry": InputGeometry(window=64, stride=65)}, "must be 1 to 64"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(options, message):
@@ -240,5 +262,6 @@ def test_memory_that_the_weights_do_not_have_is_refused():
         segmenter_of(tiny_net(memory_encoder="per-slot"), memory_frames=2)
     with pytest.raises(ConfigError, match="5 outputs"):
         Segmenter(tiny_net(), generic_labels(4))
-    with pytest.raises(ConfigError, match=r"must be \(H, W, 3\) uint8"):
-        segmenter_of(tiny_net()).step(np.zeros((4, 4), np.uint8))
+    for rgb in (np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), [[[1, 2, 3]]], None, Image.new("RGB", (40, 40))):
+        with pytest.raises(ConfigError, match=r"must be .*\(H, W, 3\) uint8"):
+            segmenter_of(tiny_net()).step(rgb)

@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tmaseg.model import attention
-from tmaseg.model.attention import read_memory
+from tmaseg.model.attention import chunked, fused, read_memory
 
-FORMS = {"chunked": attention._chunked, "fused": attention._fused}
+FORMS = {"chunked": chunked, "fused": fused}
 
 
 def explicit(query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
@@ -49,11 +49,10 @@ TOLERANCE = {torch.float64: 1e-12, torch.float32: 3e-5, torch.bfloat16: 3e-2, to
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize(("key", "value"), [(32, 128), (64, 256), (128, 512), (16, 8)])
-def test_every_form_is_the_explicit_softmax(form, dtype, key, value, monkeypatch):
-    monkeypatch.setattr(attention, "_fused_is_faster", lambda rows: form == "fused")
+def test_every_form_is_the_explicit_softmax(form, dtype, key, value):
     query, keys, values = _inputs(2, (9, 7), 3, key, value, dtype)
     with torch.no_grad():
-        read = read_memory(query, keys, values)
+        read = read_memory(query, keys, values, attend=FORMS[form])
     assert read.dtype == dtype
     torch.testing.assert_close(read.double(), explicit(query, keys, values), rtol=0, atol=TOLERANCE[dtype])
 
@@ -61,12 +60,11 @@ def test_every_form_is_the_explicit_softmax(form, dtype, key, value, monkeypatch
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(("size", "reach", "radius"), [((9, 7), 0.2, 2), ((9, 7), 0.01, 1), ((6, 11), 1.0, 6)])
 def test_a_reach_leaves_out_what_is_further_away(form, size, reach, radius, monkeypatch):
-    monkeypatch.setattr(attention, "_fused_is_faster", lambda rows: form == "fused")
     monkeypatch.setattr(attention, "_QUERY_ROWS", 8)
     monkeypatch.setattr(attention, "_MASKED_ROWS", 8)
     query, keys, values = _inputs(2, size, 3, 16, 32, torch.float32)
     with torch.no_grad():
-        read = read_memory(query, keys, values, reach=reach)
+        read = read_memory(query, keys, values, reach=reach, attend=FORMS[form])
     torch.testing.assert_close(
         read.double(), explicit_around(query, keys, values, radius), rtol=0, atol=TOLERANCE[torch.float32]
     )
@@ -87,15 +85,18 @@ def test_any_shape_with_and_without_gradients(batch, height, width, frames, key,
     want = explicit(query, keys, values)
     torch.testing.assert_close(read_memory(query.requires_grad_(), keys, values).double(), want, rtol=0, atol=3e-5)
     with torch.no_grad():
-        torch.testing.assert_close(read_memory(query, keys, values).double(), want, rtol=0, atol=3e-5)
+        for form in FORMS.values():
+            read = read_memory(query, keys, values, attend=form).double()
+            torch.testing.assert_close(read, want, rtol=0, atol=3e-5)
 
 
-def test_large_scores_keep_their_softmax_in_bfloat16():
+@pytest.mark.parametrize("form", FORMS)
+def test_large_scores_keep_their_softmax_in_bfloat16(form):
     """Unscaled scores of 40 and more: rounding them to bfloat16 would move weights by a tenth."""
     query, keys, values = _inputs(1, (6, 6), 2, 64, 256, torch.bfloat16)
     query, keys = query * 2, keys * 2
     with torch.no_grad():
-        read = read_memory(query, keys, values)
+        read = read_memory(query, keys, values, attend=FORMS[form])
     torch.testing.assert_close(read.double(), explicit(query, keys, values), rtol=0, atol=3e-2)
 
 
@@ -114,12 +115,12 @@ def test_the_matrix_is_never_whole():
 
     # A few rows of the chunked form stand for all of them: the chunk decides the size.
     with torch.no_grad(), Watch():
-        read_memory(query[..., :3, :], keys, values)
+        read_memory(query[..., :3, :], keys, values, attend=chunked)
     assert largest <= 256 * keys.shape[1]
 
 
-def test_scores_far_apart_leave_no_denormal_shares():
+def test_scores_far_apart_leave_no_denormal_weights():
     scores = -torch.arange(200.0).repeat(3, 1) * 2  # e^-90 to e^-104 are denormal, and what lies below is 0
-    kept = attention._shares(scores.clone())
+    kept = attention._softmax(scores.clone())
     assert kept.min() > torch.finfo(torch.float32).smallest_normal
     torch.testing.assert_close(kept.double(), scores.double().softmax(-1), rtol=1e-6, atol=1e-25)

@@ -7,12 +7,13 @@ from safetensors.torch import save_file
 from tiny import tiny_checkpoint
 
 from tmaseg.errors import CheckpointError
-from tmaseg.model.checkpoint import View, load_checkpoint, save_checkpoint
+from tmaseg.model.checkpoint import load_checkpoint, save_checkpoint
+from tmaseg.model.geometry import InputGeometry
 from tmaseg.model.weights import find_weights
 
 
 def test_a_checkpoint_comes_back_whole(tmp_path):
-    checkpoint = tiny_checkpoint(view=View(size=64, window=48, stride=32), aggregation="decoder")
+    checkpoint = tiny_checkpoint(geometry=InputGeometry(size=64, window=48, stride=32), aggregation="decoder")
     path = tmp_path / "w.safetensors"
     save_checkpoint(path, checkpoint)
     again = load_checkpoint(path)
@@ -90,4 +91,4 @@ def test_names_and_places(tmp_path):
 
 
 def test_the_shipped_weights_ask_for_the_size_that_their_figures_are_of():
-    assert load_checkpoint("street").view == View(size=360)
+    assert load_checkpoint("street").geometry == InputGeometry(size=360)

@@ -25,7 +25,7 @@ def test_every_configuration_answers_and_learns(changes):
     memory = torch.randn(2, config.memory_frames, 3, 33, 47) if config.memory_frames else None
     logits = net(query, memory)
     assert logits.shape == (2, config.classes, 33, 47)
-    (logits.square().mean() + net.auxiliary(net.features(query).stage3).square().mean()).backward()
+    (logits.square().mean() + net.auxiliary(net.encode_frame(query).stage3).square().mean()).backward()
     silent = [name for name, value in net.named_parameters() if value.grad is None or not value.grad.isfinite().all()]
     assert silent == []
 
@@ -51,6 +51,8 @@ def test_the_authors_channels():
         ({"classes": 2.5}, r"classes is 2.5; it must be a whole number"),
         ({"width": 5}, r"must be even"),
         ({"align_corners": "yes"}, r"true or false"),
+        ({"self_in_memory": 1}, r"true or false"),
+        ({"self_in_memory": True, "memory_encoder": "per-slot"}, r"no slot for the frame itself: use .* 'shared'"),
     ],
 )
 def test_a_configuration_that_cannot_work_is_refused(changes, message):
@@ -73,6 +75,25 @@ def test_memory_of_a_wrong_shape_is_refused():
         tiny_net()(query, torch.randn(1, 3, 3, 32, 40))
     with pytest.raises(ConfigError, match="oldest first"):
         tiny_net(memory_encoder="per-slot")(query, torch.randn(1, 2, 3, 32, 32))
+
+
+def test_a_frame_in_its_own_memory_is_one_more_memory_frame():
+    query, memory = torch.randn(2, 3, 32, 48), torch.randn(2, 3, 3, 32, 48)
+    with torch.no_grad():
+        own, plain = tiny_net(self_in_memory=True), tiny_net()
+        torch.testing.assert_close(own(query, memory), plain(query, torch.cat([memory, query[:, None]], dim=1)))
+        assert (own(query, memory) - plain(query, memory)).abs().max() > 1e-3
+
+
+def test_head_reads_the_query_before_memory():
+    """The order of the authors' bottleneck: its first Cv inputs are the query's own value, the others memory's."""
+    net, value, read = tiny_net(), torch.randn(1, 16, 4, 4), torch.randn(1, 16, 4, 4)
+    stage1 = torch.zeros(1, 4, 8, 8)
+    with torch.no_grad():
+        net.head.bottleneck[0].weight[:, 16:] = 0
+        logits = net.head(value, read, stage1)
+        assert torch.equal(logits, net.head(value, torch.randn_like(read), stage1))
+        assert not torch.equal(logits, net.head(torch.randn_like(value), read, stage1))
 
 
 def test_slot_order_matters_only_with_an_encoder_for_each():

@@ -58,11 +58,11 @@ def test_what_the_shapes_say_is_read(upstream):
     config = checkpoint.config
     assert (config.backbone, config.stem, config.classes, config.memory_frames) == ("resnet50", "deep", 12, 4)
     assert (config.key_channels, config.value_channels, config.memory_encoder) == (64, 256, "per-slot")
-    assert (config.align_corners, checkpoint.view.window, checkpoint.view.stride) == (False, 640, 512)
+    assert (config.align_corners, checkpoint.geometry.window, checkpoint.geometry.stride) == (False, 640, 512)
     assert checkpoint.labels.void == (0,)
     assert checkpoint.labels.names[0] == "void"
     cityscapes = convert_upstream(upstream[0], preset="cityscapes", labels=generic_labels(12))
-    assert (cityscapes.config.align_corners, cityscapes.view.window, cityscapes.view.stride) == (True, 769, 513)
+    assert (cityscapes.config.align_corners, cityscapes.geometry.window, cityscapes.geometry.stride) == (True, 769, 513)
 
 
 def test_a_converted_file_loads_again(upstream, net, tmp_path):

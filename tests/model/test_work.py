@@ -23,3 +23,9 @@ def test_each_memory_frame_costs_its_attention_only():
     assert len({work.convolutions for work in works}) == 1
     one = works[1].attention
     assert [work.attention / one for work in works] == pytest.approx([1, 1, 2, 4])
+
+
+def test_a_frame_in_its_own_memory_costs_one_more():
+    plain, own = (TMANetConfig(classes=19, backbone="resnet18", self_in_memory=each) for each in (False, True))
+    for count in (step_work, clip_work):
+        assert 4 * count(own, (96, 96)).attention == pytest.approx(5 * count(plain, (96, 96)).attention)

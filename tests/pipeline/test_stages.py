@@ -29,13 +29,13 @@ class Stepper:
     def __init__(self, *, fail_at=None, error=None):
         self.memory_resets, self.seen, self.fail_at, self.error = 0, [], fail_at, error
 
-    def step(self, rgb, *, seconds=None, fresh=False):
+    def step(self, rgb, *, seconds=None, discontinuity=False):
         index = round(seconds * 25)
         if index == self.fail_at:
             raise self.error or BoomError("model")
         self.seen.append(index)
-        self.memory_resets += fresh
-        return Segmentation(Arrival(torch.from_numpy(rgb[..., 0] + 1)), None, fresh)
+        self.memory_resets += discontinuity
+        return Segmentation(Arrival(torch.from_numpy(rgb[..., 0] + 1)), None, discontinuity)
 
 
 class Recorder:

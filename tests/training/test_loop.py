@@ -239,7 +239,7 @@ def test_the_best_weights_are_kept_and_scored_on_every_frame(job):
 def test_the_weights_ask_for_the_view_that_the_recipe_names(job, augmentation, asked):
     made = job(tiny_recipe(augmentation=augmentation), "run")
     train(made)
-    assert load_checkpoint(made.last).view.size == asked
+    assert load_checkpoint(made.last).geometry.size == asked
 
 
 def test_a_label_outside_the_set_stops_it_before_the_first_step_with_the_file(job):

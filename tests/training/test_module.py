@@ -14,10 +14,10 @@ from tmaseg.training.recipe import Optimizer
 NORMS = torch.nn.BatchNorm2d
 
 
-@pytest.mark.parametrize("kind", ["shared", "per-slot"])
+@pytest.mark.parametrize("changes", [{}, {"memory_encoder": "per-slot"}, {"self_in_memory": True}], ids=str)
 @pytest.mark.parametrize("aggregation", ["concat", "decoder"])
-def test_reading_by_index_is_the_clip_form(kind, aggregation):
-    net = tiny_net(memory_frames=2, memory_encoder=kind, aggregation=aggregation)
+def test_reading_by_index_is_the_clip_form(changes, aggregation):
+    net = tiny_net(memory_frames=2, aggregation=aggregation, **changes)
     module = TrainingModule(net, stride=1, auxiliary=True)
     pictures = torch.randint(0, 256, (4, 64, 64, 3), dtype=torch.uint8)
     # Row 0 remembers pictures 2 and 3, row 1 itself and row 0.
@@ -26,7 +26,10 @@ def test_reading_by_index_is_the_clip_form(kind, aggregation):
     frames = Preprocess(net.config)(pictures, (64, 64))
     expected = net(frames[:2], frames[memory])
     assert torch.allclose(logits, expected, atol=1e-4)
-    assert torch.allclose(auxiliary, net.resize(net.auxiliary(net.features(frames[:2]).stage3), (64, 64)), atol=1e-4)
+    stage3 = net.encode_frame(frames[:2]).stage3
+    assert torch.allclose(auxiliary, net.resize(net.auxiliary(stage3), (64, 64)), atol=1e-4)
+    others = module(pictures, torch.tensor([2, 3]), torch.tensor([[0, 1], [0, 0]]))[0]  # rows that nobody reads
+    assert torch.allclose(others, net(frames[:2], frames[torch.tensor([[2, 3], [2, 2]])]), atol=1e-4)
     halved, none = TrainingModule(net, stride=2, auxiliary=False)(pictures, remembered, memory)
     assert halved.shape[-2:] == (32, 32)
     assert none is None

@@ -17,7 +17,7 @@ from tmaseg.errors import ConfigError
 from tmaseg.inference.device import Precision
 from tmaseg.inference.engine import Engine, prepare
 from tmaseg.inference.sliding_window import SlidingWindow
-from tmaseg.model.checkpoint import View
+from tmaseg.model.geometry import InputGeometry
 from tmaseg.model.tmanet import TMANet
 from tmaseg.model.work import Work, clip_work, step_work
 
@@ -71,11 +71,11 @@ def form_call(engine: Engine, size_hw: tuple[int, int], form: Form) -> Callable[
     net = engine.net
     frames = torch.randn(net.config.memory_frames + 1, 3, *size_hw, device=engine.device).to(engine.dtype)
     frames = frames.contiguous(memory_format=torch.channels_last)  # (T + 1, 3, H, W)
-    windows = SlidingWindow(engine, View(), net.config.memory_frames if form == "stream" else 0)
+    windows = SlidingWindow(engine, InputGeometry(), net.config.memory_frames if form == "stream" else 0)
 
     @torch.inference_mode()
     def run() -> Tensor:
-        logits = net.head_logits(frames[:1], frames[None, 1:]) if form == "clip" else windows.look(frames[:1])
+        logits = net.head_logits(frames[:1], frames[None, 1:]) if form == "clip" else windows.step(frames[:1])
         if engine.failure:  # it fell back to passes that are not compiled: that is another row
             raise ConfigError(f"--compile on cannot be measured here: {engine.failure}; leave it out")
         return logits

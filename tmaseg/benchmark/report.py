@@ -15,10 +15,10 @@ from tmaseg.benchmark.rows import Row, measure, ratios
 from tmaseg.benchmark.stages import measure_stages
 from tmaseg.errors import ConfigError
 from tmaseg.inference.device import choose_device, choose_precision
-from tmaseg.inference.engine import Engine, prepare
+from tmaseg.inference.loading import load_network
 from tmaseg.inference.segmenter import Segmenter
 from tmaseg.labels import generic_labels
-from tmaseg.model.checkpoint import Checkpoint, View, load_checkpoint
+from tmaseg.model.checkpoint import Checkpoint, load_checkpoint
 from tmaseg.model.config import TMANetConfig
 from tmaseg.model.tmanet import TMANet
 from tmaseg.video.source import open_source
@@ -111,9 +111,9 @@ def run_bench(options: BenchOptions, progress: Callable[[str], None] = lambda _:
     streams = {precision: calls.get(f"stream {precision}") for precision in precisions}
     attention: dict[str, str] = {precision: attention_form(call) for precision, call in streams.items() if call}
     progress(f"the stages of a run, {usual}")
-    labels = checkpoint.labels if checkpoint else generic_labels(config.classes)
-    view = checkpoint.view if checkpoint else View()
-    segmenter = Segmenter(Engine(prepare(net, device, usual)), labels, view=view)
+    checkpoint = checkpoint or Checkpoint(config, generic_labels(config.classes), net.state_dict())
+    network = load_network(checkpoint, device=device, precision=usual)
+    segmenter = Segmenter(network.engine, network.labels, geometry=network.geometry)
     rows += measure_stages(segmenter, options.video)
     curves = None
     if options.curves:

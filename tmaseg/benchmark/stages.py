@@ -46,7 +46,7 @@ def _measure(segmenter: Segmenter, path: Path, out: Path) -> list[Row]:
                 segmenter.step(frame.rgb)
                 segmenter.reset()
             with timer.stage("network"):
-                labels = segmenter.step(frame.rgb, seconds=frame.seconds, fresh=frame.discontinuity).labels
+                labels = segmenter.step(frame.rgb, seconds=frame.seconds, discontinuity=frame.discontinuity).labels
             with timer.stage("render"):
                 painted.append(frame.with_rgb(painter.paint(frame.rgb, labels)))
         # Afterwards: an encoder's threads work on while other stages would be timed.

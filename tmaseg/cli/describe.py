@@ -25,9 +25,13 @@ def describe(spec: str) -> dict[str, Any]:
 
 def describe_weights(info: WeightsInfo) -> dict[str, Any]:
     """A network's configuration, classes, input geometry and origin, and a line that sums them up."""
-    config, view = info.config, info.view
+    config, geometry = info.config, info.geometry
     fed = (
-        f"windows of {view.window}" if view.window else f"short side {view.size}" if view.size else "frames as they are"
+        f"windows of {geometry.window}"
+        if geometry.window
+        else f"short side {geometry.size}"
+        if geometry.size
+        else "frames as they are"
     )
     return {
         "summary": (
@@ -36,7 +40,7 @@ def describe_weights(info: WeightsInfo) -> dict[str, Any]:
         ),
         "parameters": info.parameters,
         "config": config.to_dict(),
-        "view": asdict(view),
+        "geometry": asdict(geometry),
         "labels": info.labels.to_dict(),
         "provenance": info.provenance,
     }

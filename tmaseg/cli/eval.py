@@ -13,7 +13,8 @@ from tmaseg.pipeline.options import ModelOptions
 
 if TYPE_CHECKING:
     from tmaseg.cli.screen import Screen
-    from tmaseg.evaluation import EvalOptions, Evaluation, Shard, VideoEvaluation, Weights
+    from tmaseg.evaluation import EvalOptions, Evaluation, Shard, VideoEvaluation
+    from tmaseg.inference.loading import LoadedNetwork
 
 _WORST = 6
 
@@ -99,15 +100,16 @@ def evaluate(
     Under torchrun, the sequences are divided among the processes and their counts summed.
     """
     from tmaseg.cli.screen import Screen
-    from tmaseg.evaluation import EvalOptions, Weights, open_shard
-    from tmaseg.model.checkpoint import View
+    from tmaseg.evaluation import EvalOptions, open_shard
+    from tmaseg.inference.loading import load_network
+    from tmaseg.model.geometry import InputGeometry
 
     model.labels()  # wrong weights are reported at once
     both = measure.compare_memory or (source.video and model.memory_frames != 0)
     options = EvalOptions(
         split=source.split,
         memories=(model.memory_frames, 0) if both else (model.memory_frames,),
-        view=View(size=model.size, window=model.window, stride=model.stride),
+        geometry=InputGeometry(size=model.size, window=model.window, stride=model.stride),
         scales=_scales(measure.scales),
         flip=measure.flip,
         limit=source.limit,
@@ -122,7 +124,7 @@ def evaluate(
     )
     with open_shard() as shard:
         screen = Screen(quiet=console.quiet or not shard.first)
-        weights = Weights.load(model.weights, device=shard.device(model.device), precision=model.precision)
+        weights = load_network(model.weights, device=shard.device(model.device), precision=model.precision)
         if not weights.net.config.memory_frames:
             options = _without_memory(options, measure.compare_memory)
         result = _measure(source, weights, options, shard, screen)
@@ -147,7 +149,7 @@ def _show(result: "Evaluation | VideoEvaluation", report: Path | None, screen: "
 
 
 def _measure(
-    source: MeasuredInput, weights: "Weights", options: "EvalOptions", shard: "Shard", screen: "Screen"
+    source: MeasuredInput, weights: "LoadedNetwork", options: "EvalOptions", shard: "Shard", screen: "Screen"
 ) -> "Evaluation | VideoEvaluation | None":
     """The result, in the first process; None in the others."""
     if source.dataset is not None:
@@ -156,7 +158,7 @@ def _measure(
 
 
 def _data_set(
-    name: str, data: Path | None, weights: "Weights", options: "EvalOptions", shard: "Shard", screen: "Screen"
+    name: str, data: Path | None, weights: "LoadedNetwork", options: "EvalOptions", shard: "Shard", screen: "Screen"
 ) -> "Evaluation | None":
     from tmaseg.data import open_dataset
     from tmaseg.evaluation import check_submission, evaluate
@@ -174,7 +176,7 @@ def _data_set(
     return result
 
 
-def _video(source: str, weights: "Weights", options: "EvalOptions", screen: "Screen") -> "VideoEvaluation":
+def _video(source: str, weights: "LoadedNetwork", options: "EvalOptions", screen: "Screen") -> "VideoEvaluation":
     from tmaseg.evaluation import evaluate_video
     from tmaseg.video.source import open_source
 

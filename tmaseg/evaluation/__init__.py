@@ -1,7 +1,6 @@
 """Evaluation: a data set or a plain video streamed through the network, measured, and written up."""
 
 from tmaseg.evaluation.options import EvalOptions
-from tmaseg.evaluation.predict import Weights
 from tmaseg.evaluation.report import write_report
 from tmaseg.evaluation.result import Evaluation, Pass
 from tmaseg.evaluation.run import evaluate
@@ -15,7 +14,6 @@ __all__ = [
     "Pass",
     "Shard",
     "VideoEvaluation",
-    "Weights",
     "check_submission",
     "evaluate",
     "evaluate_video",

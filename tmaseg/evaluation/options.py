@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tmaseg.errors import ConfigError
-from tmaseg.model.checkpoint import View
+from tmaseg.model.geometry import InputGeometry
 
 KEY_FRAMES_NOTE = (
     "between key frames labels follow the very motion that TC and flicker are measured along: both are flattered"
@@ -20,7 +20,7 @@ class EvalOptions:
     """Which split; None: the data set's usual one."""
     memories: tuple[int | None, ...] = (None,)
     """Memory frames of each pass over the data; None: as the weights were trained; 0: each frame alone."""
-    view: View = field(default_factory=View)
+    geometry: InputGeometry = field(default_factory=InputGeometry)
     """Size, window and stride, where they replace those of the weights."""
     scales: tuple[float, ...] = (1.0,)
     """Sizes at which each frame is seen, as factors; their probabilities are averaged."""
@@ -53,7 +53,7 @@ class EvalOptions:
             raise ConfigError(f"--limit is {self.limit}; it must be 1 or more frames")
         if self.batch < 1:
             raise ConfigError(f"--batch is {self.batch}; it must be 1 or more frames")
-        if self.batch > 1 and (self.augmented or self.view.window):
+        if self.batch > 1 and (self.augmented or self.geometry.window):
             raise ConfigError(
                 f"--batch is {self.batch}, but --scales, --flip and --window see frames one by one: leave one out"
             )
@@ -66,10 +66,10 @@ class EvalOptions:
                 "leave it out, or --scales, --flip and --batch"
             )
 
-    def looks(self, view: View) -> dict[str, Any]:
-        """How frames are looked at, as plain values, when weights and options together look as `view` says."""
+    def looks(self, geometry: InputGeometry) -> dict[str, Any]:
+        """How frames are looked at, as plain values, when weights and options together look as `geometry` says."""
         seen = {"scales": list(self.scales), "flip": self.flip, "batch": self.batch, "key_frames": self.key_frames}
-        return {**vars(view), **seen}
+        return {**vars(geometry), **seen}
 
     @property
     def augmented(self) -> bool:

@@ -3,8 +3,6 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,54 +12,16 @@ from torch import Tensor
 
 from tmaseg.errors import ConfigError
 from tmaseg.evaluation.options import EvalOptions
-from tmaseg.inference.device import Precision, choose_device, choose_precision
-from tmaseg.inference.engine import Engine, prepare
+from tmaseg.inference.loading import LoadedNetwork
 from tmaseg.inference.postprocess import classify
 from tmaseg.inference.segmenter import Segmenter
 from tmaseg.inference.sliding_window import SlidingWindow
 from tmaseg.labels import LabelSet, map_by_name
-from tmaseg.model.checkpoint import View, load_checkpoint
-from tmaseg.model.preprocess import Preprocess, network_size
-from tmaseg.model.tmanet import TMANet
+from tmaseg.model.geometry import InputGeometry
+from tmaseg.model.preprocess import Preprocess
 
 RGB = NDArray[np.uint8]  # (H, W, 3)
 Labels = NDArray[np.uint8]  # (H, W)
-
-
-@dataclass(frozen=True, repr=False)
-class Weights:
-    """A network ready to stream, and what its outputs mean."""
-
-    name: str
-    """As the user gave it."""
-    net: TMANet
-    labels: LabelSet
-    view: View
-    """How it was meant to look at frames."""
-    precision: Precision
-
-    @classmethod
-    def load(cls, name_or_path: str | Path, *, device: str = "auto", precision: str = "auto") -> "Weights":
-        """Shipped weights by name, or a checkpoint file. Raises CheckpointError and ConfigError."""
-        checkpoint = load_checkpoint(name_or_path)
-        place = choose_device(device)
-        arithmetic = choose_precision(precision, place)
-        net = prepare(checkpoint.build(), place, arithmetic)
-        return cls(str(name_or_path), net, checkpoint.labels, checkpoint.view, arithmetic)
-
-    def with_view(self, view: View) -> "Weights":
-        """The same, looking at frames as `view` says where it says anything."""
-        return replace(self, view=replace(self.view, **{key: value for key, value in vars(view).items() if value}))
-
-    @cached_property
-    def engine(self) -> Engine:
-        """The network as all passes over it share it."""
-        return Engine(self.net)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the network is."""
-        return next(self.net.parameters()).device
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +59,7 @@ class Predictor:
 
     def __init__(
         self,
-        weights: Weights,
+        weights: LoadedNetwork,
         answers: Answers,
         options: EvalOptions,
         *,
@@ -108,7 +68,7 @@ class Predictor:
         detect_cuts: bool = False,
     ) -> None:
         """`stretch`: by how much stored pictures must be widened for square pixels. Raises ConfigError."""
-        self._weights = weights.with_view(options.view)
+        self._weights = weights.with_geometry(options.geometry)
         self._table = answers.table
         self._options = options
         self._stretch = stretch
@@ -116,7 +76,7 @@ class Predictor:
         self._memory_frames = memory_frames
         self.device = weights.device
         self._preprocess = Preprocess(weights.net.config).to(self.device)
-        self.memory_frames = self._segmenter(self._weights.view).memory_frames  # checks the options, too
+        self.memory_frames = self._segmenter(self._weights.geometry).memory_frames  # checks the options, too
         self.seconds: list[float] = []
         """What each frame took, from its pixels to its labels."""
         self.frames = 0
@@ -130,17 +90,17 @@ class Predictor:
         self.reset_before = False
         """Whether a scene cut or the like emptied the memory before the last frame."""
 
-    def step(self, rgb: RGB, *, seconds: float | None = None, fresh: bool = False) -> Labels:
+    def step(self, rgb: RGB, *, seconds: float | None = None, discontinuity: bool = False) -> Labels:
         """The next frame (H, W, 3) uint8 -> its classes (H, W) uint8, in the data set's ids."""
         begun = time.perf_counter()
         shown = self._widen(rgb)
         if min(shown.shape[:2]) != self._short_side:
             self._open(min(shown.shape[:2]))
         if not self._options.augmented:
-            seen = self._streams[0][0].step(shown, seconds=seconds, fresh=fresh)
+            seen = self._streams[0][0].step(shown, seconds=seconds, discontinuity=discontinuity)
             labels, self.reset_before = seen.labels, seen.reset
         else:
-            labels = self._average(shown, seconds, fresh)
+            labels = self._average(shown, seconds, discontinuity)
         return self._done(labels, rgb, begun)
 
     @torch.inference_mode()
@@ -149,18 +109,18 @@ class Predictor:
 
         Raises ConfigError for weights that look through windows.
         """
-        if self._weights.view.window:
+        if self._weights.geometry.window:
             raise ConfigError(
-                f"{self._weights.name} looks at frames through windows of {self._weights.view.window}, one frame at a "
-                "time: leave out --batch"
+                f"{self._weights.name} reads windows of {self._weights.geometry.window}, one frame at a time: "
+                "leave out --batch"
             )
         begun = time.perf_counter()
         engine, config = self._weights.engine, self._weights.net.config
         shown = [self._widen(rgb) for rgb in rgbs]
         size_hw = (shown[0].shape[0], shown[0].shape[1])
         pixels = torch.from_numpy(np.stack(shown)).to(self.device)  # (B, H, W, 3)
-        x = self._preprocess(pixels, network_size(size_hw, self._weights.view.size))
-        logits = SlidingWindow(engine, View(), self.memory_frames).look(x.to(engine.dtype))
+        x = self._preprocess(pixels, self._weights.geometry.input_hw(size_hw))
+        logits = SlidingWindow(engine, InputGeometry(), self.memory_frames).step(x.to(engine.dtype))
         labels = [classify(each.float(), size_hw, align_corners=config.align_corners).cpu().numpy() for each in logits]
         done = [self._done(each, rgb, begun) for each, rgb in zip(labels, rgbs, strict=True)]
         self.seconds[-len(done) :] = [(time.perf_counter() - begun) / len(done)] * len(done)
@@ -184,19 +144,21 @@ class Predictor:
     def _open(self, short_side: int) -> None:
         """A stream for each scale, plain and mirrored. Frames of another size share no memory anyway."""
         self._short_side = short_side
-        view = self._weights.view
+        geometry = self._weights.geometry
         plain = not self._options.augmented
-        base = view.size or short_side
-        views = [view if plain else replace(view, size=round(base * scale)) for scale in self._options.scales]
+        base = geometry.size or short_side
+        geometries = [
+            geometry if plain else replace(geometry, size=round(base * scale)) for scale in self._options.scales
+        ]
         mirrored = (False, True) if self._options.flip else (False,)
-        self._streams = [(self._segmenter(each), flip) for each in views for flip in mirrored]
+        self._streams = [(self._segmenter(each), flip) for each in geometries for flip in mirrored]
 
-    def _average(self, rgb: RGB, seconds: float | None, fresh: bool) -> Labels:
+    def _average(self, rgb: RGB, seconds: float | None, discontinuity: bool) -> Labels:
         """The class of the highest mean probability over scales and mirroring."""
         total: Tensor | None = None
         for segmenter, flip in self._streams:
             shown = np.ascontiguousarray(rgb[:, ::-1]) if flip else rgb
-            seen = segmenter.step(shown, seconds=seconds, fresh=fresh, logits=True)
+            seen = segmenter.step(shown, seconds=seconds, discontinuity=discontinuity, logits=True)
             assert seen.logits is not None
             self.reset_before = seen.reset
             chances = seen.logits.softmax(0)  # (K, H, W)
@@ -205,22 +167,23 @@ class Predictor:
         assert total is not None
         return np.asarray(total.argmax(0).to(torch.uint8).cpu().numpy(), np.uint8)
 
-    def _segmenter(self, view: View) -> Segmenter:
+    def _segmenter(self, geometry: InputGeometry) -> Segmenter:
         try:
             return Segmenter(
                 self._weights.engine,
                 self._weights.labels,
-                view=view,
+                geometry=geometry,
                 memory_frames=self._memory_frames,
                 detect_cuts=self._detect_cuts,
                 key_frames=self._options.key_frames,
+                may_shrink=False,  # scores are those of the size that they are stated for
             )
         except ConfigError as error:
             raise ConfigError(f"{self._weights.name}: {error}") from error
 
 
 def open_passes(
-    weights: Weights, answers: Answers, options: EvalOptions, *, stretch: float = 1.0, detect_cuts: bool = False
+    weights: LoadedNetwork, answers: Answers, options: EvalOptions, *, stretch: float = 1.0, detect_cuts: bool = False
 ) -> list[Predictor]:
     """A predictor for each amount of memory asked for. Raises ConfigError when two come to the same."""
     passes = [

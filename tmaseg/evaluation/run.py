@@ -11,13 +11,14 @@ from tmaseg.errors import ConfigError
 from tmaseg.evaluation.cost import frame_gmacs
 from tmaseg.evaluation.feed import Shown, chunks, limited, show
 from tmaseg.evaluation.options import KEY_FRAMES_NOTE, EvalOptions
-from tmaseg.evaluation.predict import Answers, Labels, Predictor, Weights, open_passes
+from tmaseg.evaluation.predict import Answers, Labels, Predictor, open_passes
 from tmaseg.evaluation.result import Evaluation, Pass, spread
 from tmaseg.evaluation.saving import PictureFolder, Submission
 from tmaseg.evaluation.scores import Scores
 from tmaseg.evaluation.shard import Shard
 from tmaseg.evaluation.worst import WorstFrames
 from tmaseg.files import check_not_read, peak_memory_mb
+from tmaseg.inference.loading import LoadedNetwork
 from tmaseg.video.optical_flow import BackwardFlow, FlowEstimator
 
 Progress = Callable[[int, int], None]
@@ -112,7 +113,7 @@ class _Part:
 
 def evaluate(
     dataset: Dataset,
-    weights: Weights,
+    weights: LoadedNetwork,
     options: EvalOptions,
     *,
     shard: Shard = Shard(),  # noqa: B008
@@ -156,7 +157,7 @@ def evaluate(
         device=str(weights.device),
         precision=weights.precision,
         processes=shard.count,
-        size=options.looks(weights.with_view(options.view).view),
+        size=options.looks(weights.with_geometry(options.geometry).geometry),
         notes=(*answers.notes, *_notes(data, finished[0], options), *data.notes),
         passes=finished,
         seconds=time.perf_counter() - begun,
@@ -165,7 +166,7 @@ def evaluate(
 
 
 def _finish(
-    passes: Sequence[_Pass], whole: _Part, weights: Weights, options: EvalOptions, stretch: float
+    passes: Sequence[_Pass], whole: _Part, weights: LoadedNetwork, options: EvalOptions, stretch: float
 ) -> Iterator[Pass]:
     size_hw = (whole.size_hw[0], round(whole.size_hw[1] * stretch))
     for each, scores, seconds, worst in zip(passes, whole.scores, whole.seconds, whole.worst, strict=True):

@@ -8,9 +8,10 @@ from typing import Any
 
 from tmaseg.evaluation.cost import frame_gmacs
 from tmaseg.evaluation.options import KEY_FRAMES_NOTE, EvalOptions
-from tmaseg.evaluation.predict import Answers, Predictor, Weights, open_passes
+from tmaseg.evaluation.predict import Answers, Predictor, open_passes
 from tmaseg.evaluation.result import plain, spread, usual
 from tmaseg.files import check_not_read, peak_memory_mb
+from tmaseg.inference.loading import LoadedNetwork
 from tmaseg.metrics import Flicker, FlickerResult, TemporalConsistency
 from tmaseg.video.frame import Frame
 from tmaseg.video.optical_flow import BackwardFlow, FlowEstimator
@@ -116,7 +117,7 @@ class _Watcher:
 
     def see(self, frame: Frame, motion: BackwardFlow | None) -> None:
         """The next frame of the video."""
-        prediction = self.predictor.step(frame.rgb, seconds=frame.seconds, fresh=frame.discontinuity)
+        prediction = self.predictor.step(frame.rgb, seconds=frame.seconds, discontinuity=frame.discontinuity)
         if self.predictor.reset_before:  # another shot: nothing to be consistent with
             self.resets += 1
             self.tc.end_run()
@@ -127,7 +128,7 @@ class _Watcher:
 
 def evaluate_video(
     source: Source,
-    weights: Weights,
+    weights: LoadedNetwork,
     options: EvalOptions,
     *,
     progress: Callable[[int, int | None], None] | None = None,
@@ -175,7 +176,7 @@ def evaluate_video(
     )
 
 
-def _finished(watcher: _Watcher, weights: Weights, options: EvalOptions, size_hw: tuple[int, int]) -> VideoPass:
+def _finished(watcher: _Watcher, weights: LoadedNetwork, options: EvalOptions, size_hw: tuple[int, int]) -> VideoPass:
     memory = watcher.predictor.memory_frames
     return VideoPass(
         memory_frames=memory,

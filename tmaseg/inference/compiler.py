@@ -17,13 +17,13 @@ from typing import Any, Literal, TypeVar, cast
 import torch
 
 from tmaseg.errors import ConfigError
-from tmaseg.model.cpu import cpu_flags
+from tmaseg.inference.device import compile_options, cpu_flags, is_accelerator
 
 CompileChoice = Literal["auto", "on", "off"]
 F = TypeVar("F", bound=Callable[..., Any])
 
-_GAIN, _GAIN_AMX = 0.03, 0.3  # share of a frame's time that compiling saves, cautiously
-_GAIN_CUDA = 0.2  # not measured: no GPU was at hand
+_GAIN, _GAIN_AMX = 0.03, 0.3  # fraction of a frame's time that compiling saves, cautiously
+_GAIN_GPU = 0.2  # not measured: no GPU was at hand
 _FIRST_SECONDS, _AGAIN_SECONDS = 30.0, 9.0
 
 # All engines of a process share this limit. Torch has 8, and goes on uncompiled without a word when they are spent.
@@ -34,16 +34,14 @@ def compiled(function: F, device: torch.device) -> F:
     """The function, compiled at its first call for each shape, with the parameters that it reads frozen into it.
 
     It must be called without gradients: with them nothing is frozen. Where compiling fails, for one shape too many,
-    too, a call raises an error of torch's compiler: see `is_compilers`. On CUDA its kernels are launched as one graph
-    (not measured: no GPU was at hand). Raises ConfigError when this machine has no compiler that torch.compile could
-    use.
+    too, a call raises an error of torch's compiler: see `is_compilers`. Raises ConfigError when this machine has no
+    compiler that torch.compile could use.
     """
     if not can_compile():
         raise ConfigError("torch.compile needs a C++ compiler and there is none: install g++, or give --compile off")
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder()))
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it warns of CUDA kits without a GPU
-    options: dict[str, Any] = {"triton.cudagraphs": True} if device.type == "cuda" else {}
-    fast = torch.compile(function, dynamic=False, options=options)
+    fast = torch.compile(function, dynamic=False, options=compile_options(device))
     # Slow to import, and not needed before.
     from torch._dynamo import config as tracing
     from torch._inductor import config as building
@@ -95,8 +93,8 @@ def repays(frame_seconds: float, frames: int, dtype: torch.dtype, device: torch.
     `again`: it has been compiled here before.
     """
     gain = _GAIN_AMX if dtype == torch.bfloat16 and "amx_bf16" in cpu_flags() else _GAIN
-    if device.type == "cuda":
-        gain = _GAIN_CUDA
+    if is_accelerator(device):
+        gain = _GAIN_GPU
     return frames * frame_seconds * gain > (_AGAIN_SECONDS if again else _FIRST_SECONDS)
 
 
@@ -106,7 +104,7 @@ def cache_folder() -> Path:
 
 
 class CompiledBefore:
-    """Remembers in the cache folder what has been compiled here, so that `auto` knows what it costs."""
+    """Notes in the cache folder what has been compiled here, so that `auto` knows what it costs."""
 
     def __init__(self, *what: object) -> None:
         """`what`: everything that the artefacts depend on, such as the network and the size."""
@@ -116,7 +114,7 @@ class CompiledBefore:
     def __bool__(self) -> bool:
         return self._mark.exists()
 
-    def remember(self) -> None:
+    def note(self) -> None:
         """From now on it is true; where nothing can be written it stays false."""
         try:
             self._mark.parent.mkdir(parents=True, exist_ok=True)

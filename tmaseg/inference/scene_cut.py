@@ -1,4 +1,4 @@
-"""SceneCutDetector: where one shot of a video ends and another begins, cheaply."""
+"""Where a video does not go on: a cut between two shots, or a gap in time."""
 
 from collections import deque
 
@@ -18,6 +18,9 @@ _FOUND = 60  # percentile: two fifths of the patches found again are enough, the
 _LOST = 0.85
 _DROP = 0.15
 _HISTORY = 8
+_GAP_INTERVALS = 8  # a frame this many usual intervals late is another moment ...
+_GAP_SECONDS = 0.5  # ... if it is this late at least: variable-rate video holds still frames for long
+_INTERVALS = 16
 
 Grey = NDArray[np.uint8]  # (_HEIGHT, _WIDTH)
 
@@ -47,9 +50,34 @@ class SceneCutDetector:
         return similarity < min(_LOST, usual - _DROP)
 
     def reset(self) -> None:
-        """Forgets everything seen."""
+        """The next frame is the first of a video."""
         self._last = None
         self._recent.clear()
+
+
+class TimeGapDetector:
+    """Says where a frame is so much later than those before it, or earlier, that it shows another moment."""
+
+    def __init__(self) -> None:
+        self._seconds: float | None = None
+        self._intervals: deque[float] = deque(maxlen=_INTERVALS)
+
+    def is_gap(self, seconds: float | None) -> bool:
+        """`seconds`: the next frame's time; None: unknown. False for the first."""
+        last, self._seconds = self._seconds, seconds
+        if seconds is None or last is None:
+            return False
+        interval = seconds - last
+        if interval < 0:
+            return True
+        usual = float(np.median(self._intervals)) if self._intervals else interval
+        self._intervals.append(interval)
+        return interval > max(_GAP_SECONDS, _GAP_INTERVALS * usual)
+
+    def reset(self) -> None:
+        """The next frame is the first of a video."""
+        self._seconds = None
+        self._intervals.clear()
 
 
 def _small(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:

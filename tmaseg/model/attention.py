@@ -3,67 +3,19 @@
 Notation: B batch, M = h w query positions, N = T h w memory positions, Ck key and Cv value channels.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tmaseg.model.cpu import cpu_flags
-
 _QUERY_ROWS = 256
 _MASKED_ROWS = 1024
-_FUSED_WIDTH = 256  # the widest head that the fused CUDA kernels take
-_AMX = "amx_bf16" in cpu_flags()  # read once: a compiler that follows `read_memory` cannot follow a file
+_FUSED_WIDTH = 256  # the widest head that the fused GPU kernels take
 _LEAST_SCORE = -60.0  # below the row's highest: e^-60 is 1e-26
 
-Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Query positions (B, M, Ck), keys (B, N, Ck), values (B, N, Cv) -> what is read, (B, M, Cv)."""
 
-_instead: Attend | None = None
-
-
-def read_memory(query: Tensor, keys: Tensor, values: Tensor, *, reach: float = 0.0) -> Tensor:
-    """For each query position, memory's values averaged by how well their keys match; no 1/sqrt(Ck) (equation 1).
-
-    query (B, Ck, h, w); keys (B, N, Ck) and values (B, N, Cv) of all memory positions, in any order; but frame by frame
-    and row by row where `reach` above 0 leaves out those further away than this share of h.
-    Returns (B, Cv, h, w) in the values' dtype. The (M, N) attention matrix is never whole in memory. Scores and the
-    softmax are float32 whatever the dtype: unscaled scores reach the tens, where bfloat16 steps by a quarter.
-    """
-    batch, _, height, width = query.shape
-    rows = query.flatten(2).transpose(1, 2)  # (B, M, Ck)
-    around = _Around(height, width, max(1, round(reach * height)), rows.device) if reach else None
-    if _instead is not None and around is None:
-        read = _instead(rows, keys, values)
-    else:
-        read = (_fused if _fused_is_faster(rows) else _chunked)(rows, keys, values, around)  # (B, M, Cv)
-    return read.transpose(1, 2).reshape(batch, -1, height, width)
-
-
-@contextmanager
-def reading_by(attend: Attend | None) -> Iterator[None]:
-    """For measuring: while its block lasts, memory without a reach is read this way; None: in the usual one."""
-    global _instead
-    before, _instead = _instead, attend
-    try:
-        yield
-    finally:
-        _instead = before
-
-
-def fused(rows: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """The form for GPUs: scaled_dot_product_attention over parts of the values. An `Attend`."""
-    return _fused(rows, keys, values, None)
-
-
-def chunked(rows: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """The form for CPUs: the explicit softmax, in chunks. An `Attend`."""
-    return _chunked(rows, keys, values, None)
-
-
-class _Around:
+class Neighbourhood:
     """Which positions of a memory frame lie at most `radius` away, up, down and sideways."""
 
     def __init__(self, height: int, width: int, radius: int, device: torch.device) -> None:
@@ -78,58 +30,70 @@ class _Around:
         return near.repeat(1, positions // near.shape[1])
 
 
-def _fused_is_faster(rows: Tensor) -> bool:
-    # Measured on CPUs at M 2700, N 10800, Ck 64, Cv 256, bf16. With AMX: whole matrix 51 ms, fused 23. Without it
-    # (AVX512-BF16, Zen 5): whole matrix 50, fused 180, chunks 62. In fp32 on a Xeon without AMX: whole 135, fused 125,
-    # heads of 64 apart 316, chunks of 64 to 512 rows 82 to 104. Training always takes the fused form: it keeps no
-    # matrix for backward. float16 takes it on CPUs, whose plain half-precision products are twenty times slower.
-    if rows.is_cuda or torch.is_grad_enabled() or rows.dtype == torch.float16:
-        return True
-    return rows.dtype == torch.bfloat16 and _AMX
+Attend = Callable[[Tensor, Tensor, Tensor, Neighbourhood | None], Tensor]
+"""Query positions (B, M, Ck), keys (B, N, Ck), values (B, N, Cv), which positions count -> what is read, (B, M, Cv)."""
 
 
-def _fused(rows: Tensor, keys: Tensor, values: Tensor, around: _Around | None) -> Tensor:
-    """Through scaled_dot_product_attention, whose fused kernels want keys and values of one width of at most 256."""
+def fused(rows: Tensor, keys: Tensor, values: Tensor, near: Neighbourhood | None) -> Tensor:
+    """Through scaled_dot_product_attention, whose fused kernels want keys and values of one width of at most 256.
+
+    For training, since it keeps no matrix for backward, and for processors with kernels for it. An `Attend`.
+    """
     parts = torch.split(values, max(_FUSED_WIDTH, keys.shape[-1]), dim=-1)
-    if around is None:
+    if near is None:
         return torch.cat([_fused_part(rows, keys, part, None) for part in parts], dim=-1)
     read = []
     for first in range(0, rows.shape[1], _MASKED_ROWS):
         some = rows[:, first : first + _MASKED_ROWS]
-        near = around(first, some.shape[1], keys.shape[1])
-        read.append(torch.cat([_fused_part(some, keys, part, near) for part in parts], dim=-1))
+        mask = near(first, some.shape[1], keys.shape[1])
+        read.append(torch.cat([_fused_part(some, keys, part, mask) for part in parts], dim=-1))
     return torch.cat(read, dim=1)  # (B, M, Cv)
 
 
-def _fused_part(rows: Tensor, keys: Tensor, values: Tensor, near: Tensor | None) -> Tensor:
+def chunked(rows: Tensor, keys: Tensor, values: Tensor, near: Neighbourhood | None) -> Tensor:
+    """The explicit softmax, a few hundred query positions at a time: for CPUs, without gradients. An `Attend`."""
+    columns = keys.float().transpose(1, 2)  # (B, Ck, N)
+    read = []
+    for first in range(0, rows.shape[1], _QUERY_ROWS):
+        some = rows[:, first : first + _QUERY_ROWS]
+        scores = torch.matmul(some.float(), columns)  # (B, some, N)
+        if near is not None:
+            scores = scores.masked_fill_(~near(first, some.shape[1], keys.shape[1]), float("-inf"))
+        read.append(torch.matmul(_softmax(scores).to(values.dtype), values))
+    return torch.cat(read, dim=1)  # (B, M, Cv)
+
+
+def read_memory(query: Tensor, keys: Tensor, values: Tensor, *, reach: float = 0.0, attend: Attend = fused) -> Tensor:
+    """For each query position, memory's values averaged by how well their keys match; no 1/sqrt(Ck) (equation 1).
+
+    query (B, Ck, h, w); keys (B, N, Ck) and values (B, N, Cv) of all memory positions, in any order; but frame by frame
+    and row by row where `reach` above 0 leaves out those further away than this fraction of h.
+    Returns (B, Cv, h, w) in the values' dtype. The (M, N) attention matrix is never whole in memory. Scores and the
+    softmax are float32 whatever the dtype: unscaled scores reach the tens, where bfloat16 steps by a quarter.
+    """
+    batch, _, height, width = query.shape
+    rows = query.flatten(2).transpose(1, 2)  # (B, M, Ck)
+    near = Neighbourhood(height, width, max(1, round(reach * height)), rows.device) if reach else None
+    read = attend(rows, keys, values, near)  # (B, M, Cv)
+    return read.transpose(1, 2).reshape(batch, -1, height, width)
+
+
+def _fused_part(rows: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
     wider = values.shape[-1] - keys.shape[-1]
     if wider > 0:  # zeros added to both sides leave the products as they are
         rows, keys = functional.pad(rows, (0, wider)), functional.pad(keys, (0, wider))
     elif wider < 0:
         values = functional.pad(values, (0, -wider))
     read = functional.scaled_dot_product_attention(
-        rows[:, None], keys[:, None], values[:, None], attn_mask=near, scale=1.0
+        rows[:, None], keys[:, None], values[:, None], attn_mask=mask, scale=1.0
     )[:, 0]
     return read[..., : read.shape[-1] + min(wider, 0)]
 
 
-def _chunked(rows: Tensor, keys: Tensor, values: Tensor, around: _Around | None) -> Tensor:
-    """The explicit softmax, a few hundred query positions at a time."""
-    columns = keys.float().transpose(1, 2)  # (B, Ck, N)
-    read = []
-    for first in range(0, rows.shape[1], _QUERY_ROWS):
-        some = rows[:, first : first + _QUERY_ROWS]
-        scores = torch.matmul(some.float(), columns)  # (B, some, N)
-        if around is not None:
-            scores = scores.masked_fill_(~around(first, some.shape[1], keys.shape[1]), float("-inf"))
-        read.append(torch.matmul(_shares(scores).to(values.dtype), values))
-    return torch.cat(read, dim=1)  # (B, M, Cv)
-
-
-def _shares(scores: Tensor) -> Tensor:
-    """Softmax of scores (..., N) float32 over N, except that no share is under 1e-26 of the highest. Alters `scores`.
+def _softmax(scores: Tensor) -> Tensor:
+    """Softmax of scores (..., N) float32 over N, except that no weight is under 1e-26 of the highest. Alters `scores`.
 
     Unscaled scores spread over hundreds, and e^-90 is a denormal number, with which processors multiply slowly. One
-    share in twenty was one with the shipped weights: at 480x360 and T = 4 in fp32 attention took 96 ms, so 16 ms.
+    weight in twenty was one with the shipped weights: at 480x360 and T = 4 in fp32 attention took 96 ms, so 16 ms.
     """
     return scores.sub_(scores.amax(-1, keepdim=True)).clamp_min_(_LEAST_SCORE).softmax(-1)

@@ -14,9 +14,9 @@ from tmaseg.errors import CheckpointError
 from tmaseg.files import atomic_write
 from tmaseg.labels import LabelSet
 from tmaseg.model.config import TMANetConfig
+from tmaseg.model.geometry import InputGeometry
 from tmaseg.model.tmanet import TMANet
 from tmaseg.model.weights import FORMAT, METADATA_KEY, read_weights_info
-from tmaseg.model.weights import View as View
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class Checkpoint:
     config: TMANetConfig
     labels: LabelSet
     state: dict[str, Tensor] = field(repr=False)
-    view: View = field(default_factory=View)
+    geometry: InputGeometry = field(default_factory=InputGeometry)
+    """How frames were meant to be fed to the network."""
     provenance: dict[str, Any] = field(default_factory=dict)
     """Where the weights came from: data, recipe, scores. Plain JSON values."""
 
@@ -48,7 +49,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, *, half: bool = False) -
         "format": FORMAT,
         "config": checkpoint.config.to_dict(),
         "labels": checkpoint.labels.to_dict(),
-        "view": vars(checkpoint.view),
+        "geometry": vars(checkpoint.geometry),
         "provenance": checkpoint.provenance,
     }
     state = {
@@ -78,7 +79,7 @@ def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
         _check_state(state, TMANet(info.config), str(info.path))
     except TypeError as error:
         raise CheckpointError(f"{info.path}: its description is incomplete ({error}): get the file again") from error
-    return Checkpoint(info.config, info.labels, state, info.view, info.provenance)
+    return Checkpoint(info.config, info.labels, state, info.geometry, info.provenance)
 
 
 def _check_state(state: dict[str, Tensor], net: torch.nn.Module, source: str) -> None:

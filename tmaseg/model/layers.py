@@ -35,3 +35,24 @@ class ConvBNReLU(nn.Sequential):
             nn.BatchNorm2d(outputs),
             nn.ReLU(inplace=True),
         )
+
+    def replace_first_convolution(self, module: nn.Module) -> nn.Module:
+        """Puts `module` in the place of the first convolution and returns that.
+
+        Its output stays as it is, since others may read it: the ReLU is no longer in place.
+        """
+        first, self[0] = self[0], module
+        self[2] = nn.ReLU()
+        return first
+
+
+class ChannelSlice(nn.Module):
+    """Some of the channels of its input: (B, C, h, w) -> (B, stop - start, h, w)."""
+
+    def __init__(self, start: int, stop: int) -> None:
+        super().__init__()
+        self.start, self.stop = start, stop
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, stop - start, h, w), a view."""
+        return x[:, self.start : self.stop]

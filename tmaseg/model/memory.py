@@ -69,8 +69,12 @@ class MemoryRing:
             raise MemoryStateError("the memory is empty: push a frame before reading")
         return self._by_age(self._keys).flatten(1, 2), self._by_age(self._values).flatten(1, 2)
 
+    def undo_push(self) -> None:
+        """Takes back the last `push`; the same frame must be pushed again before another one is, or `read`."""
+        self._pushed -= 1
+
     def reset(self) -> None:
-        """Forgets every frame; the buffers stay."""
+        """Empties the ring; the buffers stay."""
         self._pushed = 0
 
     def _by_age(self, buffer: Tensor) -> Tensor:

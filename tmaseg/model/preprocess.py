@@ -1,11 +1,10 @@
-"""From a frame's pixels to the network's input, and which size that input has."""
+"""From a frame's pixels to the network's input."""
 
 import cv2
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tmaseg.errors import ConfigError
 from tmaseg.model.config import TMANetConfig
 
 
@@ -23,10 +22,10 @@ class Preprocess(nn.Module):
     def forward(self, rgb: Tensor, size_hw: tuple[int, int]) -> Tensor:
         """rgb (B, H, W, 3) uint8, red first -> (B, 3, *size_hw) float32, channels last in memory."""
         x = rgb.permute(0, 3, 1, 2)  # (B, 3, H, W), channels last as it lies
-        return self._in_floats(x, size_hw) if x.is_cuda else self._in_levels(x, size_hw)
+        return self._in_levels(x, size_hw) if x.device.type == "cpu" else self._in_floats(x, size_hw)
 
     def _in_floats(self, x: Tensor, size_hw: tuple[int, int]) -> Tensor:
-        """For CUDA, which has no uint8 resize.
+        """For accelerators, which have no uint8 resize.
 
         The CPU's pixels are whole levels, rounded after each of two passes: up to one level of 255 from these.
         """
@@ -54,17 +53,3 @@ def _resized(x: Tensor, size_hw: tuple[int, int]) -> Tensor:
         return x
     # Filtered when shrinking: aliasing looks like texture to the network.
     return functional.interpolate(x, size_hw, mode="bilinear", antialias=True)
-
-
-def network_size(size_hw: tuple[int, int], short_side: int | None) -> tuple[int, int]:
-    """The (height, width) at which the network sees a frame of `size_hw`, its shorter side being `short_side`.
-
-    None keeps the frame's size. Raises ConfigError when the frame or the side is too small for the backbone.
-    """
-    if short_side is not None and short_side < 16:
-        raise ConfigError(f"--size is {short_side}; the network needs a short side of at least 16 pixels")
-    shortest = min(size_hw)
-    if short_side is None or shortest == short_side:
-        return size_hw
-    height, width = (max(1, round(side * short_side / shortest)) for side in size_hw)
-    return height, width

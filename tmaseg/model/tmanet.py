@@ -1,38 +1,52 @@
 """TMANet: the stages of the network in the order a frame passes through them. It holds no video state.
 
 Notation: B batch, T memory frames, S memory encoders, K classes, H W frame, h w = H/s W/s at output stride s,
-C backbone, Ck key and Cv value channels, N = T h w memory positions.
+C backbone, Ck key and Cv value channels, P = h w positions of a frame, N = T P memory positions.
 """
+
+from copy import deepcopy
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from tmaseg.errors import ConfigError
-from tmaseg.model.attention import read_memory
+from tmaseg.model.attention import Attend, fused, read_memory
 from tmaseg.model.backbone import build_backbone, load_imagenet
 from tmaseg.model.config import TMANetConfig
-from tmaseg.model.encoders import EncoderShape, KeyValueEncoder, MemoryEncoder
+from tmaseg.model.encoders import EncoderShape, KeyValueEncoder, MemoryEncoder, join_first_convolutions
 from tmaseg.model.head import AuxiliaryHead, SegmentationHead
-from tmaseg.model.layers import Features
+
+
+class EncodedFrame(NamedTuple):
+    """What `decode` and `encode_memory` need of a batch of frames."""
+
+    stage1: Tensor  # (B, C1, H/4, W/4)
+    stage3: Tensor | None  # (B, C3, h', w') for the auxiliary head; None for a network that has none
+    stage4: Tensor  # (B, C, h, w), or what the encoders read in its place where they are joined
 
 
 class TMANet(nn.Module):
     """Temporal Memory Attention network (Wang, Wang and Liu, ICIP 2021).
 
-    `forward` is the clip form: the query and its memory frames, everything computed. A stream computes each frame's
-    `features` and `encode_memory` once and keeps them (see `tmaseg.inference.segmenter.Segmenter`).
+    Everything runs through three methods: `encode_frame`, `encode_memory` and `decode`. `forward` is the clip form: the
+    query and its memory frames, everything computed. A stream encodes each frame once and keeps keys and values (see
+    `tmaseg.Segmenter`).
     """
 
     def __init__(self, config: TMANetConfig, *, pretrained_backbone: bool = False) -> None:
         super().__init__()
         self.config = config
+        self.attend: Attend = fused
+        """How memory is read; all ways give the same but for rounding."""
         self.backbone = build_backbone(config)
         stage1, stage3, stage4 = self.backbone.channels
         shape = EncoderShape(config.key_channels, config.value_channels, config.encoder, config.separable)
         if config.memory_frames:
             self.query_encoder = KeyValueEncoder(stage4, shape)
             self.memory_encoder = MemoryEncoder(stage4, shape, slots=config.slots)
+        self.projection: nn.Module = nn.Identity()
         self.head = SegmentationHead(
             config.value_channels if config.memory_frames else stage4,
             aggregation=config.aggregation,
@@ -54,49 +68,67 @@ class TMANet(nn.Module):
 
     def head_logits(self, query: Tensor, memory: Tensor | None = None) -> Tensor:
         """As `forward`, but the logits stay at the head's own resolution."""
-        features = self.features(query)
+        frame = self.encode_frame(query)
         if not self.config.memory_frames:
-            return self.answer(features, None, None)
+            return self.decode(frame, None, None)
         self._check_memory(query, memory)
         assert memory is not None
-        stage4 = self.features(memory.flatten(0, 1)).stage4  # (B T, C, h, w)
+        stage4 = self.encode_frame(memory.flatten(0, 1)).stage4  # (B T, C, h, w)
         past = stage4.reshape(*memory.shape[:2], *stage4.shape[1:])  # (B, T, C, h, w)
-        keys, values = self.encode_clip(past)
-        return self.answer(features, keys, values)
+        return self.decode(frame, *self.encode_clip(past, frame))
 
-    def features(self, frames: Tensor) -> Features:
-        """frames (B, 3, H, W), normalised -> the backbone's features."""
-        features: Features = self.backbone(frames)
-        return features
+    def encode_frame(self, frames: Tensor) -> EncodedFrame:
+        """frames (B, 3, H, W), normalised -> the features that the other two methods read."""
+        stage1, stage3, stage4 = self.backbone(frames)
+        return EncodedFrame(stage1, stage3 if hasattr(self, "auxiliary") else None, self.projection(stage4))
 
-    def encode_memory(self, stage4: Tensor) -> tuple[Tensor, Tensor]:
-        """stage4 (B, C, h, w) of one frame -> its keys (B, S, h w, Ck) and values (B, S, h w, Cv) for every slot."""
-        keys, values = self.memory_encoder(stage4)  # (B, S, Ck, h, w), (B, S, Cv, h, w)
+    def encode_memory(self, stage4: Tensor, slot: int | None = None) -> tuple[Tensor, Tensor]:
+        """stage4 (B, C, h, w) of a frame -> its keys (B, S, P, Ck) and values (B, S, P, Cv) for every slot.
+
+        With `slot`, for that one alone, S being 1.
+        """
+        keys, values = self.memory_encoder(stage4, slot)  # (B, S, Ck, h, w), (B, S, Cv, h, w)
         return keys.flatten(3).transpose(2, 3), values.flatten(3).transpose(2, 3)
 
-    def encode_clip(self, stage4: Tensor) -> tuple[Tensor, Tensor]:
-        """stage4 (B, T, C, h, w), oldest first -> keys (B, N, Ck), values (B, N, Cv), each by its own slot."""
-        pairs = [self.memory_encoder.encode_slot(frame, slot) for slot, frame in enumerate(stage4.unbind(1))]
-        keys = torch.stack([key for key, _ in pairs], dim=1)  # (B, T, Ck, h, w)
-        values = torch.stack([value for _, value in pairs], dim=1)  # (B, T, Cv, h, w)
-        return _positions(keys), _positions(values)
-
-    def answer(
-        self, features: Features, keys: Tensor | None, values: Tensor | None, hidden: Tensor | None = None
+    def decode(
+        self, frame: EncodedFrame, keys: Tensor | None, values: Tensor | None, hidden: Tensor | None = None
     ) -> Tensor:
-        """Query features, keys (B, N, Ck) and values (B, N, Cv) of memory -> logits (B, K, h, w).
+        """A frame, and keys (B, N, Ck) and values (B, N, Cv) of memory -> logits (B, K, h, w) of the head.
 
-        The head sees zeros for the own value of rows that are `hidden`, bool (B,): only training has any.
+        The keys and values are None for a network without memory. The head gets zeros for the own value of rows that
+        are `hidden`, bool (B,): only training has any.
         """
         if keys is None or values is None:
-            logits: Tensor = self.head(features.stage4, None, features.stage1)
+            logits: Tensor = self.head(frame.stage4, None, frame.stage1)
             return logits
-        key, value = self.query_encoder(features.stage4)
-        read = read_memory(key, keys, values, reach=self.config.reach)
+        key, value = self.query_encoder(frame.stage4)
+        read = read_memory(key, keys, values, reach=self.config.reach, attend=self.attend)
         if hidden is not None:
             value = value.masked_fill(hidden[:, None, None, None], 0)
-        logits = self.head(value, read, features.stage1)
+        logits = self.head(value, read, frame.stage1)
         return logits
+
+    def encode_clip(self, stage4: Tensor, query: EncodedFrame) -> tuple[Tensor, Tensor]:
+        """What a query reads of memory frames: keys (B, N, Ck), values (B, N, Cv), each frame by its own slot.
+
+        stage4 (B, T, C, h, w) of the memory frames, oldest first.
+        """
+        frames = [self.encode_memory(frame, slot) for slot, frame in enumerate(stage4.unbind(1))]
+        if self.config.self_in_memory:
+            frames.append(self.encode_memory(query.stage4))
+        return torch.cat([keys[:, 0] for keys, _ in frames], dim=1), torch.cat(
+            [values[:, 0] for _, values in frames], 1
+        )
+
+    def for_inference(self) -> "TMANet":
+        """The same network on the same parameters, but without auxiliary head, and with its encoders' first
+        convolutions joined to one: their weights are copied."""
+        net = deepcopy(self, {id(each): each for each in (*self.parameters(), *self.buffers())}).eval()
+        del net.auxiliary
+        if self.config.memory_frames:
+            slots = [slot for slot in net.memory_encoder.slots if isinstance(slot, KeyValueEncoder)]
+            net.projection = join_first_convolutions([net.query_encoder, *slots]) or net.projection
+        return net
 
     def resize(self, logits: Tensor, size_hw: tuple[int, int]) -> Tensor:
         """Bilinear resize of logits (B, K, h, w) to (B, K, *size_hw), corners as configured."""
@@ -113,8 +145,3 @@ class TMANet(nn.Module):
             raise ConfigError(
                 f"memory has shape {tuple(memory.shape)}; it must be {shape}: (B, T, 3, H, W), oldest first"
             )
-
-
-def _positions(maps: Tensor) -> Tensor:
-    """(B, T, C, h, w) -> (B, T h w, C)."""
-    return maps.flatten(3).transpose(2, 3).flatten(1, 2)

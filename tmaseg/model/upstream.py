@@ -16,8 +16,9 @@ from torch import Tensor
 
 from tmaseg.errors import CheckpointError
 from tmaseg.labels import LabelSet, get_labels
-from tmaseg.model.checkpoint import Checkpoint, View
+from tmaseg.model.checkpoint import Checkpoint
 from tmaseg.model.config import Aggregation, BackboneName, EncoderKind, TMANetConfig
+from tmaseg.model.geometry import InputGeometry
 
 Preset = Literal["cityscapes", "camvid"]
 
@@ -28,13 +29,13 @@ class _Preset:
 
     outputs: int
     align_corners: bool
-    view: View
+    geometry: InputGeometry
     labels: str
 
 
 _PRESETS: dict[str, _Preset] = {
-    "cityscapes": _Preset(19, True, View(window=769, stride=513), "cityscapes"),
-    "camvid": _Preset(12, False, View(window=640, stride=512), "camvid12"),
+    "cityscapes": _Preset(19, True, InputGeometry(window=769, stride=513), "cityscapes"),
+    "camvid": _Preset(12, False, InputGeometry(window=640, stride=512), "camvid12"),
 }
 
 # Blocks in stage 3, and whether they are bottlenecks, tell the depth.
@@ -108,7 +109,7 @@ def convert_upstream(
     config = _read_config(state, classes=classes, align_corners=chosen.align_corners)
     renamed = {_rename(name): value.float() if value.is_floating_point() else value for name, value in state.items()}
     theirs = {_rename(name): name for name in state}
-    checkpoint = Checkpoint(config, labels, renamed, chosen.view, {"source": "authors' checkpoint, converted"})
+    checkpoint = Checkpoint(config, labels, renamed, chosen.geometry, {"source": "authors' checkpoint, converted"})
     try:
         checkpoint.build()
     except CheckpointError as error:

@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from tmaseg.errors import CheckpointError, TmasegError
 from tmaseg.labels import LabelSet
 from tmaseg.model.config import TMANetConfig
+from tmaseg.model.geometry import InputGeometry
 
 METADATA_KEY = "tmaseg"
 FORMAT = 1
@@ -20,30 +21,14 @@ _WEIGHTS_FOLDERS = (_PACKAGE / "weights", _PACKAGE.parent / "weights")
 
 
 @dataclass(frozen=True)
-class View:
-    """How the network was meant to look at frames; options of the user go before these."""
-
-    size: int | None = None
-    """Short side in pixels fed to the network; None: the frame's own."""
-    window: int | None = None
-    """Side of square windows, in pixels of the network's input; None: the whole frame at once."""
-    stride: int | None = None
-    """Step between windows in pixels."""
-
-    def window_hw(self, input_hw: tuple[int, int]) -> tuple[int, int]:
-        """How much of the network's input is seen at once: a window, or all of it."""
-        height, width = input_hw
-        return min(self.window or height, height), min(self.window or width, width)
-
-
-@dataclass(frozen=True)
 class WeightsInfo:
     """What a weights file holds beside its tensors."""
 
     path: Path
     config: TMANetConfig
     labels: LabelSet
-    view: View
+    geometry: InputGeometry
+    """How frames were meant to be fed to the network."""
     provenance: dict[str, Any]
     """Where the weights came from: data, recipe, scores. Plain JSON values."""
     parameters: int
@@ -77,7 +62,8 @@ def read_weights_info(name_or_path: str | Path) -> WeightsInfo:
             )
         config = TMANetConfig.from_dict(about["config"])
         labels = LabelSet.from_dict(about["labels"])
-        view = View(**about["view"])
+        geometry = InputGeometry(**about["geometry" if "geometry" in about else "view"])  # older files have a view
+        geometry.check()
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise CheckpointError(f"{path}: its description is incomplete ({error}): get the file again") from error
     except CheckpointError:
@@ -86,7 +72,7 @@ def read_weights_info(name_or_path: str | Path) -> WeightsInfo:
         raise CheckpointError(f"{path}: {error}") from error
     if len(labels) != config.classes:
         raise CheckpointError(f"{path}: {config.classes} outputs but {len(labels)} class names: get the file again")
-    return WeightsInfo(path, config, labels, view, about.get("provenance", {}), parameters)
+    return WeightsInfo(path, config, labels, geometry, about.get("provenance", {}), parameters)
 
 
 def find_weights(name_or_path: str | Path) -> Path:

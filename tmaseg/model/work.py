@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from tmaseg.model.attention import chunked
 from tmaseg.model.config import TMANetConfig
 from tmaseg.model.memory import MemoryRing
 from tmaseg.model.tmanet import TMANet
@@ -32,7 +33,7 @@ class Work:
 def clip_work(config: TMANetConfig, size_hw: tuple[int, int]) -> Work:
     """A frame in the clip form: the backbone runs for the query and for each of its T memory frames."""
     with torch.device("meta"), torch.inference_mode():
-        net = TMANet(config).eval()
+        net = _network(config)
         frames = torch.zeros(config.memory_frames + 1, 3, *size_hw)
         return _count(lambda: net.head_logits(frames[:1], frames[None, 1:] if config.memory_frames else None))
 
@@ -40,20 +41,26 @@ def clip_work(config: TMANetConfig, size_hw: tuple[int, int]) -> Work:
 def step_work(config: TMANetConfig, size_hw: tuple[int, int], memory_frames: int | None = None) -> Work:
     """A frame of a stream that reads `memory_frames` (None: T as configured; 0: each frame reads itself)."""
     with torch.device("meta"), torch.inference_mode():
-        net = TMANet(config).eval()
+        net = _network(config)
         frame = torch.zeros(1, 3, *size_hw)
         frames = config.memory_frames if memory_frames is None else memory_frames
-        return _count(lambda: _step(net, frame, frames or config.slots))
+        return _count(lambda: _step(net, frame, frames + config.self_in_memory if frames else config.slots))
+
+
+def _network(config: TMANetConfig) -> TMANet:
+    net = TMANet(config).eval()
+    net.attend = chunked  # the fused form pads keys, which is no work of the network's
+    return net
 
 
 def _step(net: TMANet, frame: Tensor, frames: int) -> Tensor:
-    features = net.features(frame)
+    encoded = net.encode_frame(frame)
     if not net.config.memory_frames:
-        return net.answer(features, None, None)
-    keys, values = net.encode_memory(features.stage4)
+        return net.decode(encoded, None, None)
+    keys, values = net.encode_memory(encoded.stage4)
     ring = MemoryRing(keys, values, frames=frames)
     ring.push(keys, values)
-    return net.answer(features, *ring.read())
+    return net.decode(encoded, *ring.read())
 
 
 def _count(run: Callable[[], object]) -> Work:

@@ -115,18 +115,16 @@ class ModelOptions:
 
     def load(self) -> "Segmenter":
         """The network, ready for a first frame. Raises CheckpointError and ConfigError."""
-        from tmaseg.inference.economy import Thrift
         from tmaseg.inference.segmenter import load
-        from tmaseg.model.checkpoint import View
+        from tmaseg.model.geometry import InputGeometry
 
         return load(
             self.weights,
             device=self.device,
             precision=self.precision,
-            view=View(self.size, self.window, self.stride),
+            geometry=InputGeometry(self.size, self.window, self.stride),
             memory_frames=self.memory_frames,
-            compiling=self.compile,
-            thrift=Thrift(),
+            compile=self.compile,
             key_frames=self.key_frames,
         )
 

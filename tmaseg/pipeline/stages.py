@@ -32,7 +32,7 @@ class Stepper(Protocol):
 
     memory_resets: int
 
-    def step(self, rgb: RGB, *, seconds: float | None = None, fresh: bool = False) -> "Segmentation":
+    def step(self, rgb: RGB, *, seconds: float | None = None, discontinuity: bool = False) -> "Segmentation":
         """The next frame of the video."""
 
 
@@ -90,7 +90,7 @@ def segment(
         try:
             for count, frame in enumerate(reader, 1):
                 with clock.busy("model"):
-                    segmentation = stepper.step(frame.rgb, seconds=frame.seconds, fresh=frame.discontinuity)
+                    segmentation = stepper.step(frame.rgb, seconds=frame.seconds, discontinuity=frame.discontinuity)
                 writer.put(frame, segmentation)
                 if progress:
                     progress(count)

@@ -6,10 +6,10 @@ from typing import Any
 import torch
 
 import tmaseg
-from tmaseg.evaluation import Weights
 from tmaseg.inference.device import Precision
-from tmaseg.inference.engine import prepare
-from tmaseg.model.checkpoint import Checkpoint, View
+from tmaseg.inference.loading import LoadedNetwork, load_network
+from tmaseg.model.checkpoint import Checkpoint
+from tmaseg.model.geometry import InputGeometry
 from tmaseg.model.tmanet import TMANet
 from tmaseg.training.callbacks import ValidationScores
 from tmaseg.training.datasets import RunData
@@ -31,8 +31,8 @@ def make_checkpoint(
         **(describe_scores(scores, recipe) if scores else {}),
     }
     state = {name: value.detach().to("cpu", copy=True) for name, value in net.state_dict().items()}
-    view = View(size=recipe.augmentation.input_size or recipe.augmentation.size or None)
-    return Checkpoint(net.config, data.labels, state, view, provenance)
+    geometry = InputGeometry(size=recipe.augmentation.input_size or recipe.augmentation.size or None)
+    return Checkpoint(net.config, data.labels, state, geometry, provenance)
 
 
 def describe_scores(scores: ValidationScores, recipe: Recipe) -> dict[str, Any]:
@@ -43,7 +43,6 @@ def describe_scores(scores: ValidationScores, recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def as_weights(checkpoint: Checkpoint, device: torch.device, precision: Precision) -> Weights:
+def as_weights(checkpoint: Checkpoint, device: torch.device, precision: Precision) -> LoadedNetwork:
     """A checkpoint of this run, ready to stream."""
-    net = prepare(checkpoint.build(), device, precision)
-    return Weights("these weights", net, checkpoint.labels, checkpoint.view, precision)
+    return load_network(checkpoint, device=device, precision=precision)

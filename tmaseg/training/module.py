@@ -8,9 +8,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from tmaseg.model.layers import Features
 from tmaseg.model.preprocess import Preprocess
-from tmaseg.model.tmanet import TMANet
+from tmaseg.model.tmanet import EncodedFrame, TMANet
 
 
 class TrainingModule(nn.Module):
@@ -33,20 +32,28 @@ class TrainingModule(nn.Module):
         """
         crop_hw = (pictures.shape[1], pictures.shape[2])
         size_hw = (crop_hw[0] // self._stride, crop_hw[1] // self._stride)
-        features = self.net.features(self._preprocess(pictures, crop_hw))
-        query = Features(*(part[: len(memory)] for part in features))
-        past = _pick(features.stage4, memory_pictures).contiguous(memory_format=torch.channels_last)
-        keys, values = self._encode_memory(past, memory) if memory.shape[1] else (None, None)
-        logits = self.net.resize(self.net.answer(query, keys, values, hidden), size_hw)
+        stage1, stage3, stage4 = self.net.encode_frame(self._preprocess(pictures, crop_hw))
+        assert stage3 is not None
+        rows = len(memory)
+        query = EncodedFrame(stage1[:rows], stage3[:rows], stage4[:rows])
+        past = _pick(stage4, memory_pictures)
+        keys, values = self._encode_memory(past, memory, query) if memory.shape[1] else (None, None)
+        logits = self.net.resize(self.net.decode(query, keys, values, hidden), size_hw)
         if not self._auxiliary:
             return logits, None
         return logits, self.net.resize(self.net.auxiliary(query.stage3), size_hw)
 
-    def _encode_memory(self, stage4: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """stage4 (M, C, h, w), memory (B, T) -> keys (B, T P, Ck), values (B, T P, Cv)."""
+    def _encode_memory(self, stage4: Tensor, memory: Tensor, query: EncodedFrame) -> tuple[Tensor, Tensor]:
+        """stage4 (M, C, h, w), memory (B, T) -> keys (B, N, Ck), values (B, N, Cv) of what each row reads."""
         if self.net.config.slots > 1:  # a frame's key depends on its age: each is encoded where it stands
-            return self.net.encode_clip(_pick(stage4, memory))  # (B, T, C, h, w)
-        keys, values = self.net.encode_memory(stage4)  # (M, 1, P, Ck), (M, 1, P, Cv)
+            return self.net.encode_clip(_pick(stage4, memory), query)  # (B, T, C, h, w)
+        if self.net.config.self_in_memory:  # the rows' own frames follow the M pictures
+            own = torch.arange(len(memory), device=memory.device)[:, None] + len(stage4)
+            stage4, memory = (
+                torch.cat([stage4, query.stage4]),
+                torch.cat([memory, own], dim=1),
+            )  # (M + B, ...), (B, T + 1)
+        keys, values = self.net.encode_memory(stage4.contiguous(memory_format=torch.channels_last))  # (M, 1, P, C)
         return _pick(keys[:, 0], memory).flatten(1, 2), _pick(values[:, 0], memory).flatten(1, 2)
 
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from tmaseg.data import Clip
-from tmaseg.evaluation import EvalOptions, Shard, Weights
+from tmaseg.evaluation import EvalOptions, Shard
 from tmaseg.evaluation.predict import Answers, Predictor
+from tmaseg.inference.loading import LoadedNetwork
 from tmaseg.labels import unite_by_name
 from tmaseg.metrics import ConfusionMatrix
 from tmaseg.metrics.iou import accuracy
@@ -29,7 +30,7 @@ class Validation:
 
 
 def validate(
-    weights: Weights,
+    weights: LoadedNetwork,
     sets: Sequence[ValSet],
     shard: Shard,
     *,
@@ -65,7 +66,7 @@ def validate(
 
 
 def _predict(
-    weights: Weights, each: ValSet, clips: Sequence[Clip], stop: Callable[[], bool]
+    weights: LoadedNetwork, each: ValSet, clips: Sequence[Clip], stop: Callable[[], bool]
 ) -> Iterator[ValidationSample]:
     """The scored frames of one set, each after those that are its memory."""
     answers = Answers.between(weights.labels, each.dataset.labels)

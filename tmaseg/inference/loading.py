@@ -1,0 +1,69 @@
+"""load_network: the one way from weights to a network that is ready to stream."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from tmaseg.inference.device import Precision, choose_device, choose_precision, precision_of
+from tmaseg.inference.engine import Engine, prepare
+from tmaseg.labels import LabelSet
+from tmaseg.model.checkpoint import Checkpoint, load_checkpoint
+from tmaseg.model.geometry import InputGeometry
+from tmaseg.model.tmanet import TMANet
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedNetwork:
+    """A network on its device, folded and in its precision, and what its inputs and outputs are."""
+
+    name: str
+    """As the user gave it."""
+    engine: Engine
+    labels: LabelSet
+    geometry: InputGeometry
+    """How frames are fed to it."""
+
+    @property
+    def net(self) -> TMANet:
+        """The network itself."""
+        return self.engine.net
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is."""
+        return self.engine.device
+
+    @property
+    def precision(self) -> Precision:
+        """The arithmetic it runs in."""
+        return precision_of(self.engine.dtype)
+
+    def with_geometry(self, geometry: InputGeometry | None) -> "LoadedNetwork":
+        """The same engine, fed as `geometry` says where it says anything."""
+        return replace(self, geometry=self.geometry.overridden_by(geometry or InputGeometry()))
+
+
+def load_network(
+    weights: str | Path | Checkpoint,
+    *,
+    device: str | torch.device = "auto",
+    precision: str = "auto",
+    geometry: InputGeometry | None = None,
+    name: str | None = None,
+) -> LoadedNetwork:
+    """Shipped weights by name, a checkpoint file, or a checkpoint.
+
+    `geometry` replaces the checkpoint's size, window and stride where it sets them. `name` is for messages; None: the
+    weights'. Raises CheckpointError and ConfigError.
+    """
+    checkpoint = weights if isinstance(weights, Checkpoint) else load_checkpoint(weights)
+    place = choose_device(str(device))
+    net = prepare(checkpoint.build(), place, choose_precision(precision, place))
+    name = name or ("these weights" if isinstance(weights, Checkpoint) else str(weights))
+    return LoadedNetwork(
+        name,
+        Engine(net),
+        checkpoint.labels,
+        checkpoint.geometry,
+    ).with_geometry(geometry)
