@@ -7,7 +7,7 @@ from efficientnet_lite_pytorch import EfficientNet
 from tmaseg.errors import ConfigError
 from tmaseg.model.backbone import build_backbone, load_imagenet
 from tmaseg.model.config import TMANetConfig
-from tmaseg.model.efficientnet_lite import parameter_names
+from tmaseg.model.efficientnet_lite import SameConv2d, parameter_names
 
 
 def backbone_of(name, **changes):
@@ -148,3 +148,19 @@ def test_a_backbone_brings_its_normalisation_and_the_configuration_keeps_it():
     assert TMANetConfig.from_dict({"classes": 2, "depth": 34}).backbone == "resnet34"
     with pytest.raises(ConfigError, match="three numbers"):
         TMANetConfig(classes=2, mean=(1, 2))
+
+
+@pytest.mark.parametrize(
+    ("kernel", "dilation", "size"), [(5, 2, (23, 30)), (3, 2, (8, 9)), (5, 1, (7, 9)), (3, 4, (23, 30)), (5, 4, (3, 5))]
+)
+def test_a_depthwise_convolution_for_training_is_the_same_convolution(kernel, dilation, size):
+    conv = SameConv2d(6, 6, kernel, stride=1, dilation=dilation, groups=6)
+    x = torch.randn(2, 6, *size, requires_grad=True)
+    trained = conv(x)
+    trained.square().sum().backward()
+    gradients = conv.weight.grad.clone(), x.grad.clone()
+    conv.weight.grad = x.grad = None
+    plain = torch.nn.Conv2d.forward(conv, x)
+    plain.square().sum().backward()
+    torch.testing.assert_close(trained, plain, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(gradients, (conv.weight.grad, x.grad), rtol=1e-4, atol=1e-4)
