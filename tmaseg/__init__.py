@@ -17,6 +17,7 @@ from tmaseg.errors import (
 if TYPE_CHECKING:
     from tmaseg.inference.segmenter import Segmentation, Segmenter, load
     from tmaseg.labels import LabelSet, get_labels
+    from tmaseg.model.geometry import InputGeometry
 
     __version__: str
 
@@ -24,6 +25,7 @@ __all__ = [
     "CheckpointError",
     "ConfigError",
     "DataError",
+    "InputGeometry",
     "LabelError",
     "LabelSet",
     "MemoryStateError",
@@ -40,6 +42,7 @@ __all__ = [
 
 # Imported when first asked for: torch takes seconds, and `tmaseg --help` needs none of it.
 _LAZY = {
+    "InputGeometry": "tmaseg.model.geometry",
     "LabelSet": "tmaseg.labels",
     "get_labels": "tmaseg.labels",
     "Segmentation": "tmaseg.inference.segmenter",

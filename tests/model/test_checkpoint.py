@@ -1,10 +1,11 @@
 import json
+import struct
 from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import save_file
-from tiny import tiny_checkpoint
+from tiny import tiny_checkpoint, tiny_net
 
 from tmaseg.errors import CheckpointError
 from tmaseg.model.checkpoint import load_checkpoint, save_checkpoint
@@ -92,3 +93,75 @@ def test_names_and_places(tmp_path):
 
 def test_the_shipped_weights_ask_for_the_size_that_their_figures_are_of():
     assert load_checkpoint("street").geometry == InputGeometry(size=360)
+
+
+LABELS = {
+    "name": "two",
+    "names": ["road", "sky"],
+    "colours": [[1, 2, 3], [4, 5, 6]],
+    "void": [],
+    "ids": None,
+    "ignore_index": 255,
+}
+FIRST = {
+    "classes": 2,
+    "depth": 18,
+    "stem": "deep",
+    "width": 4,
+    "output_stride": 16,
+    "memory_frames": 3,
+    "key_channels": 4,
+    "encoder": "1x1+3x3",
+    "aggregation": "decoder",
+    "memory_encoder": "per-slot",
+    "align_corners": True,
+    "head_channels": 8,
+}
+NAMED = {name: value for name, value in FIRST.items() if name != "depth"}
+NAMED |= {"backbone": "resnet18", "mean": [1.0, 2.0, 3.0], "std": [4.0, 5.0, 6.0], "decoder_channels": 128}
+SIZE = {"size": 64, "window": None, "stride": None}
+# What described a network, at each time that this changed.
+DESCRIPTIONS = {
+    "depth, view": {"config": FIRST, "view": SIZE},
+    "depth, reach, view": {"config": {**FIRST, "reach": 0.35}, "view": SIZE},
+    "backbone, view": {"config": {**NAMED, "reach": 0.35, "separable": False}, "view": SIZE},
+    "backbone, geometry": {
+        "config": {**NAMED, "reach": 0.35, "separable": False, "self_in_memory": False},
+        "geometry": SIZE,
+    },
+}
+
+
+def write_raw(path, tensors, about):
+    """A safetensors file as its format says: the length of the header, the header, the bytes."""
+    header, data = {"__metadata__": {"tmaseg": json.dumps(about)}}, b""
+    for name, value in tensors.items():
+        kind = {torch.float32: "F32", torch.int64: "I64"}[value.dtype]
+        raw = value.contiguous().numpy().tobytes()
+        header[name] = {"dtype": kind, "shape": list(value.shape), "data_offsets": [len(data), len(data) + len(raw)]}
+        data += raw
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+
+
+@pytest.mark.parametrize("which", DESCRIPTIONS)
+def test_checkpoints_of_every_time_load(tmp_path, which):
+    described = DESCRIPTIONS[which]
+    net = tiny_net(classes=2, aggregation="decoder", memory_encoder="per-slot", align_corners=True)
+    about = {"format": 1, "labels": LABELS, "provenance": {"miou": 0.5}, **described}
+    write_raw(tmp_path / "old.safetensors", net.state_dict(), about)
+    checkpoint = load_checkpoint(tmp_path / "old.safetensors")
+    config = checkpoint.config
+    assert (config.backbone, config.width, config.aggregation) == ("resnet18", 4, "decoder")
+    assert (config.reach, config.self_in_memory) == (described["config"].get("reach", 0), False)
+    imagenet = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+    assert (config.mean, config.std) == (imagenet if "depth" in which else ((1, 2, 3), (4, 5, 6)))
+    assert checkpoint.geometry == InputGeometry(size=64)
+    assert checkpoint.labels.names == ("road", "sky")
+    assert checkpoint.provenance == {"miou": 0.5}
+    query, memory = torch.randn(1, 3, 33, 47), torch.randn(1, 3, 3, 33, 47)
+    with torch.no_grad():
+        if config.reach == 0:
+            assert torch.equal(checkpoint.build()(query, memory), net(query, memory))
+    save_checkpoint(tmp_path / "new.safetensors", checkpoint)
+    assert replace(load_checkpoint(tmp_path / "new.safetensors"), state={}) == replace(checkpoint, state={})

@@ -1,7 +1,11 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 from tiny import tiny_config, tiny_net
 
+import tmaseg.model
 from tmaseg.errors import ConfigError
 from tmaseg.inference.fold import fold_batch_norm
 from tmaseg.model.config import TMANetConfig
@@ -114,3 +118,13 @@ def test_folding_batch_norm_changes_nothing(backbone):
         after = net(query, memory)
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in net.modules())
     torch.testing.assert_close(after, before, rtol=0, atol=1e-6 * float(before.abs().max()))
+
+
+def test_the_network_is_public_and_torch_is_imported_for_it_only():
+    assert tmaseg.model.TMANet is TMANet
+    assert {"TMANet", "TMANetConfig"} <= set(dir(tmaseg.model))
+    with pytest.raises(AttributeError, match="no attribute 'Tmanet'"):
+        _ = tmaseg.model.Tmanet
+    code = "import sys; from tmaseg.model import InputGeometry, TMANetConfig; assert 'torch' not in sys.modules"
+    code += "; from tmaseg.model import TMANet; assert 'torchvision' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -4,10 +4,57 @@ B batch, H W frame, C channels; a stage's output has stride 4, 8, 16 or 32 again
 """
 
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from tmaseg.model.config import OutputStride, Stem
 from tmaseg.model.layers import Features
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut: ResNet-18 and 34.
+
+    The convolution that holds the stride has dilation `entry`, one after it `dilation`. Names are torchvision's.
+    """
+
+    expansion = 1
+
+    def __init__(self, inputs: int, planes: int, *, stride: int, entry: int, dilation: int) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = _conv(inputs, planes, 3, stride=stride, dilation=entry), nn.BatchNorm2d(planes)
+        self.conv2, self.bn2 = _conv(planes, planes, 3, dilation=dilation), nn.BatchNorm2d(planes)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = _downsample(inputs, planes, stride)
+        nn.init.zeros_(self.bn2.weight)  # each block starts as the identity, as in torchvision's recipe
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, inputs, H, W) -> (B, planes, ceil(H / stride), ceil(W / stride))."""
+        out = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
+        shortcut = x if self.downsample is None else self.downsample(x)
+        summed: Tensor = self.relu(out + shortcut)
+        return summed
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 and 1x1 convolutions and a shortcut: ResNet-50 and 101. The 3x3 one has the stride and `entry`."""
+
+    expansion = 4
+
+    def __init__(self, inputs: int, planes: int, *, stride: int, entry: int, dilation: int) -> None:  # noqa: ARG002
+        super().__init__()
+        outputs = self.expansion * planes
+        self.conv1, self.bn1 = _conv(inputs, planes, 1), nn.BatchNorm2d(planes)
+        self.conv2, self.bn2 = _conv(planes, planes, 3, stride=stride, dilation=entry), nn.BatchNorm2d(planes)
+        self.conv3, self.bn3 = _conv(planes, outputs, 1), nn.BatchNorm2d(outputs)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = _downsample(inputs, outputs, stride)
+        nn.init.zeros_(self.bn3.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, inputs, H, W) -> (B, 4 planes, ceil(H / stride), ceil(W / stride))."""
+        out = self.relu(self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x))))))
+        shortcut = x if self.downsample is None else self.downsample(x)
+        summed: Tensor = self.relu(self.bn3(self.conv3(out)) + shortcut)
+        return summed
+
 
 _BLOCKS: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
     "resnet18": (BasicBlock, (2, 2, 2, 2)),
@@ -31,22 +78,24 @@ class ResNet(nn.Module):
         if stem == "deep":
             self.stem = _deep_stem(width)
         else:
-            self.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
+            self.conv1 = _conv(3, width, 7, stride=2)
             self.bn1 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         strides = {8: (1, 2, 1, 1), 16: (1, 2, 2, 1)}[output_stride]
-        dilation, channels, stages = 1, width, []
+        entry, channels, stages = 1, width, []
         for stage, (count, stride) in enumerate(zip(counts, strides, strict=True)):
+            dilation = 2 * entry if stage > 0 and stride == 1 else entry
+            planes, blocks = width * 2**stage, []
+            for index in range(count):
+                first = index == 0
+                step = {"stride": stride, "entry": entry} if first else {"stride": 1, "entry": dilation}
+                blocks.append(block(channels, planes, dilation=dilation, **step))
+                channels = planes * block.expansion
+            stages.append(nn.Sequential(*blocks))
             entry = dilation
-            if stage > 0 and stride == 1:
-                dilation *= 2
-            planes = width * 2**stage
-            stages.append(_stage(block, channels, planes, count, stride=stride, entry=entry, dilation=dilation))
-            channels = planes * block.expansion
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
         self.channels = (channels // 8, channels // 2, channels)
-        _initialise(self)
 
     def forward(self, frames: Tensor) -> Features:
         """frames (B, 3, H, W), normalised -> Features."""
@@ -60,55 +109,20 @@ def _deep_stem(width: int) -> nn.Sequential:
     half = width // 2
     layers: list[nn.Module] = []
     for inputs, outputs, stride in ((3, half, 2), (half, half, 1), (half, width, 1)):
-        layers += [
-            nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
-            nn.BatchNorm2d(outputs),
-            nn.ReLU(inplace=True),
-        ]
+        layers += [_conv(inputs, outputs, 3, stride=stride), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers)
 
 
-def _stage(
-    block: type[BasicBlock] | type[Bottleneck],
-    channels: int,
-    planes: int,
-    count: int,
-    *,
-    stride: int,
-    entry: int,
-    dilation: int,
-) -> nn.Sequential:
-    """`count` blocks; the 3x3 convolution that holds the stride has dilation `entry`, all after it `dilation`."""
-    blocks: list[nn.Module] = []
-    for index in range(count):
-        first = index == 0
-        shortcut = None
-        if first and (stride != 1 or channels != planes * block.expansion):
-            shortcut = nn.Sequential(
-                nn.Conv2d(channels, planes * block.expansion, 1, stride=stride, bias=False),
-                nn.BatchNorm2d(planes * block.expansion),
-            )
-        made = block(channels, planes, stride if first else 1, shortcut)
-        strided = "conv1" if block is BasicBlock else "conv2"
-        for name, conv in made.named_children():
-            if isinstance(conv, nn.Conv2d) and conv.kernel_size == (3, 3):
-                _dilate(conv, entry if first and name == strided else dilation)
-        blocks.append(made)
-        channels = planes * block.expansion
-    return nn.Sequential(*blocks)
+def _downsample(inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
+    """What the shortcut passes where its shape changes."""
+    if stride == 1 and inputs == outputs:
+        return None
+    return nn.Sequential(_conv(inputs, outputs, 1, stride=stride), nn.BatchNorm2d(outputs))
 
 
-def _dilate(conv: nn.Conv2d, dilation: int) -> None:
-    # torchvision's BasicBlock refuses dilation in its constructor; the convolution itself does not mind.
-    conv.dilation = (dilation, dilation)
-    conv.padding = (dilation, dilation)
-
-
-def _initialise(backbone: ResNet) -> None:
-    for module in backbone.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        elif isinstance(module, BasicBlock):
-            nn.init.zeros_(module.bn2.weight)  # each block starts as the identity, as in torchvision's recipe
-        elif isinstance(module, Bottleneck):
-            nn.init.zeros_(module.bn3.weight)
+def _conv(inputs: int, outputs: int, kernel: int, *, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
+    conv = nn.Conv2d(
+        inputs, outputs, kernel, stride=stride, padding=dilation * (kernel // 2), dilation=dilation, bias=False
+    )
+    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+    return conv
