@@ -92,7 +92,7 @@ def test_rows_that_remember_each_other_need_a_whole_scene_in_each_part():
     maker(recipe, parts=2)
     with pytest.raises(ConfigError, match=r"batch is 6, in 3 parts .*raise batch to 9, or lower accumulate"):
         maker(recipe, parts=3)
-    with pytest.raises(ConfigError, match="batch is 3: raise it to 4"):
+    with pytest.raises(ConfigError, match=r"batch is 3, in 1 parts .*raise batch to 4"):
         maker(tiny_recipe(memory={"form": "mutual"}, optimizer={"batch": 3}))
     maker(tiny_recipe(memory={**others, "self_probability": 1.0, "moved_probability": 0.0}), parts=4)
     maker(tiny_recipe(memory={**others, "form": "clip"}), parts=4)

@@ -35,7 +35,7 @@ def launch(processes, arguments, **options):
 
 
 def losses(job):
-    return [float(row["loss"]) for row in read_record(job.log)]
+    return [float(row["loss"]) for row in read_record(job.log) if row["loss"]]
 
 
 def test_two_processes_have_the_loss_curve_of_one(job, tmp_path):

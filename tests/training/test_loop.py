@@ -16,6 +16,7 @@ from tmaseg.training import Callback, Source, resumed, train
 from tmaseg.training.job import TrainJob
 from tmaseg.training.record import read_record
 from tmaseg.training.state import load_state, save_state
+from tmaseg.training.validation import Validation
 
 
 def stop_after(steps):
@@ -60,6 +61,14 @@ def same(one, other):
     return one == other
 
 
+def rows_without_time(job):
+    return [{**row, "seconds": ""} for row in read_record(job.log)]
+
+
+def step_rows(job):
+    return [row for row in read_record(job.log) if row["loss"]]
+
+
 def comparable(job):
     state = load_state(job.state)
     del state["seconds"]
@@ -94,18 +103,17 @@ def test_a_run_that_goes_on_repeats_an_unbroken_one_bit_for_bit(job, groups):
     assert train(resumed(broken.output, device="cpu")).steps == 8
     assert same(comparable(whole), comparable(broken))
     assert same(load_checkpoint(whole.best).state, load_checkpoint(broken.best).state)
-    rows = [[{**row, "seconds": ""} for row in read_record(each.log)] for each in (whole, broken)]
-    assert rows[0] == rows[1]
-    assert len(rows[0]) == 8
+    assert rows_without_time(whole) == rows_without_time(broken)
+    assert len(step_rows(whole)) == 8
     # A crash loses what came after the last save: the log forgets it and the run does it again.
     listener, stop = stop_after(6)
     crashed = job(tiny_recipe(**groups), "crashed")
     with pytest.raises(RuntimeError, match="power"):
         train(crashed, listener, stop=lambda: stop() and _fail())
-    assert len(read_record(crashed.log)) == 6
+    assert len(step_rows(crashed)) == 6
     train(resumed(crashed.output, device="cpu"))
     assert same(comparable(whole), comparable(crashed))
-    assert [{**row, "seconds": ""} for row in read_record(crashed.log)] == rows[0]
+    assert rows_without_time(crashed) == rows_without_time(whole)
 
 
 def test_a_validation_that_was_stopped_is_made_up_for_when_the_run_goes_on(job):
@@ -119,9 +127,40 @@ def test_a_validation_that_was_stopped_is_made_up_for_when_the_run_goes_on(job):
     assert not train(resumed(broken.output, device="cpu")).interrupted
     assert same(comparable(whole), comparable(broken))
     assert same(load_checkpoint(whole.best).state, load_checkpoint(broken.best).state)
-    rows = [[{**row, "seconds": ""} for row in read_record(each.log)] for each in (whole, broken)]
-    assert rows[0] == rows[1]
-    assert [bool(row["miou_folder"]) for row in rows[1]] == [step in (4, 8) for step in range(1, 9)]
+    assert rows_without_time(whole) == rows_without_time(broken)
+    assert [row["step"] for row in read_record(broken.log) if row["miou_folder"]] == ["4", "8"]
+
+
+def test_a_run_that_is_resumed_knows_its_best_score_and_keeps_those_weights(job, monkeypatch):
+    scores = iter([0.9, 0.5, 0.6, 0.7])
+    monkeypatch.setattr(
+        "tmaseg.training.loop.validate", lambda *_, **__: Validation({"folder": next(scores)}, frames=3, samples=())
+    )
+    mine = job(tiny_recipe(run={"validate_every": 2}))
+    listener, stop = stop_after(3)
+    train(mine, listener, stop=stop)
+    assert load_state(mine.state)["best"] == 0.9
+    outcome = train(resumed(mine.output, device="cpu"))
+    assert (outcome.best, outcome.scores.miou, outcome.scores.best) == (0.9, {"folder": 0.7}, False)
+    assert load_checkpoint(mine.best).provenance["steps"] == 2
+    assert load_checkpoint(mine.last).provenance["steps"] == 8
+
+
+def test_the_backbone_learns_at_its_factor_of_the_learning_rate(job):
+    def weights(**optimizer):
+        settings = {"algorithm": "sgd", **optimizer}
+        run = job(tiny_recipe(optimizer=settings, run={"steps": 1, "val_split": ""}), f"run{len(trained)}")
+        train(run)
+        trained.append(load_state(run.state)["net"])
+
+    trained = []
+    weights(lr=1e-12)
+    weights(lr=0.1)
+    weights(lr=0.1, backbone_lr=0.25)
+    start, full, slow = trained
+    for name, ratio in (("backbone.layer3.0.conv1.weight", 0.25), ("head.classifier.weight", 1.0)):
+        assert (full[name] - start[name]).abs().max() > 1e-4
+        assert torch.allclose(slow[name] - start[name], ratio * (full[name] - start[name]), atol=1e-6)
 
 
 def test_a_run_that_any_process_asked_to_end_is_interrupted_even_if_it_was_asked_but_once(job):
@@ -370,7 +409,7 @@ def test_a_run_by_time_ends_by_time(job):
     outcome = train(mine, heard)
     assert outcome.seconds >= 1.8
     assert not outcome.interrupted
-    rates = [float(row["lr"]) for row in read_record(mine.log)]
+    rates = [float(row["lr"]) for row in step_rows(mine)]
     assert rates == sorted(rates, reverse=True)
     assert rates[-1] < rates[0]
 

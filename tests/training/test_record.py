@@ -1,5 +1,7 @@
 """Curves and prediction sheets are drawn from what a run has so far, whole or not at all."""
 
+import math
+
 import cv2
 import numpy as np
 import pytest
@@ -7,7 +9,8 @@ from drawn import CLASSES, draw_scene
 
 from tmaseg.errors import OutputError
 from tmaseg.labels import LabelSet
-from tmaseg.training.record import ValidationSample, draw_curves, draw_samples
+from tmaseg.training.callbacks import StepReport, ValidationScores
+from tmaseg.training.record import Record, ValidationSample, draw_curves, draw_samples, read_record
 
 LABELS = LabelSet("drawn", CLASSES, ((250, 0, 0), (0, 250, 0), (0, 0, 250), (250, 250, 0)))
 
@@ -46,3 +49,26 @@ def test_a_sheet_shows_frame_truth_and_prediction(tmp_path):
     assert sheet.shape == (270, 1080, 3)
     assert np.abs(frame - painted).mean() > 20
     assert np.abs(painted - wrong).mean() > 20
+
+
+def test_a_log_is_resumed_from_a_step_without_a_line_that_a_crash_cut(tmp_path):
+    path = tmp_path / "log.csv"
+    with Record(path, ["a"], after=0) as record:
+        for step in (1, 2, 3):
+            record.write_step(StepReport(step, 1 / step, 0.1, 0.5, float(step), None))
+            record.write_scores(ValidationScores(step, {"a": 0.1 * step}, True, 3), float(step))
+        record.write_scores(ValidationScores(3, {"a": math.nan}, True, 0), 3.0)
+    path.write_bytes(path.read_bytes() + b"4,4.00,0.")
+    assert [row["step"] for row in read_record(path)] == ["1", "1", "2", "2", "3", "3"]
+    with Record(path, ["a"], after=2) as record:
+        record.write_step(StepReport(3, 7.0, 0.1, 0.5, 9.0, None))
+    rows = read_record(path)
+    assert [(row["step"], row["loss"], row["miou_a"]) for row in rows] == [
+        ("1", "1", ""),
+        ("1", "", "0.10000"),
+        ("2", "0.5", ""),
+        ("2", "", "0.20000"),
+        ("3", "7", ""),
+    ]
+    with pytest.raises(OutputError, match=r"log\.csv: the log cannot be written"):
+        Record(tmp_path / "nowhere" / "log.csv", [], after=0)

@@ -135,20 +135,13 @@ class BatchMaker:
     def _check_parts(self, parts: int) -> None:
         """Every part must hold a whole clip, or a row would be cut off from its memory."""
         memory, batch = self._recipe.memory, self._recipe.optimizer.batch
-        others = memory.frames_max or self._frames
-        if not self._mutual or not self._frames or memory.self_probability == 1 or batch // parts > others:
-            return
-        least = parts * (others + 1)
-        if parts == 1:
+        moments = (memory.frames_max or self._frames) + 1
+        if self._mutual and self._frames and memory.self_probability < 1 and batch // parts < moments:
             raise ConfigError(
-                f"clips of {least} moments that are memory of each other need as many crops in a step, but batch is "
-                f"{batch}: raise it to {least}, or lower frames_max"
+                f"batch is {batch}, in {parts} parts (processes times accumulate), but clips of {moments} moments that "
+                f"are memory of each other need as many crops in each part: raise batch to {parts * moments}, or lower "
+                "accumulate, the processes, or frames_max"
             )
-        raise ConfigError(
-            f"clips of {others + 1} moments that are memory of each other need as many crops in each part, but batch "
-            f"is {batch}, in {parts} parts (processes times accumulate): raise batch to {least}, or lower accumulate, "
-            "the processes, or frames_max"
-        )
 
     def _plan(self, step: int) -> _StepPlan:
         rng = self._rng(step, 0)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
@@ -62,20 +62,13 @@ def data_parallel(module: nn.Module, shard: Shard, device: torch.device) -> nn.M
 
 
 def convert_sync_batch_norm(net: nn.Module, device: torch.device) -> None:
-    """Makes every batch normalisation take its statistics from the batches of all processes.
-
-    Names stay, and so does what is frozen: a parameter without a gradient makes DistributedDataParallel wait for it.
-    """
-    for name, module in net.named_children():
-        if isinstance(module, nn.BatchNorm2d):
-            kind: Any = nn.SyncBatchNorm if device.type == "cuda" else _CpuSyncBatchNorm
-            shared = kind(module.num_features, eps=module.eps, momentum=module.momentum)
-            shared.load_state_dict(module.state_dict())
-            for own, old in zip(shared.parameters(), module.parameters(), strict=True):
-                own.requires_grad_(old.requires_grad)
-            setattr(net, name, shared.to(device))
-        else:
-            convert_sync_batch_norm(module, device)
+    """Makes every batch normalisation take its statistics from the batches of all processes; parameters stay."""
+    if device.type == "cuda":
+        nn.SyncBatchNorm.convert_sync_batchnorm(net)  # type: ignore[no-untyped-call]
+        return
+    for module in net.modules():
+        if type(module) is nn.BatchNorm2d:
+            module.__class__ = _CpuSyncBatchNorm
 
 
 class _CpuSyncBatchNorm(nn.BatchNorm2d):
@@ -89,9 +82,12 @@ class _CpuSyncBatchNorm(nn.BatchNorm2d):
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
         assert self.momentum is not None
+        from torch.distributed.nn.functional import all_reduce  # absent where torch is built without processes
+
         wide = x.float()
         here = wide.new_tensor([x.numel() / x.shape[1]])
-        sums: Tensor = _AllSum.apply(torch.cat([wide.sum((0, 2, 3)), wide.square().sum((0, 2, 3)), here]))
+        sums = torch.cat([wide.sum((0, 2, 3)), wide.square().sum((0, 2, 3)), here])
+        sums = all_reduce(sums)  # type: ignore[no-untyped-call]
         first, second, count = torch.split(sums, [x.shape[1], x.shape[1], 1])
         mean = first / count
         variance = (second / count - mean.square()).clamp_min(0)
@@ -103,19 +99,3 @@ class _CpuSyncBatchNorm(nn.BatchNorm2d):
         shift = self.bias - mean * factor
         normal: Tensor = wide * factor.view(1, -1, 1, 1) + shift.view(1, -1, 1, 1)
         return normal.to(x.dtype)
-
-
-class _AllSum(torch.autograd.Function):
-    """The sum of a tensor over all processes; what it is used for anywhere flows back to all of them."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ARG004
-        total = x.clone()
-        distributed.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:  # noqa: ARG004
-        total = grads[0].clone()
-        distributed.all_reduce(total)
-        return total

@@ -62,6 +62,7 @@ _BUILT_IN: dict[str, tuple[Any, ...]] = {
     "power": (0.9,),
     "lr_end": (0.0,),
     "augment_on": (),
+    "deterministic": (),
 }
 """Settings that are gone, and the values that are built in now; () where nothing depends on it."""
 

@@ -41,7 +41,6 @@ def train(job: TrainJob, callback: Callback | None = None, *, stop: Callable[[],
     """
     with ExitStack() as stack:
         shard = stack.enter_context(process_group())
-        stack.enter_context(_deterministic(job.recipe.run.deterministic))
         if shard.first:
             job.prepare()
         shard.barrier()
@@ -166,7 +165,7 @@ class _Run:
         left = self._schedule.seconds_left(step, self.seconds, self._since)
         report = StepReport(step, loss, lr, progress, self.seconds, left)
         if self.record:
-            self.record.step(report)
+            self.record.write_step(report)
         self.callback.step_done(report)
 
     @property
@@ -187,7 +186,7 @@ class _Run:
             scores = replace(scores, best=True)
             self._best = scores.mean if found.miou else self._best
         if self.record:
-            self.record.scores(scores)
+            self.record.write_scores(scores, self.seconds)
             self._write_weights(scores, best=scores.best)
             with self._noting_errors():
                 draw_curves(read_record(self.record.path), self.job.output / "curves.png")
@@ -243,9 +242,8 @@ class _Run:
 
     def _save(self) -> None:
         """Writes everything that resuming needs."""
-        if not self.record:
+        if not self.shard.first:
             return
-        self.record.flush()
         state = {
             **self.trainer.state_dict(),
             "seconds": self.seconds,
@@ -275,13 +273,3 @@ class _Run:
             yield
         except (OutputError, CheckpointError) as error:
             self.callback.note(str(error))
-
-
-@contextmanager
-def _deterministic(wanted: bool) -> Iterator[None]:
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(wanted or before, warn_only=True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)

@@ -198,8 +198,6 @@ class Run(Settings):
     """Whether batch statistics are those of all processes, or of each alone."""
     compile: bool = False
     """Whether the network is compiled with torch.compile."""
-    deterministic: bool = False
-    """Whether CUDA is kept to deterministic algorithms: slower, but equal runs are equal in every bit."""
     threads: Count = 2
     """Threads that make batches ahead."""
     cache_gb: NotNegative = 6.0

@@ -3,10 +3,11 @@
 import csv
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TextIO
+from typing import Self
 
 import cv2
 import numpy as np
@@ -22,30 +23,29 @@ RGB = NDArray[np.uint8]  # (H, W, 3)
 Labels = NDArray[np.uint8]  # (H, W)
 
 _SAMPLE_WIDTH_PX = 360
-_ALWAYS = ("step", "seconds", "lr", "loss")
+_STEP_COLUMNS = ("step", "seconds", "lr", "loss")
 
 
 class Record:
-    """Use in a `with` block. Rows after the step at which a run goes on are dropped: they will come again."""
+    """The log; use in a `with` block. A step is a row, a validation is a row of its own without loss and lr.
+
+    Rows after the step at which a run is resumed are dropped: they will come again. A full disk loses rows only.
+    """
 
     def __init__(self, path: Path, names: Sequence[str], *, after: int) -> None:
-        """`names`: data sets that are validated; `after`: the step that the run goes on from. Raises OutputError."""
+        """`names`: data sets that are validated; `after`: the step that the run is resumed from. Raises OutputError."""
         self.path = path
-        self._fields = [*_ALWAYS, *(f"miou_{name}" for name in names)]
-        self._last: StepReport | None = None
+        columns = [*_STEP_COLUMNS, *(f"miou_{name}" for name in names)]
+        rows = [row for row in read_record(path) if float(row["step"]) <= after]
         try:
-            self._file = self._begin([row for row in read_record(path) if float(row["step"]) <= after])
+            with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, columns, extrasaction="ignore", restval="")
+                writer.writeheader()
+                writer.writerows(rows)
+            self._file = path.open("a", buffering=1, newline="", encoding="utf-8")  # a crash loses a line at most
         except OSError as error:
             raise OutputError(f"{path}: the log cannot be written ({error.strerror}): choose another place") from error
-        self._writer = self._writer_to(self._file)
-
-    def _begin(self, rows: Sequence[dict[str, str]]) -> TextIO:
-        """The log with these rows, open for more."""
-        with atomic_write(self.path) as part, part.open("w", newline="", encoding="utf-8") as file:
-            writer = self._writer_to(file)
-            writer.writeheader()
-            writer.writerows(rows)
-        return self.path.open("a", buffering=1, newline="", encoding="utf-8")  # a crash loses a line at most
+        self._writer = csv.DictWriter(self._file, columns, extrasaction="ignore", restval="")
 
     def __enter__(self) -> Self:
         return self
@@ -53,58 +53,22 @@ class Record:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            self._write(None)
+        with suppress(OSError):
             self._file.close()
-        except OSError:  # a full disk loses the end of the log, not the run
-            pass
 
-    def step(self, report: StepReport) -> None:
-        """A step; written when the next one comes, so that its validation can join it."""
-        self._write(None)
-        self._last = report
+    def write_step(self, report: StepReport) -> None:
+        """A step."""
+        self._write(report.step, report.seconds, {"lr": f"{report.lr:.8g}", "loss": f"{report.loss:.9g}"})
 
-    def scores(self, scores: ValidationScores) -> None:
-        """The validation after the last step, whose row may be written already: one that was stopped comes late."""
-        if self._last:
-            self._write(scores)
-            return
-        rows = read_record(self.path)
-        try:
-            rows[-1:] = [{**row, **_columns(scores)} for row in rows[-1:]]
-            before, self._file = self._file, self._begin(rows)
-            before.close()
-            self._writer = self._writer_to(self._file)
-        except OSError:  # as in `_write`
-            return
+    def write_scores(self, scores: ValidationScores, seconds: float) -> None:
+        """A validation; nothing where no data set was scored."""
+        miou = {f"miou_{name}": f"{value:.5f}" for name, value in scores.miou.items() if not math.isnan(value)}
+        if miou:
+            self._write(scores.step, seconds, miou)
 
-    def flush(self) -> None:
-        """Writes the last step's row: the run is about to be written down, and goes on after it."""
-        self._write(None)
-
-    def _writer_to(self, file: TextIO) -> "csv.DictWriter[str]":
-        return csv.DictWriter(file, self._fields, extrasaction="ignore", restval="")
-
-    def _write(self, scores: ValidationScores | None) -> None:
-        last, self._last = self._last, None
-        if last is None:
-            return
-        row: dict[str, object] = {
-            "step": last.step,
-            "seconds": f"{last.seconds:.2f}",
-            "lr": f"{last.lr:.8g}",
-            "loss": f"{last.loss:.9g}",
-        }
-        if scores:
-            row |= _columns(scores)
-        try:
-            self._writer.writerow(row)
-        except OSError:
-            return
-
-
-def _columns(scores: ValidationScores) -> dict[str, str]:
-    return {f"miou_{name}": f"{value:.5f}" for name, value in scores.miou.items() if not math.isnan(value)}
+    def _write(self, step: int, seconds: float, columns: dict[str, str]) -> None:
+        with suppress(OSError):
+            self._writer.writerow({"step": step, "seconds": f"{seconds:.2f}", **columns})
 
 
 def read_record(path: Path) -> list[dict[str, str]]:
@@ -112,8 +76,7 @@ def read_record(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    return [row for row in rows if all(_is_number(row.get(name)) for name in _ALWAYS)]
+        return [row for row in csv.DictReader(file) if row["step"].isdigit() and None not in row.values()]
 
 
 def draw_curves(rows: Sequence[dict[str, str]], path: Path) -> None:
@@ -206,10 +169,3 @@ def _write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     except OSError as error:
         why = f"the picture cannot be written ({error.strerror}): check the folder and the room there"
         raise OutputError(f"{path}: {why}") from error
-
-
-def _is_number(text: str | None) -> bool:
-    try:
-        return text is not None and math.isfinite(float(text))
-    except ValueError:
-        return False
