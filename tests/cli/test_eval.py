@@ -108,6 +108,13 @@ def test_weights_without_memory_have_nothing_to_compare(tmp_path):
     assert "--compare-memory has nothing to compare" in call("eval", *options, "--compare-memory", code=1).stderr
 
 
+def test_values_are_checked_as_run_checks_them(data, weights, tmp_path):
+    for options in (["--size", 0], ["--memory", -1], ["--window", 5], ["--stride", 8]):
+        told = call("run", "--demo", "-o", tmp_path / "out.mp4", "--weights", weights, *options, code=1).stderr
+        assert str(options[0]) in told
+        assert evaluate(data, weights, *options, code=1).stderr == told
+
+
 def test_two_processes_are_one(data, weights, tmp_path):
     """torchrun over gloo on the CPU: every count and every per-frame figure as in one process."""
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", "-m", "tmaseg"]

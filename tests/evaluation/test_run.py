@@ -5,19 +5,22 @@ import math
 import cv2
 import numpy as np
 import pytest
+import yaml
+from drawn import write_drawn
 from PIL import Image
 from scenes import SIZE_HW, write_frame
 from sklearn.metrics import accuracy_score, confusion_matrix, jaccard_score
 
 from tmaseg.data import open_dataset, read_image
-from tmaseg.errors import ConfigError, DataError, OutputError
+from tmaseg.errors import ConfigError, DataError, LabelError, OutputError
 from tmaseg.evaluation import EvalOptions, Shard, check_submission, evaluate
-from tmaseg.evaluation.feed import is_close, limited
+from tmaseg.evaluation.frames import is_close, limited
 from tmaseg.evaluation.result import spread
 from tmaseg.inference.segmenter import Segmenter
 from tmaseg.labels import CAMVID, CAMVID12, CITYSCAPES, LabelSet, map_by_name
-from tmaseg.metrics import Flicker, TemporalConsistency
+from tmaseg.metrics import ConfusionMatrix, Flicker, TemporalConsistency
 from tmaseg.model.geometry import InputGeometry
+from tmaseg.training.validation import ValSet, validate
 from tmaseg.video.optical_flow import FlowEstimator
 
 
@@ -187,7 +190,7 @@ def test_twelve_classes_with_void(camvid, weights, tmp_path):
     ready = weights(CAMVID12)
     eleven = evaluate(camvid, ready, EvalOptions(split="val", temporal=False))
     twelve = evaluate(camvid, ready, EvalOptions(split="val", score_void=True, temporal=False, save=tmp_path))
-    assert (eleven.scored_classes, twelve.scored_classes) == (11, 12)
+    assert (len(eleven.scored), len(twelve.scored)) == (11, 12)
     assert "void" in twelve.to_dict()["classes"]
     assert "void" not in eleven.to_dict()["classes"]
     assert any("the 11 classes and void" in note for note in twelve.notes)
@@ -208,6 +211,66 @@ def test_other_classes_are_said(camvid, weights):
     assert "never predicted by these weights: sky, building" in notes
     same = evaluate(camvid, weights(CAMVID), EvalOptions(split="test")).notes
     assert not any("by name" in note for note in same)
+
+
+def coarse(root):
+    """A data set whose class "far" is a union of two finer classes of the weights, and those weights' label set."""
+    write_drawn(root, val=3)
+    labels = {"name": "coarse", "names": ["ground", "far", "box", "ball"], "union": {"far": ["sky", "building"]}}
+    (root / "labels.yaml").write_text(yaml.safe_dump(labels))
+    names = ("sky", "building", "ground", "box", "ball")
+    fine = LabelSet("fine", names, tuple((index, index, index) for index in range(5)))
+    return open_dataset("folder", root), fine
+
+
+@pytest.mark.parametrize("options", [{}, {"flip": True}, {"memories": (0,), "batch": 2}])
+def test_probabilities_of_a_unions_members_are_summed(options, weights, tmp_path):
+    dataset, fine = coarse(tmp_path / "data")
+    network = weights(fine)
+    result = evaluate(dataset, network, EvalOptions(split="val", save=tmp_path / "out", temporal=False, **options))
+    matrix, differs = ConfusionMatrix(4), 0
+    for sample in dataset.samples("val"):
+        total = 0
+        for step in (1, -1) if options.get("flip") else (1,):
+            rgb = np.ascontiguousarray(dataset.image(sample.frame)[:, ::step])
+            logits = Segmenter(network.engine, fine, detect_cuts=False).step(rgb, logits=True).logits
+            total = total + logits.softmax(0).numpy()[..., ::step]
+        sky, building, ground, box, ball = total
+        expected = np.stack([ground, sky + building, box, ball]).argmax(0).astype(np.uint8)
+        np.testing.assert_array_equal(read(tmp_path / "out/masks" / f"{sample.frame.name}.png"), expected)
+        differs += (expected != np.array([1, 1, 0, 2, 3])[total.argmax(0)]).sum()
+        matrix.update(expected, dataset.truth(sample.frame))
+    assert differs  # the class of the single highest probability would not do
+    assert result.to_dict()["miou"] == pytest.approx(matrix.compute().miou)
+    with pytest.raises(ConfigError, match="--key-frames is 2, but coarse has unions"):
+        evaluate(dataset, network, EvalOptions(split="val", key_frames=2))
+
+
+def test_what_is_one_class_to_the_weights_is_scored_as_one(weights, tmp_path):
+    """As in training's validation: CamVid's car is Cityscapes' car, truck, bus and train."""
+    dataset = cityscapes(tmp_path / "data")
+    bands = np.resize(np.repeat([7, 26, 27, 28, 31], 8), (36, 48)).astype(np.uint8)  # road, car, truck, bus, train
+    (sample,) = dataset.samples("val")
+    Image.fromarray(bands).save(sample.frame.mask)
+    network = weights(CAMVID)
+    result = evaluate(dataset, network, EvalOptions(split="val", save=tmp_path))
+    car, truck = (CITYSCAPES.names.index(name) for name in ("car", "truck"))
+    assert car in result.scored
+    assert truck not in result.scored
+    assert any(note.endswith("scored as one: car, truck, bus, train") for note in result.notes)
+    assert "truck" not in result.to_dict()["classes"]
+    mask = read(tmp_path / "masks" / f"{sample.frame.name}.png")
+    expected = jaccard_score((bands != 7).ravel(), (mask == car).ravel())
+    assert result.passes[0].scores.accuracy.iou[car] == pytest.approx(expected)
+    assert expected > 0  # or the test says nothing
+    found = validate(network, [ValSet("cityscapes", dataset, "val")], Shard())
+    assert found.miou["cityscapes"] == pytest.approx(result.to_dict()["miou"])
+
+
+def test_weights_without_a_common_class_are_refused(camvid, weights):
+    fish = LabelSet("fish", ("carp", "eel"), ((0, 0, 0), (1, 1, 1)))
+    with pytest.raises(LabelError, match="among those of the weights, carp, eel: choose other weights"):
+        evaluate(camvid, weights(fish), EvalOptions(split="test"))
 
 
 def test_squashed_pictures_are_shown_with_square_pixels(weights, tmp_path):

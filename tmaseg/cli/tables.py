@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from tmaseg.benchmark import BenchReport
     from tmaseg.data import Check
-    from tmaseg.evaluation import Evaluation, VideoEvaluation
+    from tmaseg.evaluation import Evaluation, Pass, VideoEvaluation
 
 
 _WIDEST = 250
@@ -32,7 +32,7 @@ def show_data_set(evaluation: "Evaluation") -> None:
     if evaluation.images:
         accuracies = [each.accuracy for each in scores]
         rows += [
-            [f"mIoU, {evaluation.scored_classes} classes", *(_percent(each.miou) for each in accuracies)],
+            [f"mIoU, {len(evaluation.scored)} classes", *(_percent(each.miou) for each in accuracies)],
             ["pixel accuracy", *(_percent(each.pixel_accuracy) for each in accuracies)],
             ["class accuracy", *(_percent(each.mean_accuracy) for each in accuracies)],
             ["frequency-weighted IoU", *(_percent(each.frequency_weighted_iou) for each in accuracies)],
@@ -44,8 +44,8 @@ def show_data_set(evaluation: "Evaluation") -> None:
             rows.append([f"VC{frames}, corrected", *(_percent(each.vc[frames, "corrected"]) for each in scores)])
         rows.append(["TC (DIS flow, not RAFT)", *(_percent(each.tc) for each in scores)])
         rows.append(["flicker (DIS flow)", *(_percent(each.flicker.flicker) for each in scores)])
-    rows += _speed([each.network_seconds for each in passes], [each.gmacs for each in passes])
-    rows.append(["whole, seconds a frame", f"{evaluation.seconds_per_frame:.3f}", *[""] * (len(passes) - 1)])
+    rows += _speed(passes)
+    rows.append(["in all, seconds a frame", f"{evaluation.seconds_per_frame:.3f}", *[""] * (len(passes) - 1)])
     rows += [
         [_memory_title(name), f"{value:,.0f}", *[""] * (len(passes) - 1)] for name, value in evaluation.peak_mb.items()
     ]
@@ -62,7 +62,7 @@ def show_video(evaluation: "VideoEvaluation") -> None:
         ["changed in place", *(_percent(each.flicker.changed) for each in passes)],
         ["TC (DIS flow, not RAFT)", *(_percent(each.tc) for each in passes)],
         ["memory resets", *(str(each.memory_resets) for each in passes)],
-        *_speed([each.network_seconds for each in passes], [each.gmacs for each in passes]),
+        *_speed(passes),
     ]
     size = f"{evaluation.width}x{evaluation.height}"
     _print(_table([f"{evaluation.frames} frames of {size}", *(each.title for each in passes)], rows))
@@ -113,25 +113,24 @@ def _figure(value: float | None, form: str) -> str:
     return "" if value is None else format(value, form)
 
 
-def _speed(seconds: Sequence[Sequence[float]], gmacs: Sequence[float]) -> list[list[str]]:
-    from tmaseg.evaluation.result import usual
-
+def _speed(passes: "Sequence[Pass]") -> list[list[str]]:
     return [
-        ["network, seconds a frame", *(f"{usual(tuple(each)):.3f}" for each in seconds)],
-        ["GMACs a frame, attention included", *(f"{value:.1f}" for value in gmacs)],
+        ["network, seconds a frame", *(f"{each.median_seconds:.3f}" for each in passes)],
+        ["GMACs a frame, attention included", *(f"{each.gmacs:.1f}" for each in passes)],
     ]
 
 
 def _classes(evaluation: "Evaluation") -> "RenderableType":
     labels = evaluation.labels
-    shown = [index for index in range(len(labels)) if index not in labels.void]
     head = ["class"]
     columns = []
     for each in evaluation.passes:
         title = f", {each.title}" if len(evaluation.passes) > 1 else ""
         head += [f"IoU{title}", f"accuracy{title}"]
         columns += [each.scores.accuracy.iou, each.scores.accuracy.class_accuracy]
-    return _table(head, [[labels.names[index], *(_percent(column[index]) for column in columns)] for index in shown])
+    return _table(
+        head, [[labels.names[index], *(_percent(column[index]) for column in columns)] for index in evaluation.scored]
+    )
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> "RenderableType":

@@ -2,18 +2,20 @@
 
 from tmaseg.evaluation.options import EvalOptions
 from tmaseg.evaluation.report import write_report
-from tmaseg.evaluation.result import Evaluation, Pass
+from tmaseg.evaluation.result import DatasetPass, Evaluation, Pass, VideoEvaluation, VideoPass
 from tmaseg.evaluation.run import evaluate
-from tmaseg.evaluation.saving import check_submission
 from tmaseg.evaluation.shard import Shard, open_shard
-from tmaseg.evaluation.video import VideoEvaluation, evaluate_video
+from tmaseg.evaluation.submission import check_submission
+from tmaseg.evaluation.video import evaluate_video
 
 __all__ = [
+    "DatasetPass",
     "EvalOptions",
     "Evaluation",
     "Pass",
     "Shard",
     "VideoEvaluation",
+    "VideoPass",
     "check_submission",
     "evaluate",
     "evaluate_video",

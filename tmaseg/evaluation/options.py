@@ -66,10 +66,9 @@ class EvalOptions:
                 "leave it out, or --scales, --flip and --batch"
             )
 
-    def looks(self, geometry: InputGeometry) -> dict[str, Any]:
-        """How frames are looked at, as plain values, when weights and options together look as `geometry` says."""
-        seen = {"scales": list(self.scales), "flip": self.flip, "batch": self.batch, "key_frames": self.key_frames}
-        return {**vars(geometry), **seen}
+    def input_facts(self) -> dict[str, Any]:
+        """How frames are fed to the network, as plain values, besides the geometry."""
+        return {"scales": list(self.scales), "flip": self.flip, "batch": self.batch, "key_frames": self.key_frames}
 
     @property
     def augmented(self) -> bool:

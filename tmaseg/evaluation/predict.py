@@ -1,4 +1,4 @@
-"""Predictor: one pass of weights over the frames of a data set, answering in the data set's own classes."""
+"""Predictor: one pass of a network over the frames of a data set, in the classes of the data set."""
 
 import time
 from collections.abc import Sequence
@@ -10,48 +10,89 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tmaseg.errors import ConfigError
+from tmaseg.errors import ConfigError, LabelError
 from tmaseg.evaluation.options import EvalOptions
 from tmaseg.inference.loading import LoadedNetwork
 from tmaseg.inference.postprocess import classify
 from tmaseg.inference.segmenter import Segmenter
-from tmaseg.inference.sliding_window import SlidingWindow
-from tmaseg.labels import LabelSet, map_by_name
+from tmaseg.inference.sliding_window import SlidingWindow, window_grid
+from tmaseg.labels import LabelSet, map_by_name, unite_by_name
 from tmaseg.model.geometry import InputGeometry
 from tmaseg.model.preprocess import Preprocess
+from tmaseg.model.work import step_work
 
 RGB = NDArray[np.uint8]  # (H, W, 3)
 Labels = NDArray[np.uint8]  # (H, W)
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
-    """How the outputs of weights become the classes of a data set."""
+class ClassMapping:
+    """How a network's classes become those of a data set."""
 
+    data: LabelSet
     table: NDArray[np.uint8]
-    """(256,) output -> class of the data set; its ignore_index where there is no counterpart."""
+    """(256,) network's class -> class of the data set; its ignore_index where there is no counterpart."""
+    merged: NDArray[np.uint8]
+    """(256,) class of the data set -> the first of those that are one class to the network, which are scored as one."""
+    sums: bool
+    """Whether the data set has unions of finer classes of the network: their probabilities are summed."""
     notes: tuple[str, ...]
     """What a reader of the figures must know; empty where the classes are the same."""
 
     @classmethod
-    def between(cls, weights: LabelSet, data: LabelSet, void_class: int | None = None) -> "Answers":
-        """By class name. `void_class`: the class that void outputs stand for where void is scored."""
-        found = map_by_name(weights, data)
+    def by_name(cls, network: LabelSet, data: LabelSet, void_class: int | None = None) -> "ClassMapping":
+        """`void_class`: the class that the network's void stands for, where void is scored.
+
+        Raises LabelError when not one class of the data set has a counterpart.
+        """
+        found = map_by_name(network, data)
+        try:
+            unions = unite_by_name(data, network)
+        except LabelError as error:
+            raise LabelError(
+                f"no class of {data.name!r} has a counterpart among those of the weights, {', '.join(network.names)}: "
+                "choose other weights"
+            ) from error
         table = found.table.copy()
         if void_class is not None:
-            table[list(weights.void)] = void_class
-        if weights.names == data.names:
-            return cls(table, ())
+            table[list(network.void)] = void_class
+        if network.names == data.names:
+            return cls(data, table, unions.merged, False, ())
+        table = unions.merged[table]
         notes = [
-            f"weights with the {len(weights)} classes of {weights.name}, mapped by name to {len(data)} of {data.name}"
+            f"weights with the {len(network)} classes of {network.name}, mapped by name to {len(data)} of {data.name}"
         ]
         if found.missing:
             notes.append(f"no counterpart, and wrong wherever predicted: {', '.join(found.missing)}")
-        reached = set(table[: len(weights)].tolist())
-        never = [name for index, name in enumerate(data.names) if index not in reached and index not in data.void]
-        if never:
+        scored = [index for index in range(len(data)) if index not in data.void]
+        for first in scored:
+            group = [data.names[index] for index in scored if unions.merged[index] == first]
+            if len(group) > 1:
+                notes.append(f"one class to these weights, and scored as one: {', '.join(group)}")
+        reached = set(table[: len(network)].tolist())
+        if never := [data.names[index] for index in scored if int(unions.merged[index]) not in reached]:
             notes.append(f"never predicted by these weights: {', '.join(never)}")
-        return cls(table, tuple(notes))
+        sums = any(len(unions.members[index]) > 1 for index, _ in data.unions)
+        return cls(data, table, unions.merged, sums, tuple(notes))
+
+    @property
+    def scored(self) -> tuple[int, ...]:
+        """The classes of the data set that the mIoU is over: none that is void or merged into another."""
+        return tuple(
+            index for index in range(len(self.data)) if index not in self.data.void and self.merged[index] == index
+        )
+
+    def classify(self, probabilities: Tensor) -> Labels:
+        """(K, H, W) of the network's classes -> (H, W) uint8, the data set's class of the highest summed probability.
+
+        A class without a counterpart stands for itself; it becomes the data set's ignore_index.
+        """
+        count = len(self.data)
+        rows = [row if row < count else count + index for index, row in enumerate(self.table[: len(probabilities)])]
+        sums = probabilities.new_zeros(count + len(probabilities), *probabilities.shape[1:])
+        sums.index_add_(0, torch.tensor(rows, device=sums.device, dtype=torch.int64), probabilities)
+        best = sums.max(0).indices.cpu().numpy()
+        return np.where(best < count, best, self.data.ignore_index).astype(np.uint8)
 
 
 class Predictor:
@@ -59,8 +100,8 @@ class Predictor:
 
     def __init__(
         self,
-        weights: LoadedNetwork,
-        answers: Answers,
+        network: LoadedNetwork,
+        mapping: ClassMapping,
         options: EvalOptions,
         *,
         memory_frames: int | None = None,
@@ -68,19 +109,23 @@ class Predictor:
         detect_cuts: bool = False,
     ) -> None:
         """`stretch`: by how much stored pictures must be widened for square pixels. Raises ConfigError."""
-        self._weights = weights.with_geometry(options.geometry)
-        self._table = answers.table
+        self.network = network.with_geometry(options.geometry)
+        self._mapping = mapping
         self._options = options
         self._stretch = stretch
         self._detect_cuts = detect_cuts
+        self._averages = options.flip or options.scales != (1.0,) or mapping.sums
+        if self._averages and options.key_frames > 1:
+            raise ConfigError(
+                f"--key-frames is {options.key_frames}, but {mapping.data.name} has unions of finer classes, whose "
+                "probabilities are summed, and between key frames there are none: leave it out"
+            )
         self._memory_frames = memory_frames
-        self.device = weights.device
-        self._preprocess = Preprocess(weights.net.config).to(self.device)
-        self.memory_frames = self._segmenter(self._weights.geometry).memory_frames  # checks the options, too
+        self.memory_frames = self._segmenter(self.network.geometry).memory_frames  # checks the options, too
         self.seconds: list[float] = []
         """What each frame took, from its pixels to its labels."""
         self.frames = 0
-        """Frames seen, scored or not."""
+        """Frames predicted, scored or not."""
         self.start()
 
     def start(self) -> None:
@@ -93,47 +138,68 @@ class Predictor:
     def step(self, rgb: RGB, *, seconds: float | None = None, discontinuity: bool = False) -> Labels:
         """The next frame (H, W, 3) uint8 -> its classes (H, W) uint8, in the data set's ids."""
         begun = time.perf_counter()
-        shown = self._widen(rgb)
-        if min(shown.shape[:2]) != self._short_side:
-            self._open(min(shown.shape[:2]))
-        if not self._options.augmented:
-            seen = self._streams[0][0].step(shown, seconds=seconds, discontinuity=discontinuity)
-            labels, self.reset_before = seen.labels, seen.reset
+        wide = self._widen(rgb)
+        if min(wide.shape[:2]) != self._short_side:
+            self._open_streams(min(wide.shape[:2]))
+        if self._averages:
+            labels = self._average(wide, seconds, discontinuity)
         else:
-            labels = self._average(shown, seconds, discontinuity)
-        return self._done(labels, rgb, begun)
+            result = self._streams[0][0].step(wide, seconds=seconds, discontinuity=discontinuity)
+            labels, self.reset_before = self._mapping.table[result.labels], result.reset
+        return self._finish([labels], [rgb], begun)[0]
 
     @torch.inference_mode()
-    def alone(self, rgbs: Sequence[RGB]) -> list[Labels]:
-        """Frames of one size, at once, each reading only itself: what `step` gives for lone pictures.
+    def batch(self, rgbs: Sequence[RGB]) -> list[Labels]:
+        """Frames of one size at once, each reading only itself: what `step` gives for lone pictures.
 
-        Raises ConfigError for weights that look through windows.
+        Raises ConfigError for weights with sliding windows.
         """
-        if self._weights.geometry.window:
+        geometry, engine = self.network.geometry, self.network.engine
+        if geometry.window:
             raise ConfigError(
-                f"{self._weights.name} reads windows of {self._weights.geometry.window}, one frame at a time: "
+                f"{self.network.name} looks at frames through windows of {geometry.window}, one frame at a time: "
                 "leave out --batch"
             )
         begun = time.perf_counter()
-        engine, config = self._weights.engine, self._weights.net.config
-        shown = [self._widen(rgb) for rgb in rgbs]
-        size_hw = (shown[0].shape[0], shown[0].shape[1])
-        pixels = torch.from_numpy(np.stack(shown)).to(self.device)  # (B, H, W, 3)
-        x = self._preprocess(pixels, self._weights.geometry.input_hw(size_hw))
-        logits = SlidingWindow(engine, InputGeometry(), self.memory_frames).step(x.to(engine.dtype))
-        labels = [classify(each.float(), size_hw, align_corners=config.align_corners).cpu().numpy() for each in logits]
-        done = [self._done(each, rgb, begun) for each, rgb in zip(labels, rgbs, strict=True)]
-        self.seconds[-len(done) :] = [(time.perf_counter() - begun) / len(done)] * len(done)
-        return done
+        wide = [self._widen(rgb) for rgb in rgbs]
+        size_hw = (wide[0].shape[0], wide[0].shape[1])
+        pixels = torch.from_numpy(np.stack(wide)).to(engine.device)  # (B, H, W, 3)
+        preprocess = Preprocess(engine.net.config).to(engine.device)
+        x = preprocess(pixels, geometry.input_hw(size_hw)).to(engine.dtype)  # (B, 3, h, w)
+        logits = SlidingWindow(engine, InputGeometry(), 0).step(x).float()
+        if self._mapping.sums:
+            labels = [self._mapping.classify(each.softmax(0)) for each in engine.net.resize(logits, size_hw)]
+        else:
+            align_corners = engine.net.config.align_corners
+            ids = [classify(each, size_hw, align_corners=align_corners).cpu().numpy() for each in logits]
+            labels = [self._mapping.table[each] for each in ids]
+        return self._finish(labels, rgbs, begun)
 
-    def _done(self, labels: Labels, rgb: RGB, begun: float) -> Labels:
-        height, width = rgb.shape[:2]
-        if labels.shape != (height, width):
-            labels = np.asarray(cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
-        answers = np.asarray(self._table[labels], np.uint8)
-        self.seconds.append(time.perf_counter() - begun)
-        self.frames += 1
-        return answers
+    def frame_gmacs(self, size_hw: tuple[int, int]) -> float:
+        """Multiply-adds of one streamed frame of `size_hw`, attention included, in thousands of millions.
+
+        Counted by torch on tensors without contents; scales, mirroring and windows count as often as they are run, and
+        a key frame is spread over the frames to the next.
+        """
+        height, width = size_hw[0], round(size_hw[1] * self._stretch)
+        total = 0.0
+        for geometry in self._geometries(min(height, width)):
+            windows = len(window_grid(geometry.input_hw((height, width)), geometry))
+            window_hw = geometry.window_hw((height, width))
+            total += windows * step_work(self.network.net.config, window_hw, self.memory_frames).total
+        return total * (2 if self._options.flip else 1) / self._options.key_frames
+
+    def _finish(self, labels: Sequence[Labels], rgbs: Sequence[RGB], begun: float) -> list[Labels]:
+        """The labels at the pictures' own sizes; notes the time."""
+        finished = []
+        for each, rgb in zip(labels, rgbs, strict=True):
+            height, width = rgb.shape[:2]
+            if each.shape != (height, width):
+                each = np.asarray(cv2.resize(each, (width, height), interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
+            finished.append(each)
+        self.seconds += [(time.perf_counter() - begun) / len(rgbs)] * len(rgbs)
+        self.frames += len(rgbs)
+        return finished
 
     def _widen(self, rgb: RGB) -> RGB:
         if self._stretch == 1:
@@ -141,53 +207,56 @@ class Predictor:
         size = (round(rgb.shape[1] * self._stretch), rgb.shape[0])
         return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_LINEAR), np.uint8)
 
-    def _open(self, short_side: int) -> None:
+    def _geometries(self, short_side: int) -> list[InputGeometry]:
+        """One for each scale."""
+        geometry, scales = self.network.geometry, self._options.scales
+        base = geometry.size or short_side
+        return [geometry if scale == 1 else replace(geometry, size=round(base * scale)) for scale in scales]
+
+    def _open_streams(self, short_side: int) -> None:
         """A stream for each scale, plain and mirrored. Frames of another size share no memory anyway."""
         self._short_side = short_side
-        geometry = self._weights.geometry
-        plain = not self._options.augmented
-        base = geometry.size or short_side
-        geometries = [
-            geometry if plain else replace(geometry, size=round(base * scale)) for scale in self._options.scales
-        ]
         mirrored = (False, True) if self._options.flip else (False,)
-        self._streams = [(self._segmenter(each), flip) for each in geometries for flip in mirrored]
+        self._streams = [(self._segmenter(each), flip) for each in self._geometries(short_side) for flip in mirrored]
 
     def _average(self, rgb: RGB, seconds: float | None, discontinuity: bool) -> Labels:
         """The class of the highest mean probability over scales and mirroring."""
-        total: Tensor | None = None
+        total: Tensor | float = 0.0
         for segmenter, flip in self._streams:
-            shown = np.ascontiguousarray(rgb[:, ::-1]) if flip else rgb
-            seen = segmenter.step(shown, seconds=seconds, discontinuity=discontinuity, logits=True)
-            assert seen.logits is not None
-            self.reset_before = seen.reset
-            chances = seen.logits.softmax(0)  # (K, H, W)
-            chances = chances.flip(-1) if flip else chances
-            total = chances if total is None else total + chances
-        assert total is not None
-        return np.asarray(total.argmax(0).to(torch.uint8).cpu().numpy(), np.uint8)
+            frame = np.ascontiguousarray(rgb[:, ::-1]) if flip else rgb
+            result = segmenter.step(frame, seconds=seconds, discontinuity=discontinuity, logits=True)
+            assert result.logits is not None
+            self.reset_before = result.reset
+            probabilities = result.logits.softmax(0)  # (K, H, W)
+            total = total + (probabilities.flip(-1) if flip else probabilities)
+        assert isinstance(total, Tensor)
+        if self._mapping.sums:
+            return self._mapping.classify(total)
+        return np.asarray(self._mapping.table[total.max(0).indices.cpu().numpy()], np.uint8)
 
     def _segmenter(self, geometry: InputGeometry) -> Segmenter:
-        try:
-            return Segmenter(
-                self._weights.engine,
-                self._weights.labels,
-                geometry=geometry,
-                memory_frames=self._memory_frames,
-                detect_cuts=self._detect_cuts,
-                key_frames=self._options.key_frames,
-                may_shrink=False,  # scores are those of the size that they are stated for
-            )
-        except ConfigError as error:
-            raise ConfigError(f"{self._weights.name}: {error}") from error
+        return Segmenter(
+            self.network.engine,
+            self.network.labels,
+            geometry=geometry,
+            memory_frames=self._memory_frames,
+            detect_cuts=self._detect_cuts,
+            key_frames=self._options.key_frames,
+            may_shrink=False,  # scores are those of the size that they are stated for
+        )
 
 
 def open_passes(
-    weights: LoadedNetwork, answers: Answers, options: EvalOptions, *, stretch: float = 1.0, detect_cuts: bool = False
+    network: LoadedNetwork,
+    mapping: ClassMapping,
+    options: EvalOptions,
+    *,
+    stretch: float = 1.0,
+    detect_cuts: bool = False,
 ) -> list[Predictor]:
-    """A predictor for each amount of memory asked for. Raises ConfigError when two come to the same."""
+    """A predictor for each amount of memory in the options. Raises ConfigError when two come to the same."""
     passes = [
-        Predictor(weights, answers, options, memory_frames=memory, stretch=stretch, detect_cuts=detect_cuts)
+        Predictor(network, mapping, options, memory_frames=memory, stretch=stretch, detect_cuts=detect_cuts)
         for memory in options.memories
     ]
     if len({each.memory_frames for each in passes}) < len(passes):

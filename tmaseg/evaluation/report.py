@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmaseg.errors import OutputError
-from tmaseg.evaluation.result import Evaluation
-from tmaseg.evaluation.video import VideoEvaluation
+from tmaseg.evaluation.result import Evaluation, VideoEvaluation
 from tmaseg.files import atomic_write
 from tmaseg.labels import LabelSet
 from tmaseg.plots import SOFT, Series, draw_lines, new_figure, to_svg
@@ -61,10 +60,10 @@ def percent(value: float, digits: int = 1) -> str:
 def _dataset_context(evaluation: Evaluation) -> dict[str, Any]:
     frames = evaluation.passes[0].scores.frames
     series = [
-        Series(each.title, [(place, 100 * frame.miou) for place, frame in enumerate(each.scores.frames)])
+        Series(each.title, [(index, 100 * frame.miou) for index, frame in enumerate(each.scores.frames)])
         for each in evaluation.passes
     ]
-    breaks = [place - 0.5 for place in range(1, len(frames)) if frames[place].clip != frames[place - 1].clip]
+    breaks = [index - 0.5 for index in range(1, len(frames)) if frames[index].clip != frames[index - 1].clip]
     counts = evaluation.passes[0].scores.accuracy.confusion
     few = len(evaluation.labels) <= _MATRIX_CLASSES
     return {
@@ -126,8 +125,8 @@ def _plots(
         figure = new_figure(size_px)
         axes = figure.subplots()
         draw_lines(axes, series, ylabel="%", xlabel=xlabel, ylim=(0, ymax))
-        for place in breaks if len(breaks) <= _MAX_BREAKS else ():
-            axes.axvline(place, color=SOFT, linewidth=0.8, linestyle=(0, (3, 4)))
+        for x in breaks if len(breaks) <= _MAX_BREAKS else ():
+            axes.axvline(x, color=SOFT, linewidth=0.8, linestyle=(0, (3, 4)))
         plots[name] = Markup(to_svg(figure))
     return plots
 

@@ -1,28 +1,30 @@
-"""Evaluation: what `tmaseg eval` found out, and the one JSON object that says it."""
+"""What `tmaseg eval` measured, of a data set or of a video, and the one JSON object that says it."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean, median
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from tmaseg.evaluation.scores import VC_FRAMES, PassScores
 from tmaseg.evaluation.worst import WorstFrame
 from tmaseg.labels import LabelSet
+from tmaseg.metrics import FlickerResult
+
+FLOW_NOTE = "OpenCV DIS; not comparable with figures made with RAFT"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Pass:
-    """One pass over the data, with one amount of memory."""
+    """One pass over the frames, with one amount of memory."""
 
     memory_frames: int
     """0: each frame alone."""
-    scores: PassScores
     network_seconds: tuple[float, ...]
-    """What each frame took, from its pixels to its labels; with key frames see `spread`."""
+    """Seconds of each frame, from its pixels to its labels; with key frames see `spread`."""
     gmacs: float
     """Multiply-adds of a frame, attention included, in thousands of millions; optical flow is not counted."""
-    worst: tuple[WorstFrame, ...] = ()
 
     @property
     def title(self) -> str:
@@ -31,86 +33,136 @@ class Pass:
 
     @property
     def median_seconds(self) -> float:
-        """Of a frame; NaN of nothing. The first frames, which warm everything up, do not matter to it."""
-        return usual(self.network_seconds)
+        """Of a frame; NaN of none. The first frames, which warm everything up, do not matter to it."""
+        return median(self.network_seconds) if self.network_seconds else math.nan
 
-    def to_dict(self, labels: LabelSet) -> dict[str, Any]:
-        """Plain values; what could not be measured is None."""
-        accuracy = self.scores.accuracy
-        named = [index for index in range(len(labels)) if index not in labels.void]
+    def cost(self) -> dict[str, Any]:
+        """Plain values."""
         return {
             "memory_frames": self.memory_frames,
+            "network_seconds_per_frame": plain(self.median_seconds),
+            "gmacs_per_frame": plain(self.gmacs),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetPass(Pass):
+    """One pass over a split of a data set."""
+
+    scores: PassScores
+    worst: tuple[WorstFrame, ...] = ()
+
+    def to_dict(self, labels: LabelSet, scored: Sequence[int]) -> dict[str, Any]:
+        """Plain values; what could not be measured is None."""
+        scores, accuracy = self.scores, self.scores.accuracy
+        return {
+            **self.cost(),
             "miou": plain(accuracy.miou),
             "pixel_accuracy": plain(accuracy.pixel_accuracy),
             "mean_accuracy": plain(accuracy.mean_accuracy),
             "frequency_weighted_iou": plain(accuracy.frequency_weighted_iou),
             "miou_of_classes_present": plain(accuracy.miou_present),
-            "boundary_miou": plain(self.scores.boundary_miou),
-            "classes": {labels.names[index]: plain(accuracy.iou[index]) for index in named},
-            "class_accuracy": {labels.names[index]: plain(accuracy.class_accuracy[index]) for index in named},
-            "boundary_classes": {labels.names[index]: plain(self.scores.boundary[index]) for index in named},
-            **{f"vc{frames}": plain(self.scores.vc[frames, "published"]) for frames in VC_FRAMES},
-            **{f"vc{frames}_corrected": plain(self.scores.vc[frames, "corrected"]) for frames in VC_FRAMES},
-            **{f"vc{frames}_windows": self.scores.vc_windows[frames, "corrected"] for frames in VC_FRAMES},
+            "boundary_miou": plain(scores.boundary_miou),
+            "classes": {labels.names[index]: plain(accuracy.iou[index]) for index in scored},
+            "class_accuracy": {labels.names[index]: plain(accuracy.class_accuracy[index]) for index in scored},
+            "boundary_classes": {labels.names[index]: plain(scores.boundary[index]) for index in scored},
+            **{f"vc{frames}": plain(scores.vc[frames, "published"]) for frames in VC_FRAMES},
+            **{f"vc{frames}_corrected": plain(scores.vc[frames, "corrected"]) for frames in VC_FRAMES},
+            **{f"vc{frames}_windows": scores.vc_windows[frames, "corrected"] for frames in VC_FRAMES},
             "vc_definition": "vc8, vc16: as VSPW published it; _corrected: equal to the truth, no void, all windows",
-            "tc": plain(self.scores.tc),
-            "tc_pairs": self.scores.flicker.pairs,
-            "tc_flow": "OpenCV DIS; not comparable with figures made with RAFT",
-            "flicker": plain(self.scores.flicker.flicker),
-            "network_seconds_per_frame": plain(usual(self.network_seconds)),
-            "gmacs_per_frame": plain(self.gmacs),
+            "tc": plain(scores.tc),
+            "tc_pairs": scores.flicker.pairs,
+            "tc_flow": FLOW_NOTE,
+            "flicker": plain(scores.flicker.flicker),
             "confusion": accuracy.confusion.tolist(),
         }
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """Everything about one evaluation."""
+class VideoPass(Pass):
+    """One pass over a video."""
+
+    tc: float
+    """mIoU between each frame's classes and the moved ones of the frame before; NaN for a single frame."""
+    flicker: FlickerResult
+    per_frame: tuple[tuple[float, float], ...]
+    """(seconds, flicker) of each frame; flicker is NaN where a frame follows none."""
+    memory_resets: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; what could not be measured is None."""
+        return {
+            **self.cost(),
+            "flicker": plain(self.flicker.flicker),
+            "changed": plain(self.flicker.changed),
+            "tc": plain(self.tc),
+            "pairs": self.flicker.pairs,
+            "memory_resets": self.memory_resets,
+        }
+
+
+P = TypeVar("P", bound=Pass)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Result(Generic[P]):
+    """What is known of every evaluation."""
+
+    weights: str
+    device: str
+    precision: str
+    frames: int
+    """Frames that the network was given, past ones included, in each pass."""
+    notes: tuple[str, ...]
+    """What a reader of the figures must know."""
+    passes: tuple[P, ...]
+    """At least one; the first is the main one."""
+    seconds: float
+    """Wall-clock time, reading and scoring included."""
+    peak_mb: dict[str, float]
+    processes: int = 1
+
+    @property
+    def seconds_per_frame(self) -> float:
+        """Wall-clock time of each frame of each pass."""
+        return self.seconds * self.processes / max(1, self.frames * len(self.passes))
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "weights": self.weights,
+            "device": self.device,
+            "precision": self.precision,
+            "seconds_per_frame": plain(self.seconds_per_frame),
+            **self.peak_mb,
+            "notes": list(self.notes),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(_Result[DatasetPass]):
+    """An evaluation on a split of a data set."""
 
     dataset: str
     layout: str
     root: str
     split: str
     labels: LabelSet
-    """The classes that were scored."""
+    """The classes of the data set."""
+    scored: tuple[int, ...]
+    """The ids of those that the mIoU is over: 11 or 12 on CamVid, fewer where some are one to the network."""
     void_scored: bool
-    images: int
-    """Scored frames."""
-    frames: int
-    """Frames that went through the network, past ones included, in each pass."""
     sequences: int
-    weights: str
-    device: str
-    precision: str
-    processes: int
-    size: dict[str, Any]
-    """How frames were looked at: size, window, stride, scales, flip, batch."""
-    notes: tuple[str, ...]
-    """What a reader of the figures must know."""
-    passes: tuple[Pass, ...]
-    """At least one; the first is the one that was asked for."""
-    seconds: float
-    """Wall clock of the whole, reading and scoring included."""
-    peak_mb: dict[str, float]
+    input: dict[str, Any]
+    """How frames were fed to the network: size, window, stride, scales, flip, batch, key_frames."""
 
     @property
-    def seconds_per_frame(self) -> float:
-        """Wall clock of the whole for each frame of each pass."""
-        return self.seconds * self.processes / max(1, self.frames * len(self.passes))
-
-    @property
-    def scored_classes(self) -> int:
-        """How many classes the mIoU is over: 11 or 12 on CamVid."""
-        return len(self.scored)
-
-    @property
-    def scored(self) -> list[int]:
-        """The ids of those classes."""
-        return [index for index in range(len(self.labels)) if index not in self.labels.void]
+    def images(self) -> int:
+        """Scored frames."""
+        return len(self.passes[0].scores.frames)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON: the first pass's figures beside the facts, and every pass under "passes"."""
-        passes = [each.to_dict(self.labels) for each in self.passes]
+        passes = [each.to_dict(self.labels, self.scored) for each in self.passes]
         return {
             "dataset": self.dataset,
             "split": self.split,
@@ -119,17 +171,12 @@ class Evaluation:
             "images": self.images,
             "frames": self.frames,
             "sequences": self.sequences,
-            "scored_classes": self.scored_classes,
+            "scored_classes": len(self.scored),
             "void_scored": self.void_scored,
-            "weights": self.weights,
-            "device": self.device,
-            "precision": self.precision,
             "processes": self.processes,
-            **self.size,
+            **self.input,
             **passes[0],
-            "seconds_per_frame": plain(self.seconds_per_frame),
-            **self.peak_mb,
-            "notes": list(self.notes),
+            **self._facts(),
             "per_sequence": [
                 {"name": name, "images": count, "miou": plain(miou)}
                 for name, count, miou in self.passes[0].scores.sequences()
@@ -138,14 +185,40 @@ class Evaluation:
         }
 
 
+@dataclass(frozen=True, kw_only=True)
+class VideoEvaluation(_Result[VideoPass]):
+    """An evaluation on a video, without ground truth."""
+
+    video: str
+    width: int
+    height: int
+    key_frames: int
+    """The network ran on every k-th frame."""
+
+    @property
+    def name(self) -> str:
+        """The video's file name."""
+        return Path(self.video).name
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON: the first pass's figures beside the facts, and every pass under "passes"."""
+        passes = [each.to_dict() for each in self.passes]
+        return {
+            "video": self.video,
+            "images": self.frames,
+            "width": self.width,
+            "height": self.height,
+            "key_frames": self.key_frames,
+            **passes[0],
+            **self._facts(),
+            "flow": FLOW_NOTE,
+            "passes": passes,
+        }
+
+
 def plain(value: float) -> float | None:
     """A number for JSON, which has no NaN."""
     return None if math.isnan(value) else float(value)
-
-
-def usual(seconds: tuple[float, ...]) -> float:
-    """Median; NaN of nothing. The first frames, which warm everything up, do not matter to it."""
-    return median(seconds) if seconds else math.nan
 
 
 def spread(seconds: Sequence[float], key_frames: int) -> tuple[float, ...]:

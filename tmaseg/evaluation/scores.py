@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tmaseg.evaluation.frames import StreamFrame
 from tmaseg.labels import LabelSet
 from tmaseg.metrics import (
     Accuracy,
@@ -31,8 +32,8 @@ class FrameScore:
 
     clip: str
     name: str
-    place: int
-    """Its place in the split, from 0."""
+    index: int
+    """How many scored frames of the split lie before it."""
     miou: float
     """Over the classes true or predicted in this frame."""
     pixel_accuracy: float
@@ -93,31 +94,22 @@ class Scores:
         self.tc.end_run()
         self.flicker.end_run()
 
-    def watch(self, prediction: Labels, motion: BackwardFlow | None) -> tuple[float, float]:
-        """A frame of a run whose labels are not known: (TC, flicker) against the frame before."""
-        return self.tc.update(prediction, motion), self.flicker.update(prediction, motion)
+    def update_unlabelled(self, prediction: Labels, flow: BackwardFlow | None) -> tuple[float, float]:
+        """A frame without ground truth: its own (TC, flicker) against the frame before."""
+        return self.tc.update(prediction, flow), self.flicker.update(prediction, flow)
 
     def update(
-        self,
-        prediction: Labels,
-        truth: Labels,
-        *,
-        raw_truth: Labels,
-        motion: BackwardFlow | None,
-        clip: str,
-        name: str,
-        place: int,
+        self, frame: StreamFrame, prediction: Labels, truth: Labels, *, raw_truth: Labels, flow: BackwardFlow | None
     ) -> FrameScore:
-        """A scored frame. `raw_truth`: as the label file has it, for VC as published."""
-        counts = self.matrix.update(prediction, truth)
+        """A labelled frame. `raw_truth`: as the label file has it, for VC as published."""
+        own = accuracy(self.matrix.update(prediction, truth))
         self.boundary.update(prediction, truth)
         for (_, definition), metric in self.vc.items():
             metric.update(prediction, raw_truth if definition == "published" else truth)
-        tc, flicker = self.watch(prediction, motion)
-        own = accuracy(counts)
-        score = FrameScore(clip, name, place, own.miou, own.pixel_accuracy, tc, flicker)
-        self.frames.append(score)
-        return score
+        tc, flicker = self.update_unlabelled(prediction, flow)
+        name, clip = frame.frame.name, frame.clip.name
+        self.frames.append(FrameScore(clip, name, frame.index, own.miou, own.pixel_accuracy, tc, flicker))
+        return self.frames[-1]
 
     def merge(self, other: "Scores") -> None:
         """Add what another process scored."""
@@ -139,7 +131,7 @@ class Scores:
             vc_windows={key: metric.windows for key, metric in self.vc.items()},
             tc=self.tc.compute(),
             flicker=self.flicker.compute(),
-            frames=tuple(sorted(self.frames, key=lambda frame: frame.place)),
+            frames=tuple(sorted(self.frames, key=lambda frame: frame.index)),
         )
 
 

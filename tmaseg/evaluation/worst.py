@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tmaseg.evaluation.saving import error_map
+from tmaseg.evaluation.submission import error_map
 from tmaseg.labels import LabelSet
 
 RGB = NDArray[np.uint8]  # (H, W, 3)

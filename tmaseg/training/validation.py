@@ -7,9 +7,8 @@ import numpy as np
 
 from tmaseg.data import Clip
 from tmaseg.evaluation import EvalOptions, Shard
-from tmaseg.evaluation.predict import Answers, Predictor
+from tmaseg.evaluation.predict import ClassMapping, Predictor
 from tmaseg.inference.loading import LoadedNetwork
-from tmaseg.labels import unite_by_name
 from tmaseg.metrics import ConfusionMatrix
 from tmaseg.metrics.iou import accuracy
 from tmaseg.training.datasets import ValSet
@@ -49,10 +48,10 @@ def validate(
     for each in sets:
         labels = each.dataset.labels
         matrix = ConfusionMatrix(len(labels), ignore_index=labels.ignore_index, void=labels.void)
-        merged = unite_by_name(labels, weights.labels).merged
+        mapping = ClassMapping.by_name(weights.labels, labels)
         chosen = _spread(_scored(clips[each.name]))
-        for number, frame in enumerate(_predict(weights, each, clips[each.name], stop)):
-            matrix.update(merged[frame.prediction], merged[frame.truth])
+        for number, frame in enumerate(_predict(weights, mapping, each, clips[each.name], stop)):
+            matrix.update(frame.prediction, mapping.merged[frame.truth])
             if number in chosen:
                 samples.append(frame)
             done += 1
@@ -66,11 +65,10 @@ def validate(
 
 
 def _predict(
-    weights: LoadedNetwork, each: ValSet, clips: Sequence[Clip], stop: Callable[[], bool]
+    weights: LoadedNetwork, mapping: ClassMapping, each: ValSet, clips: Sequence[Clip], stop: Callable[[], bool]
 ) -> Iterator[ValidationSample]:
     """The scored frames of one set, each after those that are its memory."""
-    answers = Answers.between(weights.labels, each.dataset.labels)
-    predictor = Predictor(weights, answers, EvalOptions(), stretch=each.dataset.stretch)
+    predictor = Predictor(weights, mapping, EvalOptions(), stretch=each.dataset.stretch)
     for clip in clips:
         predictor.start()
         for frame in clip.frames:

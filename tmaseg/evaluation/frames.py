@@ -1,0 +1,97 @@
+"""The frames of a data set in the order in which every pass is given them, read ahead of the network."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tmaseg.data import Clip, ClipFrame, Dataset
+
+RGB = NDArray[np.uint8]  # (H, W, 3)
+
+CLOSE_SECONDS = 0.25  # labelled frames this far apart at most are a run: consistency over a second says nothing
+_READ_AHEAD = 4
+_Item = tuple[Clip, int, ClipFrame]
+
+
+@dataclass(frozen=True, eq=False)
+class StreamFrame:
+    """A frame that every pass is given."""
+
+    clip: Clip
+    frame: ClipFrame
+    rgb: RGB
+    first: bool
+    """Whether it begins a sequence."""
+    follows: bool
+    """Whether it is scored, and so was the frame just before, a moment earlier."""
+    index: int
+    """How many scored frames of the split lie before it."""
+
+
+def limited(clips: Iterable[Clip], limit: int | None) -> Iterator[Clip]:
+    """The clips up to the `limit`th scored frame."""
+    left = limit
+    for clip in clips:
+        if left is None:
+            yield clip
+            continue
+        scored = [place for place, frame in enumerate(clip.frames) if frame.wanted][:left]
+        if scored:
+            yield replace(clip, frames=clip.frames[: scored[-1] + 1])
+        left -= len(scored)
+
+
+def is_close(clip: Clip, before: ClipFrame, frame: ClipFrame) -> bool:
+    """Whether a frame comes a moment after another of its clip, so that consistency between them means something."""
+    earlier, later = clip.seconds(before), clip.seconds(frame)
+    if earlier is None or later is None:
+        return frame.number - before.number <= clip.step
+    return later - earlier <= CLOSE_SECONDS
+
+
+def read_frames(data: Dataset, clips: Iterable[tuple[Clip, int]], *, runs: bool) -> Iterator[StreamFrame]:
+    """Every frame in order, a few of them read ahead. Each clip comes with the number of scored frames before it.
+
+    Without `runs` none follows another.
+    """
+    last: tuple[Clip, ClipFrame] | None = None
+    for (clip, index, frame), rgb in _read_ahead(data, _indexed(clips)):
+        first = last is None or last[0] is not clip
+        follows = runs and last is not None and not first and last[1].wanted and is_close(clip, last[1], frame)
+        yield StreamFrame(clip, frame, rgb, first, follows, index)
+        last = (clip, frame)
+
+
+def _indexed(clips: Iterable[tuple[Clip, int]]) -> Iterator[_Item]:
+    for clip, index in clips:
+        for frame in clip.frames:
+            yield clip, index, frame
+            index += frame.wanted
+
+
+def _read_ahead(data: Dataset, items: Iterable[_Item]) -> Iterator[tuple[_Item, RGB]]:
+    with ThreadPoolExecutor(2) as pool:
+        waiting: deque[tuple[_Item, Future[RGB]]] = deque()
+        for item in items:
+            waiting.append((item, pool.submit(data.image, item[2])))
+            if len(waiting) > _READ_AHEAD:
+                ready, future = waiting.popleft()
+                yield ready, future.result()
+        for ready, future in waiting:
+            yield ready, future.result()
+
+
+def batches(frames: Iterable[StreamFrame], size: int) -> Iterator[list[StreamFrame]]:
+    """Groups of at most `size` frames whose pictures have one size."""
+    group: list[StreamFrame] = []
+    for frame in frames:
+        if group and (len(group) == size or frame.rgb.shape != group[0].rgb.shape):
+            yield group
+            group = []
+        group.append(frame)
+    if group:
+        yield group
