@@ -6,7 +6,10 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+from tiny import tiny_checkpoint
+
 import tmaseg
+from tmaseg.model.checkpoint import save_checkpoint
 
 PACKAGE = Path(tmaseg.__file__).parent
 
@@ -104,3 +107,21 @@ print([name for name in {heavy} if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_run_loads_no_module_that_it_does_not_need(tmp_path):
+    weights = tmp_path / "tiny.safetensors"
+    save_checkpoint(weights, tiny_checkpoint())
+    foreign = ("training", "evaluation", "benchmark", "data", "metrics", "plots")
+    code = f"""
+import sys
+from typer.testing import CliRunner
+from tmaseg.cli import app
+arguments = ["run", "--demo", "--end", "0.2", "--size", "64", "--weights", {str(weights)!r}, "--device", "cpu"]
+result = CliRunner().invoke(app, [*arguments, "-o", {str(tmp_path / "out.mp4")!r}])
+assert result.exit_code == 0, result.output
+print(sorted(name for name in sys.modules if name.startswith(tuple(f"tmaseg.{{part}}" for part in {foreign}))))
+print([name for name in ("matplotlib", "jinja2", "torchvision", "sklearn") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["[]", "[]"]
