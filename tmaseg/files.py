@@ -194,12 +194,12 @@ def _stat(path: Path) -> os.stat_result | None:
 
 
 def peak_memory_mb(device: "torch.device") -> dict[str, float]:
-    """Most memory used so far, in MB of 2**20 bytes: of this process, and of tensors on a CUDA device."""
+    """Most memory used so far, in MB of 2**20 bytes: of this process, and of tensors on an accelerator."""
     peak = {"peak_rss_mb": peak_resident_mb()}
-    if device.type == "cuda":
-        from torch.cuda import max_memory_allocated
+    if device.type != "cpu":
+        from torch import get_device_module
 
-        peak["peak_device_mb"] = max_memory_allocated(device) / 2**20
+        peak["peak_device_mb"] = get_device_module(device).max_memory_allocated(device) / 2**20
     return peak
 
 

@@ -1,12 +1,33 @@
-"""What waits for what, on a CUDA device that only keeps account: each piece of work knows all that it comes after."""
+"""Which device, and what waits for what on a CUDA device that only keeps account of all that work comes after."""
 
+import ast
+import re
 from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from tmaseg.inference.device import Transfer
+import tmaseg
+from tmaseg.errors import ConfigError
+from tmaseg.inference import device as device_module
+from tmaseg.inference.device import (
+    Transfer,
+    accelerators,
+    attention_for,
+    choose_device,
+    choose_precision,
+    describe_device,
+    device_of_process,
+    free_cached_memory,
+    seconds_of,
+    use_device_of_process,
+)
+from tmaseg.model.attention import chunked, fused
+
+PACKAGE = Path(tmaseg.__file__).parent
 
 
 class FakeStream:
@@ -118,3 +139,111 @@ def test_on_a_cpu_the_labels_are_those_of_the_network(writeable):
     pixels.flags.writeable = writeable
     labels = transfer.up(pixels)[..., 0]
     np.testing.assert_array_equal(transfer.down(labels).wait(), pixels[..., 0])
+
+
+class FakeModule:
+    """As torch.cuda or torch.xpu, with two devices."""
+
+    def __init__(self, bf16):
+        self.current = None
+        if bf16 is not None:
+            self.is_bf16_supported = lambda: bf16
+
+    def device_count(self):
+        return 2
+
+    def set_device(self, index):
+        self.current = index
+
+    def get_device_properties(self, _device):
+        return SimpleNamespace(name="Fake Arc", total_memory=16 * 2**30)
+
+    def empty_cache(self):
+        self.current = "emptied"
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    """`fake("xpu", bf16=True)`: that kind of accelerator is here; bf16 None: it does not say."""
+
+    def install(kind, *, bf16=True):
+        module = FakeModule(bf16)
+        monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+        monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device(kind))
+        monkeypatch.setattr(torch, "get_device_module", lambda device: module)
+        return module
+
+    return install
+
+
+@pytest.mark.parametrize("kind", ["cuda", "xpu", "mps"])
+def test_any_kind_of_accelerator_is_found_and_asked_what_it_can(fake, kind):
+    module = fake(kind)
+    assert choose_device() == torch.device(kind)
+    assert choose_device(f"{kind}:1") == torch.device(kind, 1)
+    assert choose_device("cpu") == torch.device("cpu")
+    with pytest.raises(ConfigError, match=f"'{kind}:2' but this machine has 2 usable {kind.upper()} devices"):
+        choose_device(f"{kind}:2")
+    other = "xpu" if kind == "cuda" else "cuda"
+    with pytest.raises(ConfigError, match=f"'{other}' but this machine has 0 usable"):
+        choose_device(other)
+    for name in ("meta", "gpu", "vulkan"):
+        with pytest.raises(ConfigError, match="must be auto, cpu, cuda"):
+            choose_device(name)
+    assert choose_precision("auto", torch.device(kind)) == "bf16"
+    assert choose_precision("fp32", torch.device(kind)) == "fp32"
+    assert device_of_process("auto", 3) == f"{kind}:1"
+    assert device_of_process("cpu", 3) == "cpu"
+    backends = {"cuda": "cpu:gloo,cuda:nccl", "xpu": "cpu:gloo,xpu:xccl", "mps": "gloo"}
+    assert use_device_of_process(3) == backends[kind]
+    assert module.current == (None if kind == "mps" else 1)
+    assert describe_device(torch.device(kind)) == ("MPS" if kind == "mps" else "Fake Arc, 16 GiB")
+    free_cached_memory(torch.device(kind))
+    assert module.current == "emptied"
+    assert attention_for(torch.device(kind), torch.float32) is fused
+
+
+def test_a_device_without_bfloat16_computes_in_half_precision(fake):
+    fake("cuda", bf16=False)
+    assert choose_precision("auto", torch.device("cuda")) == "fp16"
+    fake("mps", bf16=None)  # it is tried; there is no such device here
+    assert choose_precision("auto", torch.device("mps")) == "fp16"
+
+
+def test_without_an_accelerator_it_is_the_cpu(monkeypatch):
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    assert choose_device() == torch.device("cpu")
+    assert accelerators() == []
+    assert device_of_process("auto", 1) == "auto"
+    assert use_device_of_process(1) == "gloo"
+    assert seconds_of(lambda: None, torch.device("cpu")) >= 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "dtype", "form"),
+    [
+        ({"amx_bf16"}, torch.bfloat16, fused),
+        ({"amx_bf16"}, torch.float32, chunked),
+        (set(), torch.bfloat16, chunked),
+        (set(), torch.float16, fused),
+    ],
+)
+def test_the_form_of_attention_follows_the_cpu(monkeypatch, flags, dtype, form):
+    monkeypatch.setattr(device_module, "cpu_flags", lambda: frozenset(flags))
+    assert attention_for(torch.device("cpu"), dtype) is form
+
+
+def test_kinds_of_devices_are_named_in_one_module_only():
+    """FFmpeg's hardware decoders, in video/, are others."""
+    wrong = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = path.relative_to(PACKAGE).as_posix()
+        if name == "inference/device.py" or name.startswith("video/"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            named = isinstance(node, ast.Constant) and re.fullmatch(r"(cuda|xpu|mps)(:.*)?", str(node.value))
+            called = isinstance(node, ast.Attribute) and node.attr in ("cuda", "is_cuda", "xpu", "mps")
+            imported = isinstance(node, ast.ImportFrom) and str(node.module).startswith("torch.cuda")
+            if named or called or imported:
+                wrong.append(f"{name}:{node.lineno}")
+    assert not wrong

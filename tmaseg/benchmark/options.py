@@ -27,7 +27,7 @@ class BenchOptions:
     precisions: tuple[str, ...] = ("fp32", "bf16")
     """To compare; stages and curves are measured in the one that a run would take if it is among them, or the first."""
     device: str = "auto"
-    """auto, cpu, cuda or cuda:N."""
+    """auto, cpu, cuda, cuda:N, mps or xpu."""
     compiled: bool = False
     """Whether streaming and single frames are measured compiled, too."""
     video: Path | None = None

@@ -14,7 +14,7 @@ from tmaseg.benchmark.options import BenchOptions
 from tmaseg.benchmark.rows import Row, measure, ratios
 from tmaseg.benchmark.stages import measure_stages
 from tmaseg.errors import ConfigError
-from tmaseg.inference.device import choose_device, choose_precision
+from tmaseg.inference.device import choose_device, choose_precision, describe_device, is_accelerator
 from tmaseg.inference.loading import load_network
 from tmaseg.inference.segmenter import Segmenter
 from tmaseg.labels import generic_labels
@@ -123,15 +123,15 @@ def run_bench(options: BenchOptions, progress: Callable[[str], None] = lambda _:
 
 
 def machine(device: torch.device) -> str:
-    """The processor (a CUDA device's name first), how many threads torch uses, and torch's version."""
+    """The processor (a GPU's name first), how many threads torch uses, and torch's version."""
     name = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
     except OSError:
         pass
-    if device.type == "cuda":
-        name = f"{torch.cuda.get_device_name(device)}, {name}"
+    if is_accelerator(device):
+        name = f"{describe_device(device)}, {name}"
     return f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}"
 
 

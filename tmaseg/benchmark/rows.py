@@ -1,6 +1,5 @@
 """Rows: ways to process a frame, timed in turn, with the memory they take."""
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -9,6 +8,7 @@ from typing import Any
 import torch
 
 from tmaseg.files import peak_resident_mb, reset_peak, resident_mb
+from tmaseg.inference.device import is_accelerator, peak_memory_mb, reset_peak_memory, seconds_of
 from tmaseg.model.work import Work
 
 
@@ -53,9 +53,9 @@ class Row:
 
 def measure(cases: Sequence[Case], *, repeats: int = 5) -> list[Row]:
     """Times the cases in turn, `repeats` rounds after a warm-up: what slows the machine slows all alike."""
-    firsts = [_seconds(case) for case in cases]
+    firsts = [seconds_of(case.run, case.device) for case in cases]
     memory = [peak_memory(case.run, case.device) for case in cases]
-    rounds = [[_seconds(case) for case in cases] for _ in range(repeats)]
+    rounds = [[seconds_of(case.run, case.device) for case in cases] for _ in range(repeats)]
     return [
         Row(case.name, median(seconds), case.work, peak_mb, working_mb, first)
         for case, seconds, (peak_mb, working_mb), first in zip(
@@ -65,15 +65,14 @@ def measure(cases: Sequence[Case], *, repeats: int = 5) -> list[Row]:
 
 
 def peak_memory(run: Callable[[], object], device: torch.device) -> tuple[float, float] | tuple[None, None]:
-    """(peak, working) in MB (2^20 bytes) of one call: of tensors on a CUDA device, else of the process.
+    """(peak, working) in MB (2^20 bytes) of one call: of tensors on a GPU, else of the process.
 
     (None, None) where the system does not tell.
     """
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device) / 2**20
+    if is_accelerator(device):
+        before = reset_peak_memory(device)
         run()
-        peak = torch.cuda.max_memory_allocated(device) / 2**20
+        peak = peak_memory_mb(device)
         return peak, peak - before
     if not reset_peak():
         run()
@@ -100,21 +99,6 @@ def ratios(rows: Sequence[Row]) -> dict[str, float]:
         for name, (slow, fast) in pairs.items()
         if slow != fast and slow in seconds and fast in seconds
     }
-
-
-def _seconds(case: Case) -> float:
-    """One call: by events of the device for CUDA, else by the clock."""
-    if case.device.type != "cuda":
-        begun = time.perf_counter()
-        case.run()
-        return time.perf_counter() - begun
-    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
-    with torch.cuda.device(case.device):
-        begin.record()
-        case.run()
-        end.record()
-        end.synchronize()
-    return float(begin.elapsed_time(end)) / 1000
 
 
 def _rounded(value: float | None, digits: int) -> float | None:

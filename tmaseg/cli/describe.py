@@ -102,14 +102,11 @@ def describe_machine() -> dict[str, Any]:
 def _devices() -> dict[str, str]:
     import torch
 
-    from tmaseg.inference.device import choose_precision
+    from tmaseg.inference.device import accelerators, choose_precision, describe_device
 
     cpu = torch.device("cpu")
     found = {"cpu": f"{platform.machine()}, {torch.get_num_threads()} threads, {choose_precision('auto', cpu)}"}
-    for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
-        facts = torch.cuda.get_device_properties(index)
-        precision = choose_precision("auto", torch.device("cuda", index))
-        found[f"cuda:{index}"] = f"{facts.name}, {facts.total_memory / 2**30:.0f} GiB, {precision}"
+    found |= {str(each): f"{describe_device(each)}, {choose_precision('auto', each)}" for each in accelerators()}
     return found
 
 

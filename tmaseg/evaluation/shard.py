@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
 
-import torch
 from torch import distributed
+
+from tmaseg.inference.device import device_of_process
 
 T = TypeVar("T")
 
@@ -28,10 +29,8 @@ class Shard:
         return self.rank == 0
 
     def device(self, name: str) -> str:
-        """The device for this process: with "auto" or "cuda", each process of a machine takes its own."""
-        if self.count == 1 or name not in ("auto", "cuda") or not torch.cuda.is_available():
-            return name
-        return f"cuda:{self.local_rank % torch.cuda.device_count()}"
+        """The device for this process: with "auto" or a GPU's kind, each process of a machine takes its own."""
+        return name if self.count == 1 else device_of_process(name, self.local_rank)
 
     def select(self, items: Sequence[T], weight: Callable[[T], int]) -> list[T]:
         """This process's items, in order: heavy ones are dealt out first, each to whoever has least."""

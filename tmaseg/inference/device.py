@@ -2,63 +2,104 @@
 
 import time
 from collections.abc import Callable
-from functools import cache
+from contextlib import nullcontext, suppress
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, distributed
 
 from tmaseg.errors import ConfigError
 from tmaseg.model.attention import Attend, chunked, fused
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
-_KINDS = ("cpu", "cuda")
-_NAMES = "auto, cpu, cuda or cuda:N"
-_STREAMS = ("cuda", "xpu")  # kinds that copy while they compute
+_ACCELERATORS = ("cuda", "mps", "xpu")
+_NAMES = "auto, cpu, cuda, cuda:N, mps or xpu"
+_WITH_STREAMS = ("cuda", "xpu")  # they copy while they compute
+_CPU = torch.device("cpu")
 _WORTH_IT = 1.25  # by less a busy machine's noise would choose differently from run to run
 
 _DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """The device for "auto", "cpu", "cuda" or "cuda:N". Raises ConfigError for one that is unknown or absent."""
+    """The device for "auto", "cpu", or an accelerator such as "cuda" or "cuda:1". Raises ConfigError.
+
+    "auto" prefers the accelerator that torch was built for and that works.
+    """
     if name == "auto":
-        found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-        return torch.device(found.type if found is not None and found.type in _KINDS else "cpu")
+        return next(iter(accelerators()), torch.device("cpu"))
     try:
         device = torch.device(name)
     except RuntimeError as error:
         raise ConfigError(f"--device is {name!r}; it must be {_NAMES}") from error
-    if device.type not in _KINDS:
+    if device.type not in ("cpu", *_ACCELERATORS):
         raise ConfigError(f"--device is {name!r}; it must be {_NAMES}")
-    count = device_count(device.type)
-    if is_accelerator(device) and (device.index or 0) >= count:
-        raise ConfigError(
-            f"--device is {name!r} but this machine has {count} usable {device.type.upper()} devices: use auto or cpu"
-        )
+    if is_accelerator(device):
+        usable = [each for each in accelerators() if each.type == device.type]
+        if (device.index or 0) >= len(usable):
+            kind = device.type.upper()
+            raise ConfigError(
+                f"--device is {name!r} but this machine has {len(usable)} usable {kind} devices: use auto or cpu"
+            )
     return device
 
 
+def accelerators() -> list[torch.device]:
+    """The accelerators of this machine that work; the first one without its number."""
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if found is None or found.type not in _ACCELERATORS:
+        return []
+    others = range(1, _of(found).device_count())
+    return [torch.device(found.type), *(torch.device(found.type, index) for index in others)]
+
+
+def device_of_process(name: str, local_rank: int) -> str:
+    """For "auto" or a kind of accelerator, that of this process among the processes of a machine; else `name`."""
+    found = accelerators()
+    if not found or name not in ("auto", found[0].type):
+        return name
+    return f"{found[0].type}:{local_rank % len(found)}"
+
+
+def use_device_of_process(local_rank: int) -> str:
+    """Makes this process's accelerator its current one. Returns the backends of `init_process_group` for it."""
+    found = accelerators()
+    if not found or found[0].type not in _WITH_STREAMS:
+        return "gloo"
+    _of(found[0]).set_device(local_rank % len(found))
+    return f"cpu:gloo,{found[0].type}:{distributed.Backend.default_device_backend_map[found[0].type]}"
+
+
 def is_accelerator(device: torch.device) -> bool:
-    """Whether it computes beside the CPU, in a memory of its own or not."""
-    return device.type not in ("cpu", "meta")
+    """Whether it computes beside the CPU."""
+    return device.type in _ACCELERATORS
 
 
-def device_count(kind: str) -> int:
-    """How many devices of an accelerator's kind there are that work."""
-    module = torch.get_device_module(kind)
-    return int(module.device_count()) if module.is_available() else 0
+def has_streams(device: torch.device) -> bool:
+    """Whether it copies from pinned memory while it computes."""
+    return device.type in _WITH_STREAMS
+
+
+def describe_device(device: torch.device) -> str:
+    """An accelerator's name and memory, such as "NVIDIA H100, 79 GiB", as far as it tells; "" for a CPU."""
+    if not is_accelerator(device):
+        return ""
+    if not has_streams(device):
+        return device.type.upper()
+    facts = _of(device).get_device_properties(device)
+    return f"{facts.name}, {facts.total_memory / 2**30:.0f} GiB"
 
 
 def choose_precision(name: str, device: torch.device) -> Precision:
     """The precision for "auto" or a name: bfloat16 where the device computes in it. Raises ConfigError when unknown."""
     if name == "auto":
         if is_accelerator(device):
-            return "bf16" if _of(device).is_bf16_supported() else "fp16"
+            return "bf16" if _accelerator_computes_bf16(device) else "fp16"
         return "bf16" if _cpu_computes_bf16() else "fp32"
     for precision in get_args(Precision):
         if name == precision:
@@ -85,7 +126,7 @@ def attention_for(device: torch.device, dtype: torch.dtype) -> Attend:
     heads of 64 apart 316, chunks of 64 to 512 rows 82 to 104. float16 takes the fused form on CPUs, whose plain
     half-precision products are twenty times slower.
     """
-    if device.type != "cpu" or dtype == torch.float16:
+    if is_accelerator(device) or dtype == torch.float16:
         return fused
     return fused if dtype == torch.bfloat16 and "amx_bf16" in cpu_flags() else chunked
 
@@ -107,6 +148,17 @@ def _cpu_computes_bf16() -> bool:
     return "avx512_bf16" in cpu_flags() and bf16_gain() > _WORTH_IT
 
 
+def _accelerator_computes_bf16(device: torch.device) -> bool:
+    """As it says itself, or by trying."""
+    if hasattr(_of(device), "is_bf16_supported"):
+        return bool(_of(device).is_bf16_supported())
+    try:
+        torch.ones(1, 1, device=device, dtype=torch.bfloat16).mm(torch.ones(1, 1, device=device, dtype=torch.bfloat16))
+    except (RuntimeError, TypeError):
+        return False
+    return True
+
+
 @cache
 def bf16_gain() -> float:
     """How many times faster this CPU does one convolution in bfloat16 than in float32; takes a fraction of a second.
@@ -120,14 +172,8 @@ def bf16_gain() -> float:
             conv = torch.nn.Conv2d(128, 128, 3, padding=1, device="cpu", dtype=dtype)
             conv = conv.to(memory_format=torch.channels_last)
             x = torch.zeros(1, 128, 48, 64, dtype=dtype).contiguous(memory_format=torch.channels_last)
-            seconds[dtype] = min(_seconds(lambda conv=conv, x=x: conv(x)) for _ in range(4))  # type: ignore[misc]
+            seconds[dtype] = min(seconds_of(partial(conv, x), _CPU) for _ in range(4))
     return seconds[torch.float32] / seconds[torch.bfloat16]
-
-
-def _seconds(run: Callable[[], object]) -> float:
-    begun = time.perf_counter()
-    run()
-    return time.perf_counter() - begun
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -144,9 +190,37 @@ def free_cached_memory(device: torch.device) -> None:
         _of(device).empty_cache()
 
 
-def peak_memory_mb(device: torch.device) -> float | None:
-    """Most memory that tensors on an accelerator took so far, in MB of 2**20 bytes; None on a CPU."""
-    return _of(device).max_memory_allocated(device) / 2**20 if is_accelerator(device) else None
+def reset_peak_memory(device: torch.device) -> float:
+    """Starts `peak_memory_mb` again at what tensors take now, which it returns, in MB of 2**20 bytes."""
+    with suppress(AttributeError):  # Apple's counts no peak
+        _of(device).reset_peak_memory_stats(device)
+    return float(_memory_mb(device, "memory_allocated", "current_allocated_memory"))
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Most memory that tensors on an accelerator took so far, in MB of 2**20 bytes, as far as it tells."""
+    return float(_memory_mb(device, "max_memory_allocated", "driver_allocated_memory"))
+
+
+def _memory_mb(device: torch.device, name: str, of_mps: str) -> float:
+    module = _of(device)
+    held = getattr(module, name)(device) if hasattr(module, name) else getattr(module, of_mps)()
+    return float(held / 2**20)
+
+
+def seconds_of(run: Callable[[], object], device: torch.device) -> float:
+    """What a call takes: on an accelerator by its own events, since it is not done when the call returns."""
+    if not is_accelerator(device):
+        begun = time.perf_counter()
+        run()
+        return time.perf_counter() - begun
+    with _of(device).device(device) if hasattr(_of(device), "device") else nullcontext():
+        begin, end = (_of(device).Event(enable_timing=True) for _ in range(2))
+        begin.record()
+        run()
+        end.record()
+        end.synchronize()
+    return float(begin.elapsed_time(end)) / 1000
 
 
 def compile_options(device: torch.device) -> dict[str, Any]:
@@ -187,7 +261,7 @@ class Transfer:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._streams = [_of(device).Stream(device) for _ in range(2)] if device.type in _STREAMS else None
+        self._streams = [_of(device).Stream(device) for _ in range(2)] if has_streams(device) else None
 
     def up(self, pixels: NDArray[np.uint8]) -> Tensor:
         """The array on the device; kernels launched from now on find it complete. The copy waits for nothing."""

@@ -84,7 +84,7 @@ class ModelOptions:
     weights: Annotated[str, _network(help="Name of shipped weights, or a .safetensors file.", metavar="NAME|FILE")] = (
         "street"
     )
-    device: Annotated[str, _network(help="Device: auto, cpu, cuda or cuda:N.", metavar="DEVICE")] = "auto"
+    device: Annotated[str, _network(help="Device: auto, cpu, cuda, cuda:N, mps or xpu.", metavar="DEVICE")] = "auto"
     precision: Annotated[
         Literal["auto", "fp32", "bf16", "fp16"], _network(help="Arithmetic; auto takes the fastest the device has.")
     ] = "auto"

@@ -11,23 +11,21 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from tmaseg.evaluation import Shard
+from tmaseg.inference.device import has_streams, use_device_of_process
 
 T = TypeVar("T")
 
 
 @contextmanager
 def process_group() -> Iterator[Shard]:
-    """Joins the processes that torchrun started: gradients over NCCL on CUDA, all else over gloo."""
+    """Joins the processes that torchrun started: gradients over NCCL where there are GPUs, all else over gloo."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1 or not distributed.is_available():
         yield Shard()
         return
     local = int(os.environ.get("LOCAL_RANK", "0"))
-    cuda = torch.cuda.is_available()
-    if cuda:
-        torch.cuda.set_device(local % torch.cuda.device_count())
     # The others wait while one of them validates a long sequence or checks slow files.
-    distributed.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=timedelta(hours=2))
+    distributed.init_process_group(use_device_of_process(local), timeout=timedelta(hours=2))
     try:
         yield Shard(distributed.get_rank(), count, local)
     finally:
@@ -58,12 +56,12 @@ def data_parallel(module: nn.Module, shard: Shard, device: torch.device) -> nn.M
     """The module, its gradients averaged over the processes where there are several."""
     if shard.count == 1:
         return module
-    return DistributedDataParallel(module, device_ids=[device] if device.type == "cuda" else None)
+    return DistributedDataParallel(module, device_ids=[device] if has_streams(device) else None)
 
 
 def convert_sync_batch_norm(net: nn.Module, device: torch.device) -> None:
     """Makes every batch normalisation take its statistics from the batches of all processes; parameters stay."""
-    if device.type == "cuda":
+    if has_streams(device):
         nn.SyncBatchNorm.convert_sync_batchnorm(net)  # type: ignore[no-untyped-call]
         return
     for module in net.modules():

@@ -13,7 +13,7 @@ from tmaseg.errors import CheckpointError, ConfigError, OutputError
 from tmaseg.evaluation import Shard
 from tmaseg.files import check_not_read
 from tmaseg.inference.compiler import can_compile
-from tmaseg.inference.device import Precision, choose_device, choose_precision
+from tmaseg.inference.device import Precision, choose_device, choose_precision, has_streams
 from tmaseg.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from tmaseg.training.batches import Batch, BatchLoader, BatchMaker
 from tmaseg.training.callbacks import Callback, StepReport, TrainResult, ValidationScores
@@ -121,7 +121,7 @@ class _Run:
         accumulate = self.recipe.optimizer.accumulate
         first = self.shard.rank * accumulate
         made = [self._maker.make(step, first + part, self.shard.count * accumulate) for part in range(accumulate)]
-        return [part.pin_memory() for part in made] if self.device.type == "cuda" else made
+        return [part.pin_memory() for part in made] if has_streams(self.device) else made
 
     def loop(self, batches: BatchLoader) -> TrainResult:
         """Steps until the end or until any process is stopped, then the last validation."""

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from tmaseg.inference.device import is_accelerator
 from tmaseg.training.recipe import Optimizer, Recipe
 
 _MOMENTUM = 0.9
@@ -14,7 +15,7 @@ _MAX_WARMUP = 0.1  # of a run, so that a short one by a preset for long ones is 
 
 
 def make_optimizer(net: nn.Module, settings: Optimizer) -> torch.optim.Optimizer:
-    """SGD with momentum, or AdamW, over the parameters to train; on CUDA in fused kernels.
+    """SGD with momentum, or AdamW, over the parameters to train; on GPUs in fused kernels.
 
     Each parameter group has its factor on the learning rate as `scale`, beside its `lr`.
     """
@@ -28,7 +29,7 @@ def make_optimizer(net: nn.Module, settings: Optimizer) -> torch.optim.Optimizer
         {"params": values, "lr": settings.lr * scale, "scale": scale, "weight_decay": decay}
         for (scale, decay), values in groups.items()
     ]
-    fused = next(net.parameters()).is_cuda
+    fused = is_accelerator(next(net.parameters()).device)
     if settings.algorithm == "sgd":
         return torch.optim.SGD(parameters, momentum=_MOMENTUM, fused=fused)
     return torch.optim.AdamW(parameters, fused=fused)
