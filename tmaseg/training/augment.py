@@ -77,7 +77,7 @@ class Photometric:
 
 
 def draw_photometric(rule: Augmentation, rng: np.random.Generator) -> Photometric:
-    """A change as a recipe says: each part by its own chance."""
+    """A random change as a recipe says: each part with its own probability."""
 
     def between(probability: float, low: float, high: float, otherwise: float) -> float:
         happens, value = rng.random() < probability, rng.uniform(low, high)

@@ -85,7 +85,7 @@ class BatchMaker:
     """Makes the batch of any step; threads may ask for several at once."""
 
     def __init__(self, sets: Sequence[TrainSet], recipe: Recipe, network: TMANetConfig, *, parts: int = 1) -> None:
-        """`parts`: the most parts that a step will be asked for in.
+        """`parts`: the largest number of parts that a step is divided into.
 
         Raises ConfigError for forms of memory that the network cannot be trained with, or not in that many parts.
         """

@@ -53,7 +53,7 @@ def load_by_class(net: TMANet, labels: LabelSet, checkpoint: Checkpoint) -> tupl
     wrong += [name for name in state if name not in own]
     if wrong:
         raise LabelError(
-            f"the weights do not fit the network asked for ({wrong[0]} and {len(wrong) - 1} more): leave the network's "
+            f"the weights do not fit the network of this recipe ({wrong[0]} and {len(wrong) - 1} more): leave the network's "
             "settings out, so that it is built as the weights want it"
         )
     net.load_state_dict(state)

@@ -1,4 +1,4 @@
-"""Record: what a run leaves to look at: its log (CSV, one row a step), its curves, and sheets of predictions."""
+"""Record: what a run leaves to read: its log (CSV, one row a step), its curves, and sheets of predictions."""
 
 import csv
 import math
