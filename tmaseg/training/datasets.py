@@ -55,8 +55,8 @@ class TrainSet:
     def draw_rare(self, rng: np.random.Generator) -> tuple[int, tuple[int, ...]]:
         """A sample drawn for a class that it shows, and that class's ids: several where they are one to the network.
 
-        Classes come by 1 / sqrt of their fraction of the pixels, the samples of one by their pixels of it: large objects
-        more often than specks, which may be mistakes of the labels.
+        Classes come by 1 / sqrt of their pixels, the samples of one by their pixels of it: large objects more often
+        than specks, which may be mistakes of the labels.
         """
         counts = self._merged_counts
         pixels = counts.sum(0)

@@ -53,8 +53,8 @@ def load_by_class(net: TMANet, labels: LabelSet, checkpoint: Checkpoint) -> tupl
     wrong += [name for name in state if name not in own]
     if wrong:
         raise LabelError(
-            f"the weights do not fit the network of this recipe ({wrong[0]} and {len(wrong) - 1} more): leave the network's "
-            "settings out, so that it is built as the weights want it"
+            f"the weights do not fit the network of the recipe ({wrong[0]} and {len(wrong) - 1} more): leave the "
+            "network's settings out, so that it is built as the weights want it"
         )
     net.load_state_dict(state)
     return tuple(name for index, name in enumerate(labels.names) if index not in known and index not in labels.void)
