@@ -13,7 +13,7 @@ import cv2
 
 from tmaseg.data.clip import split_number
 from tmaseg.data.dataset import RGB
-from tmaseg.data.files import pictures
+from tmaseg.data.files import images_in
 from tmaseg.errors import DataError, OutputError, TmasegError
 from tmaseg.files import atomic_write
 from tmaseg.video.source import open_source
@@ -89,7 +89,7 @@ def _video(folder: Path, film: Film) -> Path | None:
 
 
 def _wanted(labelled: Path, past: int) -> set[tuple[str, int]]:
-    stems = [split_number(stem.removesuffix("_L")) for stem in pictures(labelled)]
+    stems = [split_number(stem.removesuffix("_L")) for stem in images_in(labelled, [])]
     frames = {(film, number - back) for film, number in stems if number is not None for back in range(past + 1)}
     if not frames:
         raise DataError(f"{labelled} holds no labelled frame (NAME_00030.png): give the folder of pictures or masks")

@@ -11,7 +11,7 @@ from PIL import Image
 from scenes import SIZE_HW, write_frame
 from sklearn.metrics import accuracy_score, confusion_matrix, jaccard_score
 
-from tmaseg.data import open_dataset, read_image
+from tmaseg.data import open_dataset
 from tmaseg.errors import ConfigError, DataError, LabelError, OutputError
 from tmaseg.evaluation import EvalOptions, Shard, check_submission, evaluate
 from tmaseg.evaluation.frames import is_close, limited
@@ -21,6 +21,7 @@ from tmaseg.labels import CAMVID, CAMVID12, CITYSCAPES, LabelSet, map_by_name
 from tmaseg.metrics import ConfusionMatrix, Flicker, TemporalConsistency
 from tmaseg.model.geometry import InputGeometry
 from tmaseg.training.validation import ValSet, validate
+from tmaseg.video.images import read_image
 from tmaseg.video.optical_flow import FlowEstimator
 
 

@@ -2,7 +2,7 @@
 
 from tmaseg.data.check import Check, SplitCheck, check_dataset, paint_samples
 from tmaseg.data.clip import Clip, ClipFrame
-from tmaseg.data.dataset import Dataset, Sample, read_image
+from tmaseg.data.dataset import Dataset, Sample, frame_size, read_frame
 from tmaseg.data.find import DATASETS, data_root, is_described, open_dataset, variable
 from tmaseg.data.masks import MaskReader
 
@@ -17,9 +17,10 @@ __all__ = [
     "SplitCheck",
     "check_dataset",
     "data_root",
+    "frame_size",
     "is_described",
     "open_dataset",
     "paint_samples",
-    "read_image",
+    "read_frame",
     "variable",
 ]

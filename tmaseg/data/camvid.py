@@ -8,7 +8,7 @@ import yaml
 
 from tmaseg.data.clip import Clip, ClipFrame, make_clips, split_number
 from tmaseg.data.dataset import Dataset
-from tmaseg.data.files import few, find_root, listing, pair_problems, paired, pictures, read_list
+from tmaseg.data.files import few, find_root, folders_in, images_in, listing, pair_problems, paired, read_list
 from tmaseg.data.masks import MaskReader, read_values
 from tmaseg.errors import DataError, LabelError
 from tmaseg.labels import CAMVID, CAMVID32, Colour
@@ -72,7 +72,7 @@ def _segnet(root: Path) -> Dataset:
     problems: list[str] = []
     splits = {}
     for split in SPLITS:
-        images, masks = pictures(root / split), pictures(root / f"{split}annot")
+        images, masks = images_in(root / split, problems), images_in(root / f"{split}annot", problems)
         listed = _listed(root / f"{split}.txt", images, problems)
         if listed is not None:
             images, masks = ({stem: found[stem] for stem in listed if stem in found} for found in (images, masks))
@@ -110,7 +110,7 @@ def _listed(path: Path, images: dict[str, Path], problems: list[str]) -> list[st
 def _raw_folders(root: Path) -> tuple[Path, Path] | None:
     """Images and masks, if the masks are colour pictures."""
     for images, masks in _RAW_FOLDERS:
-        found = next(iter(pictures(root / masks, ending="_L").values()), None)
+        found = next(iter(images_in(root / masks, [], ending="_L").values()), None)
         if found and (root / images).is_dir() and _is_coloured(found):
             return root / images, root / masks
     return None
@@ -124,13 +124,14 @@ def _is_coloured(path: Path) -> bool:
 def _raw(root: Path) -> Dataset:
     folders = _raw_folders(root)
     assert folders is not None
-    images, masks = pictures(folders[0]), pictures(folders[1], ending="_L")
-    problems = pair_problems(images, masks, where=f"{folders[0].name}/ and {folders[1].name}/")
+    problems: list[str] = []
+    images, masks = images_in(folders[0], problems), images_in(folders[1], problems, ending="_L")
+    problems += pair_problems(images, masks, where=f"{folders[0].name}/ and {folders[1].name}/")
     frames = paired(images, masks)
     homeless = [frame.name for frame in frames if split_of(frame.name) is None]
     if homeless:
         problems.append(f"{few(homeless)} with names of no CamVid film: they are in no split; rename or remove them")
-    sequence, note = _sequence(root)
+    sequence, note = _sequence(root, problems)
     splits = {split: _clips([frame for frame in frames if split_of(frame.name) == split], sequence) for split in SPLITS}
     merge = merge_table(root / MERGE_FILE if (root / MERGE_FILE).is_file() else Path(__file__).with_name(MERGE_FILE))
     return Dataset(
@@ -165,14 +166,14 @@ def _is_authors(root: Path) -> bool:
 
 
 def _authors(root: Path) -> Dataset:
-    images, masks = pictures(root / "images"), pictures(root / "labels", ending="_L")
-    masks = masks or pictures(root / "labels")
     problems: list[str] = []
-    sequence, note = _sequence(root)
+    images, masks = images_in(root / "images", problems), images_in(root / "labels", problems, ending="_L")
+    masks = masks or images_in(root / "labels", problems)
+    sequence, note = _sequence(root, problems)
     splits = {}
     for split in SPLITS:
         path = root / "annotations" / f"{split}.txt"
-        stems = [fields[0] for fields in read_list(path)] if path.is_file() else []
+        stems = [fields[0] for fields in read_list(path, images.__contains__)] if path.is_file() else []
         missing = [stem for stem in stems if stem not in images or stem not in masks]
         if missing:
             problems.append(
@@ -192,12 +193,12 @@ def _authors(root: Path) -> Dataset:
     )
 
 
-def _sequence(root: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
+def _sequence(root: Path, problems: list[str]) -> tuple[dict[str, Path], tuple[str, ...]]:
     """The dump of all frames beside the labelled ones, under either of its names."""
     for name in SEQUENCE_FOLDERS:
-        found = pictures(root / name)
-        for below in sorted((root / name).glob("*/")):
-            found |= pictures(below)
+        found: dict[str, Path] = {}
+        for folder in (root / name, *folders_in(root / name)):
+            found |= images_in(folder, problems)
         if found:
             return found, (f"past frames from {name}/ ({len(found)} pictures)",)
     return {}, (

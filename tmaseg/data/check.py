@@ -1,6 +1,6 @@
 """`tmaseg data check`: which layout was found, what is in it, what is wrong and how to mend it; painted samples."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tmaseg.data.clip import Clip, ClipFrame
-from tmaseg.data.dataset import RGB, Dataset, Labels, read_image
+from tmaseg.data.dataset import RGB, Dataset, Labels, read_frame
 from tmaseg.data.files import few
-from tmaseg.data.masks import read_values
+from tmaseg.data.masks import BLACK_AND_WHITE, is_jpeg, read_values
 from tmaseg.errors import DataError, OutputError
 from tmaseg.files import atomic_write, check_not_read
 from tmaseg.labels import LabelSet
@@ -63,7 +63,7 @@ def check_dataset(dataset: Dataset, *, limit: int | None = 200) -> Check:
     notes = list(dataset.notes)
     splits = {}
     for name, clips in dataset.splits.items():
-        splits[name] = _check_split(dataset, name, clips, limit, problems)
+        splits[name] = _check_split(dataset, name, clips, limit, problems, notes)
         absent = [label for label, share in splits[name].shares.items() if share == 0]
         if absent and splits[name].read == splits[name].labelled:
             notes.append(f"{name}: no pixel of {', '.join(absent)}")
@@ -74,7 +74,7 @@ def check_dataset(dataset: Dataset, *, limit: int | None = 200) -> Check:
 
 
 def _check_split(
-    dataset: Dataset, name: str, clips: Sequence[Clip], limit: int | None, problems: list[str]
+    dataset: Dataset, name: str, clips: Sequence[Clip], limit: int | None, problems: list[str], notes: list[str]
 ) -> SplitCheck:
     frames = [frame for clip in clips for frame in clip.frames]
     wanted = [frame for frame in frames if frame.wanted]
@@ -83,14 +83,15 @@ def _check_split(
         problems.append(f"{name}: empty split: its folder, or the list that names its files, holds nothing that exists")
     chosen = spread(labelled, limit)
     with ThreadPoolExecutor(_THREADS) as pool:
-        looked = list(pool.map(lambda frame: _look(dataset, frame), chosen))
+        checked = list(pool.map(lambda frame: _check_frame(dataset, frame), chosen))
     faults: dict[str, list[str]] = {}
-    for frame, (_, fault) in zip(chosen, looked, strict=True):
-        if fault:
-            faults.setdefault(fault, []).append(frame.name)
+    for frame, each in zip(chosen, checked, strict=True):
+        notes += [f"{name}: {said}" for said in each.said]
+        if each.fault:
+            faults.setdefault(each.fault, []).append(frame.name)
     problems += [f"{name}: {few(names, 'mask')}: {fault}" for fault, names in faults.items()]
-    pixels = sum((counts for counts, _ in looked), np.zeros(256, np.int64))
-    problems += _black_and_white(name, pixels, dataset)
+    pixels = sum((each.pixels for each in checked), np.zeros(256, np.int64))
+    problems += [f"{name}: {problem}" for problem in _mask_problems(dataset, pixels, chosen)]
     scored = int(pixels[: len(dataset.labels)].sum())
     return SplitCheck(
         frames=len(wanted),
@@ -110,35 +111,52 @@ def spread(frames: Sequence[ClipFrame], limit: int | None) -> list[ClipFrame]:
     return [frames[int(place)] for place in np.linspace(0, len(frames) - 1, limit)]
 
 
-def _look(dataset: Dataset, frame: ClipFrame) -> tuple[NDArray[np.int64], str | None]:
-    """Pixels of each class id in a frame's mask, and what is wrong with the mask or its picture."""
-    nothing = np.zeros(256, np.int64)
+@dataclass(frozen=True, eq=False)
+class _FrameCheck:
+    """One labelled frame."""
+
+    pixels: NDArray[np.int64]
+    """(256,) of each class id."""
+    fault: str | None = None
+    said: tuple[str, ...] = ()
+    """What is odd about a picture that can be read."""
+
+
+def _check_frame(dataset: Dataset, frame: ClipFrame) -> _FrameCheck:
+    nothing, said = np.zeros(256, np.int64), list[str]()
     assert frame.mask is not None
     try:
-        fault = dataset.masks.fault(read_values(frame.mask))
+        values = read_values(frame.mask)
+        fault = dataset.masks.fault(values, frame.mask)
         if fault:
-            return nothing, fault
-        truth = dataset.truth(frame)
-        picture = read_image(frame.image)
+            return _FrameCheck(nothing, fault)
+        truth = dataset.masks.to_labels(values)
+        picture = read_frame(frame, warn=said.append)
     except DataError as error:
-        return nothing, str(error)
+        return _FrameCheck(nothing, str(error))
     if picture.shape[:2] != truth.shape:
         sizes = [f"{width}x{height}" for height, width in (picture.shape[:2], truth.shape)]
-        return nothing, f"the picture is {sizes[0]} and its mask {sizes[1]}: resize the masks with nearest neighbour"
-    return np.bincount(truth.ravel(), minlength=256), None
+        fault = f"the picture is {sizes[0]} and its mask {sizes[1]}: resize the masks with nearest neighbour"
+        return _FrameCheck(nothing, fault, tuple(said))
+    return _FrameCheck(np.bincount(truth.ravel(), minlength=256), said=tuple(said))
 
 
-def _black_and_white(name: str, pixels: NDArray[np.int64], dataset: Dataset) -> list[str]:
-    """Masks that hold nothing but class 0 and void where void is 255: white was likely meant as a class."""
-    if len(dataset.labels) < 2 or not dataset.masks.known[255] or dataset.masks.colours is not None:
-        return []
-    used = np.flatnonzero(pixels)
-    if used.tolist() == [0, dataset.labels.ignore_index] and dataset.masks.table[255] == dataset.labels.ignore_index:
-        return [
-            f"{name}: every mask holds only {dataset.labels.names[0]} and void: black-and-white masks (0 and 255)? "
-            "Say what white means with `id_map: {255: 1}` in a YAML"
-        ]
-    return []
+def _mask_problems(dataset: Dataset, pixels: NDArray[np.int64], frames: Sequence[ClipFrame]) -> Iterator[str]:
+    """What is wrong with the masks of a split together; `pixels`: (256,) of each class id."""
+    labels, reader = dataset.labels, dataset.masks
+    used = np.flatnonzero(pixels).tolist()
+    jpegs = [frame.name for frame in frames if frame.mask and is_jpeg(frame.mask)]
+    if jpegs:
+        yield f"{few(jpegs, 'mask')} in JPEG files, whose compression changes ids: export the masks as PNG"
+    if used and not set(used) & set(range(len(labels))) - set(labels.void):
+        yield "every pixel of the masks is void: there is nothing to learn or score; check what they hold"
+    # Nothing but class 0 and void where void is 255: white was likely meant as a class.
+    white_is_void = reader.known[255] and reader.table[255] == labels.ignore_index and reader.colours is None
+    if len(labels) > 1 and white_is_void and used == [0, labels.ignore_index]:
+        yield (
+            f"every mask holds only {labels.names[0]} and void: black-and-white masks (0 and 255)? "
+            f"{BLACK_AND_WHITE[0].upper()}{BLACK_AND_WHITE[1:]}"
+        )
 
 
 def _misplaced(name: str, clips: Sequence[Clip]) -> list[str]:
@@ -166,7 +184,7 @@ def _around(frame: ClipFrame) -> list[int]:
 
 def _likeness_shift(frame: ClipFrame, near: Sequence[ClipFrame]) -> int:
     """By how much a neighbour is the very picture of a labelled frame; 0 when none is."""
-    small = [_small(other.image) for other in (frame, *near)]
+    small = [_small(other) for other in (frame, *near)]
     differences = [float(np.abs(other - small[0]).mean()) for other in small[1:]]
     least = int(np.argmin(differences))
     # The same picture compressed again differs by a grey level or two, its neighbours in time by several times that.
@@ -175,8 +193,8 @@ def _likeness_shift(frame: ClipFrame, near: Sequence[ClipFrame]) -> int:
     return near[least].number - frame.number if same else 0
 
 
-def _small(path: Path) -> NDArray[np.float32]:
-    return cv2.resize(read_image(path), (320, 240), interpolation=cv2.INTER_AREA).astype(np.float32)
+def _small(frame: ClipFrame) -> NDArray[np.float32]:
+    return cv2.resize(read_frame(frame), (320, 240), interpolation=cv2.INTER_AREA).astype(np.float32)
 
 
 def paint_samples(dataset: Dataset, split: str, path: Path, *, count: int = 6) -> Path:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tmaseg.data.clip import Clip, ClipFrame, make_clips, single_clips, split_number
 from tmaseg.data.dataset import Dataset
-from tmaseg.data.files import few, find_root, listing, pair_problems, paired, pictures
+from tmaseg.data.files import few, find_root, folders_in, images_in, listing, pair_problems, paired
 from tmaseg.data.masks import MaskReader
 from tmaseg.errors import DataError
 from tmaseg.labels import CITYSCAPES
@@ -71,17 +71,18 @@ def _label_kind(labels: Path) -> tuple[str, MaskReader, str]:
 
 
 def _count(folder: Path, ending: str) -> int:
-    return sum(1 for _ in folder.glob(f"*/*/*{ending}.png"))
+    cities = (city for split in folders_in(folder) for city in folders_in(split))
+    return sum(len(images_in(city, [], ending=ending)) for city in cities)
 
 
 def _split(images: Path, labels: Path, ending: str, sequences: Path, problems: list[str]) -> Iterator[Clip]:
-    for city in sorted(path for path in images.iterdir() if path.is_dir()):
-        shown = pictures(city, ending=_IMAGE)
-        masks = pictures(labels / city.name, ending=f"_gtFine{ending}")
+    for city in folders_in(images):
+        shown = images_in(city, problems, ending=_IMAGE)
+        masks = images_in(labels / city.name, problems, ending=f"_gtFine{ending}")
         test = images.name == "test"  # its label files are empty dummies, or not there: nothing to score against
         if not test:
             problems += pair_problems(shown, masks, where=f"leftImg8bit/{images.name}/{city.name}")
-        past = pictures(sequences / city.name, ending=_IMAGE)
+        past = images_in(sequences / city.name, problems, ending=_IMAGE)
         for stem, image in shown.items():
             if not test and stem not in masks:
                 continue
@@ -110,7 +111,7 @@ def find_cityscapes256(root: Path) -> Dataset:
     problems: list[str] = []
     splits = {}
     for split in ("train", "val"):
-        images, masks = pictures(root / split), pictures(root / f"{split}annot")
+        images, masks = images_in(root / split, problems), images_in(root / f"{split}annot", problems)
         problems += pair_problems(images, masks, where=f"{split}/ and {split}annot/")
         splits[split] = single_clips(paired(images, masks))
     return Dataset(
@@ -137,11 +138,13 @@ def find_kitti(root: Path) -> Dataset:
             "testing/image_2/: unpack data_semantics.zip there"
         )
     root = found
-    images, masks = pictures(root / "training" / "image_2"), pictures(root / "training" / "semantic")
-    problems = pair_problems(images, masks, where="training", image_only_ok=True)
+    problems: list[str] = []
+    images = images_in(root / "training" / "image_2", problems)
+    masks = images_in(root / "training" / "semantic", problems)
+    problems += pair_problems(images, masks, where="training", image_only_ok=True)
     test = [
         ClipFrame(stem, image, split_number(stem)[1] or 0, wanted=stem.endswith("_10"))
-        for stem, image in pictures(root / "testing" / "image_2").items()
+        for stem, image in images_in(root / "testing" / "image_2", problems).items()
     ]
     return Dataset(
         "kitti",
@@ -149,17 +152,13 @@ def find_kitti(root: Path) -> Dataset:
         root,
         LABEL_IDS,
         {
-            "train": _films([*paired(images, masks), *_unlabelled(images, masks)]),
+            "train": _films(paired(images, masks, unlabelled=True)),
             "test": _films(test),
         },
         default_split="train",
         problems=tuple(problems),
         notes=("training/ is its only labelled split: figures of weights trained on it mean nothing",),
     )
-
-
-def _unlabelled(images: dict[str, Path], masks: dict[str, Path]) -> list[ClipFrame]:
-    return [ClipFrame(stem, path, split_number(stem)[1] or 0) for stem, path in images.items() if stem not in masks]
 
 
 def _films(frames: list[ClipFrame]) -> tuple[Clip, ...]:
@@ -180,8 +179,9 @@ def find_kitti_step(root: Path) -> Dataset:
     splits: dict[str, tuple[Clip, ...]] = {}
     for split in ("train", "val", "test"):
         frames: list[tuple[str, ClipFrame]] = []
-        for film in sorted((root / "images" / split).glob("*/")):
-            images, masks = pictures(film), pictures(root / "panoptic_maps" / split / film.name)
+        for film in folders_in(root / "images" / split):
+            images = images_in(film, problems)
+            masks = images_in(root / "panoptic_maps" / split / film.name, problems)
             where = f"images/{split}/{film.name}"
             problems += pair_problems(images, masks, where=where) if split != "test" else []
             frames += [
@@ -193,7 +193,7 @@ def find_kitti_step(root: Path) -> Dataset:
                 if split == "test" or stem in masks
             ]
         splits[split] = make_clips(frames, rate=KITTI_RATE)
-    for lone in sorted((root / "panoptic_maps").glob("*/*/")):
+    for lone in (film for split in folders_in(root / "panoptic_maps") for film in folders_in(split)):
         if not (root / "images" / lone.parent.name / lone.name).is_dir():
             problems.append(
                 f"{few([lone.name], 'sequence')} of panoptic_maps/{lone.parent.name}/ without images: add them"

@@ -1,17 +1,18 @@
 """Dataset: what every data set looks like once it has been found, whatever its layout on disk."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from tmaseg.data.clip import Clip, ClipFrame, trim
-from tmaseg.data.masks import MaskReader
-from tmaseg.errors import DataError
+from tmaseg.data.masks import MaskReader, mask_size
+from tmaseg.errors import DataError, VideoError
 from tmaseg.labels import LabelSet
+from tmaseg.video import images
 
 RGB = NDArray[np.uint8]  # (H, W, 3)
 Labels = NDArray[np.uint8]  # (H, W)
@@ -87,8 +88,8 @@ class Dataset:
                 yield frame.mask
 
     def image(self, frame: ClipFrame) -> RGB:
-        """(H, W, 3) uint8, red first."""
-        return read_image(frame.image)
+        """(H, W, 3) uint8; see `read_frame`."""
+        return read_frame(frame)
 
     def truth(self, frame: ClipFrame) -> Labels:
         """(H, W) uint8 class ids of a labelled frame; `labels.ignore_index` where void. Raises DataError."""
@@ -134,10 +135,29 @@ class Dataset:
         return f"Dataset({self.name!r}, {self.layout!r}, {counts})"
 
 
-def read_image(path: Path) -> RGB:
-    """(H, W, 3) uint8, red first, as stored: masks fit the stored picture. Raises DataError when it cannot be read."""
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    if picture is None:
-        missing = "is missing" if not path.is_file() else "cannot be read"
-        raise DataError(f"{path}: the picture {missing}: get the file again, or take it out of the list")
-    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
+def read_frame(frame: ClipFrame, *, warn: Callable[[str], None] | None = None) -> RGB:
+    """(H, W, 3) uint8, red first, upright, or as stored where only that fits its mask.
+
+    `warn` is told what is odd about a file that can be read. Raises DataError.
+    """
+    with _data_errors():
+        return images.read_image(frame.image, mask_size=_mask_size(frame), warn=warn)
+
+
+def frame_size(frame: ClipFrame) -> tuple[int, int]:
+    """(width, height) of what `read_frame` gives, from the file's header. Raises DataError."""
+    with _data_errors():
+        return images.image_size(frame.image, mask_size=_mask_size(frame))
+
+
+def _mask_size(frame: ClipFrame) -> Callable[[], tuple[int, int]] | None:
+    mask = frame.mask
+    return None if mask is None else lambda: mask_size(mask)
+
+
+@contextmanager
+def _data_errors() -> Iterator[None]:
+    try:
+        yield
+    except VideoError as error:
+        raise DataError(f"{error}, or take it out of the data set") from error

@@ -1,43 +1,81 @@
-"""Finding files: pictures by stem, masks beside them, lists of names, and a layout one folder further down."""
+"""Finding files: images by stem, masks beside them, lists of names, and a layout one folder further down."""
 
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tmaseg.data.clip import ClipFrame, split_number
 from tmaseg.errors import DataError
-from tmaseg.video.images import IMAGE_SUFFIXES
+from tmaseg.video.images import list_folders, list_images
+
+_BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
 
-def pictures(folder: Path, *, ending: str = "") -> dict[str, Path]:
-    """Stem -> file of the pictures in a folder, in natural order; `ending` must end the stem and is taken off.
+def images_in(folder: Path, problems: list[str], *, ending: str = "") -> dict[str, Path]:
+    """Stem -> file of the images in a folder, in natural order; `ending` must end the stem and is taken off.
 
-    {} for a folder that does not exist. Hidden files (macOS leaves "._name") are passed over.
+    {} for a folder that does not exist. Two images of one stem are told in `problems`; the first one is taken.
     """
-    if not folder.is_dir():
-        return {}
-    found = {}
-    for path in folder.iterdir():
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.stem.endswith(ending) and not path.stem.startswith("."):
-            found[path.stem.removesuffix(ending) if ending else path.stem] = path
-    return {stem: found[stem] for stem in sorted(found, key=natural)}
+    found: dict[str, Path] = {}
+    twice = []
+    for path in _read(list_images, folder):
+        if not path.stem.endswith(ending):
+            continue
+        stem = path.stem.removesuffix(ending) if ending else path.stem
+        if stem in found:
+            twice.append(f"{found[stem].name} and {path.name}")
+        found.setdefault(stem, path)
+    if twice:
+        problems.append(f"{folder}: {few(twice, 'pair')} of one name but for the suffix: remove one of each")
+    return found
 
 
-def natural(name: str) -> tuple[list[int | str], str]:
-    """A sort key by which frame 9 comes before frame 10."""
-    parts = re.split(r"(\d+)", name)
-    return [int(part) if part.isdigit() else part.casefold() for part in parts], name
+def folders_in(folder: Path) -> list[Path]:
+    """The folders in a folder in natural order, links followed, hidden ones left out; [] where there is none."""
+    return _read(list_folders, folder)
 
 
-def read_list(path: Path) -> list[list[str]]:
-    """The fields of each line that is not empty. Raises DataError when the list cannot be read."""
+def read_list(path: Path, exists: Callable[[str], bool] | None = None) -> list[list[str]]:
+    """The fields of each line that is not empty.
+
+    Between them stands a tab, a comma, a semicolon or blanks. Names may be quoted, or hold such signs themselves where
+    `exists` knows them: whether there is something of that name, by default in the list's folder. Raises DataError when
+    the list cannot be read.
+    """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        data = path.read_bytes()
+        encoding = next((name for mark, name in _BYTE_ORDER_MARKS.items() if data.startswith(mark)), "utf-8")
+        if encoding == "utf-8" and b"\0" in data[:200]:
+            encoding = "utf-16-be" if data[:1] == b"\0" else "utf-16-le"
+        lines = data.decode(encoding).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: the list cannot be read ({error}): write one name a line as text") from error
-    return [line.replace(";", " ").split() for line in lines if line.strip() and not line.startswith("#")]
+    known = exists or (lambda name: (path.parent / name).is_file())
+    return [_fields(line.strip(), known) for line in lines if line.strip() and not line.startswith("#")]
+
+
+def _fields(line: str, exists: Callable[[str], bool]) -> list[str]:
+    """The first way to part a line by which every name exists, else the most likely one."""
+    ways = [way for way in _partings(line) if all(way)]
+    for way in ways:
+        for names in (way, [name.replace("\\", "/") for name in way]):  # as lists made on Windows have them
+            if all(exists(name) for name in names):
+                return names
+    return ways[-1]
+
+
+def _partings(line: str) -> Iterator[list[str]]:
+    yield [line]
+    for mark in "\t,;":
+        if mark in line:
+            yield [part.strip().strip("\"'") for part in line.strip(mark).split(mark)]
+    if '"' in line or "'" in line:
+        yield ["".join(found) for found in re.findall(r'"([^"]+)"|\'([^\']+)\'|([^\s,;]+)', line)]
+    for sign in re.finditer(r"\s*[,;]\s*|\s+", line):
+        yield [line[: sign.start()], line[sign.end() :]]
+    yield re.split(r"[\s,;]+", line.strip(",; \t"))
 
 
 def frame_names(images: Sequence[Path], base: Path) -> list[str]:
@@ -54,12 +92,14 @@ def frame_names(images: Sequence[Path], base: Path) -> list[str]:
     return [(path.with_suffix("") if names[path.with_suffix("")] == 1 else path).as_posix() for path in paths]
 
 
-def paired(images: Mapping[str, Path], masks: Mapping[str, Path], *, prefix: str = "") -> list[ClipFrame]:
-    """Labelled frames for every picture that has a mask of the same stem."""
+def paired(
+    images: Mapping[str, Path], masks: Mapping[str, Path], *, folder: str = "", unlabelled: bool = False
+) -> list[ClipFrame]:
+    """A frame for every image that has a mask of the same stem; with `unlabelled`, for the others, too."""
     return [
-        ClipFrame(f"{prefix}{stem}", image, split_number(stem)[1] or 0, masks[stem], wanted=True)
+        ClipFrame(f"{folder}{stem}", image, split_number(stem)[1] or 0, masks.get(stem), wanted=stem in masks)
         for stem, image in images.items()
-        if stem in masks
+        if unlabelled or stem in masks
     ]
 
 
@@ -86,10 +126,9 @@ def few(names: Iterable[str], noun: str = "picture") -> str:
     return f"{len(names)} {noun}{'s' if len(names) != 1 else ''} ({shown})"
 
 
-def find_root(root: Path, looks_right: Callable[[Path], object]) -> Path | None:
+def find_root(root: Path, has_layout: Callable[[Path], object]) -> Path | None:
     """The folder, or the first directly below, in which a layout is found: archives unpack into one of their own."""
-    below = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
-    return next((folder for folder in [root, *below] if looks_right(folder)), None)
+    return next((folder for folder in [root, *folders_in(root)] if has_layout(folder)), None)
 
 
 def listing(root: Path) -> str:
@@ -100,3 +139,10 @@ def listing(root: Path) -> str:
         return "which is a file"
     names = sorted(path.name + "/" * path.is_dir() for path in root.iterdir() if not path.name.startswith("."))
     return f"which holds {', '.join(names[:8])}{' ...' if len(names) > 8 else ''}" if names else "which is empty"
+
+
+def _read(list_: Callable[[Path], list[Path]], folder: Path) -> list[Path]:
+    try:
+        return list_(folder) if folder.is_dir() else []
+    except OSError as error:
+        raise DataError(f"{folder} cannot be read ({error.strerror}): check its permissions") from error

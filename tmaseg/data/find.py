@@ -7,7 +7,8 @@ from pathlib import Path
 from tmaseg.data.camvid import find_camvid
 from tmaseg.data.cityscapes import find_cityscapes, find_cityscapes256, find_kitti, find_kitti_step
 from tmaseg.data.dataset import Dataset
-from tmaseg.data.folder import find_folder, find_yaml
+from tmaseg.data.described import find_yaml
+from tmaseg.data.folder import find_folder
 from tmaseg.data.vspw import find_vspw
 from tmaseg.errors import DataError
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from tmaseg.errors import DataError
 from tmaseg.labels import Colour, LabelSet
@@ -15,6 +15,9 @@ Labels = NDArray[np.uint8]  # (H, W) class ids
 Values = NDArray[np.generic]  # (H, W) or (H, W, channels), as a file has them
 
 _MOST_FOREIGN = 0.01  # share of pixels in colours of no class that a colour mask may have: resampled edges
+_JPEG = ": it is a JPEG file, whose compression changes ids: export the masks as PNG"
+BLACK_AND_WHITE = "say what white means with `id_map: {255: 1}` in a YAML"
+FROM_ONE = "ids begin at 1: give `ignore: 0` in a YAML, or shift them down by one"
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,46 +66,29 @@ class MaskReader:
     def read(self, path: Path) -> Labels:
         """(H, W) uint8 class ids, ignore_index where void. Raises DataError: file, fault and remedy."""
         values = read_values(path)
-        fault = self.fault(values)
+        fault = self.fault(values, path)
         if fault:
             raise DataError(f"{path}: {fault}")
-        if self.colours is not None:
-            return self._from_colours(values)[0]
-        return np.asarray(self.table[self._single(values)], np.uint8)
+        return self.to_labels(values)
 
     def read_raw(self, path: Path) -> Labels:
         """(H, W) uint8, the file's own values, kinds of void kept apart; as `read` for colour files."""
         if self.colours is not None:
             return self.read(path)
-        return np.asarray(self._single(read_values(path)), np.uint8)
+        return np.asarray(self.single_channel(read_values(path)), np.uint8)
 
-    def fault(self, values: Values) -> str | None:
-        """What is wrong with a file's values and how to mend it; None for a good one."""
+    def to_labels(self, values: Values) -> Labels:
+        """(H, W) uint8 class ids, ignore_index where void, from a file's values without fault."""
         if self.colours is not None:
-            return self._colour_fault(values)
-        single = self._single(values)
-        if single.ndim != 2:
-            return (
-                f"a colour picture ({single.shape[2]} channels), but expected {self.expected} in one channel: use the "
-                "data set's id masks, or say what each colour means in a YAML (`colours: true` with a palette)"
-            )
-        used = np.unique(single)
-        if used.size and used[-1] > 255:
-            return f"16-bit values up to {used[-1]}, but expected {self.expected}: is this an instance or depth map?"
-        unknown = [int(value) for value in used if not self.known[value]]
-        if not unknown:
-            return None
-        if set(used.tolist()) <= {0, 255}:
-            return (
-                f"a black-and-white mask (only 0 and 255), but expected {self.expected}: "
-                "say what white means with `id_map: {255: 1}` in a YAML"
-            )
-        return (
-            f"ids {_ranges(unknown)} are none of the expected ({self.expected}): give the right label set, or say what "
-            "they mean with `id_map` in a YAML"
-        )
+            return self._from_colours(values)[0]
+        return np.asarray(self.table[self.single_channel(values)], np.uint8)
 
-    def _single(self, values: Values) -> NDArray[np.integer]:
+    def fault(self, values: Values, path: Path) -> str | None:
+        """What is wrong with the values of the file `path` and how to mend it; None for a good one."""
+        fault = self._id_fault(values, path) if self.colours is None else self._colour_fault(values, path)
+        return fault and " ".join(fault.split())
+
+    def single_channel(self, values: Values) -> NDArray[np.integer]:
         """(H, W) where the file holds ids: its channel, or any one of three equal ones."""
         if values.ndim == 3 and self.channel is not None and values.shape[2] > self.channel:
             values = values[..., self.channel]
@@ -110,16 +96,41 @@ class MaskReader:
             values = values[..., 0]
         return np.asarray(values)
 
-    def _colour_fault(self, values: Values) -> str | None:
+    def _id_fault(self, values: Values, path: Path) -> str | None:
+        single = self.single_channel(values)
+        if single.ndim != 2:
+            return (
+                f"a colour picture ({single.shape[2]} channels), but expected {self.expected} in one channel: use the "
+                "data set's id masks, or say what each colour means in a YAML (`colours: true` with a palette)"
+            )
+        used = np.unique(single)
+        if used.size and (used[0] < 0 or used[-1] > 255):
+            return f"16-bit values up to {used[-1]}, but expected {self.expected}: is this an instance or depth map?"
+        unknown = [int(value) for value in used if not self.known[value]]
+        if not unknown:
+            return None
+        if set(used.tolist()) <= {0, 255}:
+            return f"a black-and-white mask (only 0 and 255), but expected {self.expected}: {BLACK_AND_WHITE}"
+        strange = f"ids {_ranges(unknown)} are none of the expected ({self.expected})"
+        if is_jpeg(path):
+            return strange + _JPEG
+        if unknown == [len(self.labels)] and 0 not in used:
+            return f"{strange}; {FROM_ONE}"
+        return f"{strange}: give the right label set, or say what they mean with `id_map` in a YAML"
+
+    def _colour_fault(self, values: Values, path: Path) -> str | None:
         if values.ndim != 3:
             return f"one channel, but expected {self.expected}: these masks may already be ids, use another layout"
         foreign = self._from_colours(values)[1]
-        if foreign > _MOST_FOREIGN:
-            return (
-                f"{foreign:.0%} of the pixels have none of the class colours: a resampled or re-compressed mask? "
-                "Use the original PNG files, or add the colours to the palette"
-            )
-        return None
+        if foreign <= _MOST_FOREIGN:
+            return None
+        strange = f"{foreign:.0%} of the pixels have none of the class colours"
+        if is_jpeg(path):
+            return strange + _JPEG
+        return (
+            f"{strange}: a resampled or re-compressed mask? "
+            "Use the original PNG files, or add the colours to the palette"
+        )
 
     def _from_colours(self, values: Values) -> tuple[Labels, float]:
         """Class ids, and the share of pixels in no known colour."""
@@ -138,13 +149,34 @@ def read_values(path: Path) -> Values:
     """A mask file as it is: palette pictures give their indices. Raises DataError when it cannot be read."""
     try:
         with Image.open(path) as picture:
-            plain = picture.mode in ("P", "L", "RGB", "RGBA", "1") or picture.mode.startswith("I")
+            plain = picture.mode in ("P", "L", "RGB", "RGBA", "1", "F") or picture.mode.startswith("I")
             values = np.asarray(picture if plain else picture.convert("RGB"))
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such mask; run `tmaseg data check` to see what is missing") from error
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+    except Exception as error:  # decoders raise anything at files that are damaged or of another kind
         raise DataError(f"{path}: the mask cannot be read ({error}): get the file again") from error
-    return values.astype(np.uint8) if values.dtype == np.bool_ else values
+    if values.dtype == np.bool_:
+        return values.astype(np.uint8)
+    if np.issubdtype(values.dtype, np.floating):
+        whole = values.astype(np.int64)
+        if not np.array_equal(whole, values):
+            raise DataError(f"{path}: the mask holds fractions, which are no class ids: is this a map of scores?")
+        return whole
+    return values
+
+
+def mask_size(path: Path) -> tuple[int, int]:
+    """(width, height) of a mask, from its header alone. Raises DataError."""
+    try:
+        with Image.open(path) as picture:
+            return picture.size
+    except Exception as error:  # as above
+        raise DataError(f"{path}: the mask cannot be read ({error}): get the file again") from error
+
+
+def is_jpeg(path: Path) -> bool:
+    """Whether a mask file's suffix says that it is compressed with loss."""
+    return path.suffix.lower() in (".jpg", ".jpeg", ".jpe", ".jfif")
 
 
 def _ranges(values: Iterable[int]) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tmaseg.data.clip import ClipFrame, make_clips, split_number
 from tmaseg.data.dataset import Dataset
-from tmaseg.data.files import few, find_root, listing, pair_problems, pictures, read_list
+from tmaseg.data.files import few, find_root, folders_in, images_in, listing, pair_problems, read_list
 from tmaseg.data.masks import MaskReader
 from tmaseg.errors import DataError
 from tmaseg.labels import LabelSet, voc_colours
@@ -36,11 +36,12 @@ def find_vspw(root: Path) -> Dataset:
         )
     root = found
     problems: list[str] = []
+    known = {video.name for video in folders_in(root / "data") if (video / "origin").is_dir()}
     splits = {}
     for split in ("train", "val", "test"):
         path = root / f"{split}.txt"
-        videos = [fields[0] for fields in read_list(path)] if path.is_file() else []
-        missing = [video for video in videos if not (root / "data" / video / "origin").is_dir()]
+        videos = [fields[0] for fields in read_list(path, known.__contains__)] if path.is_file() else []
+        missing = [video for video in videos if video not in known]
         if missing:
             problems.append(f"{split}.txt: {few(missing, 'video')} not in data/: unpack them or remove the lines")
         frames: list[tuple[str, ClipFrame]] = []
@@ -52,7 +53,7 @@ def find_vspw(root: Path) -> Dataset:
 
 
 def _video(folder: Path, split: str, problems: list[str]) -> list[ClipFrame]:
-    images, masks = pictures(folder / "origin"), pictures(folder / "mask")
+    images, masks = images_in(folder / "origin", problems), images_in(folder / "mask", problems)
     if split != "test" or masks:
         problems += pair_problems(images, masks, where=f"data/{folder.name}")
     return [

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
-from tmaseg.data import Clip, Dataset, Sample, open_dataset
+from tmaseg.data import Clip, Dataset, Sample, frame_size, open_dataset
 from tmaseg.data.clip import trim
 from tmaseg.errors import ConfigError, DataError
 from tmaseg.labels import ClassUnions, LabelSet, get_labels, unite_by_name
@@ -215,16 +214,11 @@ def count_pixels(
 
 
 def _check_size(sample: Sample, labels_hw: tuple[int, int]) -> None:
-    path = sample.frame.image
-    try:
-        with Image.open(path) as picture:  # reads the header alone
-            width, height = picture.size
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path}: the picture cannot be read ({error}): get the file again") from error
+    width, height = frame_size(sample.frame)
     if (height, width) != labels_hw:
         raise DataError(
-            f"{sample.frame.mask}: its labels are {labels_hw[1]}x{labels_hw[0]} but the picture {path.name} is "
-            f"{width}x{height}: resize the labels with nearest neighbour"
+            f"{sample.frame.mask}: its labels are {labels_hw[1]}x{labels_hw[0]} but the picture "
+            f"{sample.frame.image.name} is {width}x{height}: resize the labels with nearest neighbour"
         )
 
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tmaseg.data import ClipFrame, Dataset, read_image
+from tmaseg.data import ClipFrame, Dataset, read_frame
 
 Image = NDArray[np.uint8]  # (H, W, 3), or (H, W) for labels
 
@@ -25,7 +25,7 @@ class ImageCache:
 
     def picture(self, frame: ClipFrame) -> Image:
         """(H, W, 3) uint8. Raises DataError when it cannot be read."""
-        return self._get(frame.image, lambda: self._reduce(read_image(frame.image), cv2.INTER_AREA))
+        return self._get(frame.image, lambda: self._reduce(read_frame(frame), cv2.INTER_AREA))
 
     def labels(self, dataset: Dataset, frame: ClipFrame) -> Image:
         """(H, W) uint8 class ids of a labelled frame, of its picture's size. Raises DataError."""

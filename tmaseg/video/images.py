@@ -75,7 +75,8 @@ def walk_folders(root: Path, problems: list[str], *, leave_out: Collection[Path]
             elif real not in leave_out:
                 yield from walk(each, above | {real})
 
-    yield from walk(root, frozenset({root.resolve()}))
+    real_root = root.resolve()
+    yield from walk(root, frozenset({real_root, *real_root.parents}))
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:
