@@ -2,10 +2,12 @@
 
 from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 from films import corners, film
 
+from tmaseg.video.colour import orientation_of
 from tmaseg.video.facts import ReadOptions
 from tmaseg.video.source import VideoSource
 
@@ -47,6 +49,24 @@ def test_a_quarter_turn_turns_the_pixel_shape(tmp_path):
     with VideoSource(path) as source:
         assert source.info.sample_aspect == Fraction(15, 16)
         assert source.info.rotation == 90
+
+
+@pytest.mark.parametrize("degrees", [0, 90, -90, 180])
+def test_side_data_that_pyav_does_not_know_hides_no_turn(tmp_path, degrees):
+    class Strange:
+        """A frame as PyAV has it when one of its kinds of side data is newer than PyAV."""
+
+        def __init__(self, frame):
+            self.rotation = frame.rotation
+
+        @property
+        def side_data(self):
+            raise ValueError("31 is not a valid Type")
+
+    path = film(tmp_path / "a.mp4", [UPRIGHT], rotation=(float(degrees),))
+    with av.open(str(path)) as container:
+        frame = next(container.decode(video=0))
+    assert orientation_of(Strange(frame)) == orientation_of(frame)
 
 
 def test_other_angles_are_said(tmp_path):

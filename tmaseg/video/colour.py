@@ -70,9 +70,13 @@ def orientation_of(frame: VideoFrame) -> Orientation:
     """
     try:
         matrix = struct.unpack("=9i", bytes(frame.side_data[Type.DISPLAYMATRIX]))  # type: ignore[typeddict-item]
+        a, b, c, d = matrix[0], matrix[1], matrix[3], matrix[4]
     except (KeyError, struct.error):
         return UPRIGHT
-    a, b, c, d = matrix[0], matrix[1], matrix[3], matrix[4]
+    except ValueError:  # side data of a kind that PyAV does not know; the angle can be had without
+        angle = math.radians(frame.rotation)
+        cosine, sine = round(65536 * math.cos(angle)), round(65536 * math.sin(angle))
+        a, b, c, d = cosine, -sine, sine, cosine
     transpose = abs(b) + abs(c) > abs(a) + abs(d)
     mirror, upend = (c < 0, b < 0) if transpose else (a < 0, d < 0)
     mirrored = a * d - b * c < 0
