@@ -9,6 +9,8 @@ from pathlib import Path
 import av
 import torch
 
+os.environ["OPENCV_LOG_LEVEL"] = "SILENT"  # read when OpenCV is imported; `tmaseg.cli.main` is too late for that here
+
 import tmaseg.cli
 import tmaseg.inference.segmenter
 import tmaseg.pipeline.video

@@ -2,6 +2,8 @@
 
 import csv
 import signal
+import subprocess
+import sys
 import threading
 from fractions import Fraction
 from pathlib import Path
@@ -448,3 +450,16 @@ def test_ctrl_c_ends_a_run_that_waits_for_a_pipe(tmaseg, tmp_path, signalled):
 def test_standard_output_is_no_output(tmaseg, clip, flag):
     _is_one_clear_line(tmaseg("run", clip, flag, "-"), "standard output")
     _is_one_clear_line(tmaseg("frames", clip.parent, "-o", "/dev/stdout"), "standard output")
+
+
+def test_what_libraries_say_of_a_damaged_file_is_not_shown(weights, tmp_path):
+    picture = tmp_path / "a.tiff"
+    Image.fromarray(moving(1)[0]).save(picture)
+    data = bytearray(picture.read_bytes())
+    entry = data.index(b"\x01\x01\x03\x00\x01\x00\x00\x00")  # ImageLength, one short: now there are too many
+    data[entry + 4 : entry + 8] = b"\xff\xff\xff\x0f"
+    picture.write_bytes(data)
+    command = ("run", picture, "-o", tmp_path / "out.mp4", "--weights", weights)
+    done = subprocess.run([sys.executable, "-m", "tmaseg", *command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1), done.stderr
+    assert done.stderr.startswith("error: ")

@@ -1,5 +1,8 @@
 """The command line: one thin module a command. It parses, makes one library call, prints, and sets the exit code."""
 
+import os
+import sys
+import warnings
 from typing import Annotated
 
 import typer
@@ -67,5 +70,8 @@ def _root(
 
 
 def main() -> None:
-    """The program `tmaseg`."""
+    """The program `tmaseg`. What libraries say of a file on standard error is left out: tmaseg says what matters."""
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
     app()
