@@ -456,7 +456,7 @@ def test_what_libraries_say_of_a_damaged_file_is_not_shown(weights, tmp_path):
     picture = tmp_path / "a.tiff"
     Image.fromarray(moving(1)[0]).save(picture)
     data = bytearray(picture.read_bytes())
-    entry = data.index(b"\x01\x01\x03\x00\x01\x00\x00\x00")  # ImageLength, one short: now there are too many
+    entry = data.index(b"\x01\x01\x04\x00\x01\x00\x00\x00")  # ImageLength, one short: now there are too many
     data[entry + 4 : entry + 8] = b"\xff\xff\xff\x0f"
     picture.write_bytes(data)
     command = ("run", picture, "-o", tmp_path / "out.mp4", "--weights", weights)

@@ -235,10 +235,11 @@ def _check_depth(rgb: RGB, path: Path, warn: Warn | None) -> None:
 
 def _read_deep(path: Path, warn: Warn | None) -> RGB | None:
     """16 bit colour TIFFs, which Pillow does not know."""
-    if path.suffix.lower() not in (".tif", ".tiff"):
-        return None
     try:
-        bgr = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+        data = path.read_bytes()
+        if not data.startswith((b"II*\0", b"MM\0*")):  # another decoder's complaints would go to standard error
+            return None
+        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except (OSError, cv2.error):
         return None
     if bgr is None:
