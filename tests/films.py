@@ -1,6 +1,6 @@
 """Small videos for tests, written with PyAV itself so that nothing under test takes part in making them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -84,6 +84,8 @@ def film(
         if "rotation" in setup:
             stream.set_display_rotation(*setup["rotation"])
         tracks = [output.add_stream(name, rate=48000, layout="stereo") for name in sound]
+        for track in tracks:
+            track.bit_rate = 128_000
         for index, (rgb, stamp) in enumerate(zip(pictures, pts, strict=True)):
             frame = av.VideoFrame.from_ndarray(rgb).reformat(
                 format=stream.pix_fmt,
@@ -100,6 +102,21 @@ def film(
         for track in tracks:
             output.mux(track.encode(None))
     return path
+
+
+def remux(path: Path, target: Path, change: Callable[[av.Packet, int], None]) -> Path:
+    """Copy the packets of a video into another container, each first given to `change` with its number."""
+    with av.open(str(path)) as source, av.open(str(target), "w") as output:
+        streams = {stream.index: output.add_stream_from_template(stream) for stream in source.streams}
+        counts = dict.fromkeys(streams, 0)
+        for packet in source.demux():
+            if packet.size:
+                number, stream = counts[packet.stream.index], packet.stream.index
+                counts[stream] += 1
+                change(packet, number)
+                packet.stream = streams[stream]
+                output.mux(packet)
+    return target
 
 
 def _beep(index: int) -> av.AudioFrame:
@@ -127,6 +144,13 @@ def onsets(path: Path, track: int = 0) -> list[float]:
                     found.append(frame.time + block / frame.sample_rate)
                 loud_before = loud
     return found
+
+
+def origin(path: Path) -> Fraction:
+    """Where a file begins, in seconds, if its container starts at an arbitrary time; 0 if its zero has a meaning."""
+    with av.open(str(path)) as source:
+        own = {"mov", "matroska"} & set(source.format.name.split(","))
+        return Fraction(0) if own else Fraction(source.start_time or 0, av.time_base)
 
 
 def stamps(path: Path) -> list[Fraction]:

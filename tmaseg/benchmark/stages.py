@@ -80,7 +80,7 @@ def _measure_reading(path: Path, count: int) -> list[Row]:
                 assert frame.rgb.size  # converted by now, even if on demand
         if isinstance(source, VideoSource):
             with timer.stage("decode"), closing(Decoder(str(path), ReadOptions().timeout)) as decoder:
-                for _ in islice(decoder, count):
+                for _ in islice(decoder.frames(), count):
                     pass
     read = min(timer.seconds["read"]) / count
     decode = min([read, *(seconds / count for seconds in timer.seconds["decode"])])

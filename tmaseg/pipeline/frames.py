@@ -181,7 +181,7 @@ class ImageSequence:
 
     def open(self, first: int, last: int) -> ImageSource:
         """The images from position `first` to `last`, each in its own size. Raises VideoError when none is readable."""
-        rate = ReadOptions().rate
+        rate = ReadOptions().image_rate
         # Half a frame to each side of the images: no rounding can lose or add one.
         start, end = max(0.0, float((first - 0.5) / rate)), float((last + 0.5) / rate)
         return ImageSource(self.folder, ReadOptions(start=start, end=end), one_size=False)

@@ -56,9 +56,13 @@ class InputOptions:
     end: Annotated[float | None, _input(help="Time at which to stop.", metavar="SECONDS")] = None
     every: Annotated[int, _input(help="Segment every N-th frame only.", metavar="N")] = 1
     rate: Annotated[
-        Fraction,
-        _input(help="Frame rate of a folder of images, such as 30000/1001.", metavar="RATE", parser=parse_rate),
-    ] = Fraction(25)
+        Fraction | None,
+        _input(
+            help="Frame rate of images (default 25) and of raw streams (default their own), such as 30000/1001.",
+            metavar="RATE",
+            parser=parse_rate,
+        ),
+    ] = None
     colorspace: Annotated[
         Literal["bt601", "bt709", "bt2020"] | None, _input(help="Override the input's colour matrix.")
     ] = None

@@ -13,7 +13,7 @@ import av
 from av.codec.hwaccel import HWAccel, hwdevices_available
 from av.container import InputContainer
 from av.filter import Graph
-from av.format import ContainerFormat
+from av.format import ContainerFormat, Flags
 from av.packet import Packet
 from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
@@ -21,6 +21,7 @@ from av.video.stream import VideoStream
 
 from tmaseg.errors import VideoError
 from tmaseg.video.pipe import Pipe, PipeReader
+from tmaseg.video.timeline import Timeline
 
 # Demuxers that open other files or addresses named in the file (a stranger's playlist must not read local files or
 # reach the network), that run scripts, that read devices, or that take any text for a picture.
@@ -220,12 +221,16 @@ class Deinterlacer:
 
 
 _DEFAULT_RATE = Fraction(25)
-_HARDWARE = ("cuda", "videotoolbox", "vaapi")  # in order of liking
+_HARDWARE = ("cuda", "videotoolbox", "vaapi")  # in order of preference
 _MOST_READ_ERRORS = 8  # in a row, before the rest of a file is given up
+_MOST_HELD_PACKETS = 2000  # that wait for a frame to be wanted
 
 
 class Decoder:
-    """One open file or URL, and its first video stream that is not a cover picture."""
+    """One open file or URL, and its first video stream that is not a cover picture.
+
+    All times, those of the frames included, are on the container's `Timeline`.
+    """
 
     def __init__(self, location: str | Pipe, timeout: float, *, hardware: bool = False) -> None:
         """`hardware`: decode on a device if one opens. Raises VideoError: no video stream, or no decoder for it."""
@@ -235,11 +240,15 @@ class Decoder:
         self.stopped: str | None = None
         """Why reading ended early."""
         self.reach = Fraction(0)
-        """Latest end of a packet of any stream, in seconds of the container's time."""
+        """Latest end of a packet of any stream, in seconds."""
+        self.jumps: list[int] = []
+        """The pts of packets where the time stamps jumped; who reads the frames takes them out."""
+        self._packets_read = 0
         self._device, container = _open_on_device(location, timeout, hardware)
         self.container: InputContainer = container
         try:
             self.stream = self._pick()
+            self.timeline = Timeline(container)
             self._note_facts()
         except BaseException:
             self.container.close()
@@ -249,6 +258,23 @@ class Decoder:
     def device(self) -> str | None:
         """The kind of device that decodes; None for the CPU. Known after the first frame."""
         return self._device if self.stream.codec_context.is_hwaccel else None
+
+    @property
+    def announced_end(self) -> Fraction | None:
+        """Where the video should end, in seconds: by its stream, or else by the container; None if neither says."""
+        return None if self.timeline.jumped else self._announced_end
+
+    @property
+    def end_of_last_picture(self) -> Fraction | None:
+        """Where the video of a complete MP4, MOV or Matroska file ends; None where that is not known.
+
+        The duration of its last packet does not say so: that is the last one in decoding order, or has none.
+        """
+        if self.stopped:
+            return None
+        complete = bool(self._announced_packets) and self._packets_read >= self._announced_packets
+        complete = complete or (self.announces_video and _is_complete_matroska(self.location))
+        return self.announced_end if complete else None
 
     def _pick(self) -> VideoStream:
         streams = [s for s in self.container.streams.video if not s.disposition & Disposition.attached_pic]
@@ -266,24 +292,29 @@ class Decoder:
 
     def _note_facts(self) -> None:
         """Copy what is asked for later: PyAV's streams must not be touched once their container is closed."""
-        stream = self.stream
-        rates = (stream.average_rate, stream.guessed_rate, stream.base_rate)
-        start: int | None = self.container.start_time
-        self.time_base = Fraction(stream.time_base or Fraction(1, 90000))
-        """Seconds a unit of the frames' pts."""
+        stream, kind = self.stream, self.container.format
+        self.has_clock = Flags.no_timestamps not in Flags(kind.flags) and not kind.name.endswith("_pipe")
+        """Whether the container has time stamps at all; a raw stream (.h264, .hevc, .mjpeg) has none."""
+        rates = [stream.average_rate, stream.guessed_rate, stream.base_rate]
+        if not self.has_clock:
+            rates.insert(0, stream.codec_context.framerate)  # the others are the demuxer's guess
         self.rate = next((Fraction(rate) for rate in rates if rate and 0 < rate <= 1000), _DEFAULT_RATE)
         """Nominal frames a second; 25 when the file says nothing believable."""
-        self.beginning = Fraction(start or 0, av.time_base)
-        """Where the container's time starts, in seconds."""
-        self.first_pts = stream.start_time or 0
-        """Announced pts of the first frame."""
-        self.video_beginning = self.beginning if stream.start_time is None else self.first_pts * self.time_base
-        """Where the video stream starts, in seconds of the container's time."""
+        self.time_base = Fraction(stream.time_base or Fraction(1, 90000))
+        """Seconds a unit of the frames' pts."""
+        start: int | None = self.container.start_time
+        self.beginning = self.timeline.on_line(Fraction(start or 0, av.time_base))
+        """Where the container begins, in seconds."""
+        video = self.beginning
+        if stream.start_time is not None:
+            video = self.timeline.on_line(stream.start_time * self.time_base)
+        self.video_beginning = video
+        """Where the video stream begins, in seconds."""
+        self._announced_packets = stream.frames if "mov" in kind.name.split(",") else 0
         end = self._stream_end()
         self.announces_video = end is not None
         """Whether the file announces the length of the video stream by itself."""
-        self.announced_end = self._container_end() if end is None else end
-        """Where the video should end, in seconds of the container's time: by its stream, or else by the container."""
+        self._announced_end = self._container_end() if end is None else end
 
     def _container_end(self) -> Fraction | None:
         duration = self.container.duration
@@ -304,16 +335,34 @@ class Decoder:
         return 3600 * int(hours) + 60 * int(minutes) + Fraction(seconds)
 
     def seek(self, seconds: Fraction) -> bool:
-        """Go to a key frame a little before `seconds` of the container's time; False where the file cannot."""
+        """Go to a key frame a little before `seconds`; False where the file cannot."""
         # A second of margin: files are searched by decoding time, which runs ahead of showing time.
-        target = int((seconds - 1) / self.time_base)
+        target = int((seconds + self.timeline.origin - 1) / self.time_base)
         try:
             self.container.seek(target, stream=self.stream)
         except (av.FFmpegError, OSError):
             return False
         return True
 
-    def __iter__(self) -> Iterator[VideoFrame]:
+    def frames(self, start: Fraction | None = None) -> Iterator[VideoFrame]:
+        """Every frame from here on; with `start`, those more than a key frame before that time are left out."""
+        held: list[Packet[Stream]] = []  # since the last key frame
+        for packet in self._packets():
+            if packet.is_keyframe:
+                held.clear()
+            held.append(packet)
+            if start is not None and packet.pts is not None and packet.pts * self.time_base >= start - 1:
+                start = None
+            if start is None or packet.pts is None or len(held) >= _MOST_HELD_PACKETS:
+                for ready in held:
+                    yield from self._decode(ready)
+                held.clear()
+        for ready in held:
+            yield from self._decode(ready)
+        yield from self._decode(None)
+
+    def _packets(self) -> "Iterator[Packet[Stream]]":
+        """Packets of the video, on the time line; those of other streams are only followed."""
         errors = 0
         packets = self.container.demux()
         while errors < _MOST_READ_ERRORS:
@@ -327,17 +376,20 @@ class Decoder:
                 pipe = isinstance(self.location, Pipe) and isinstance(error, TimeoutError)
                 if pipe or is_url(str(self.location)):
                     self.stopped = f"{self.location} {why_silent(error, self._timeout, pipe=pipe)}"
-                    break
+                    return
                 packets = self.container.demux()
                 continue
-            # Not packet.stream_index: on the empty packets that flush a decoder it is 0 for every stream.
-            if packet.stream.index == self.stream.index:
-                yield from self._decode(packet)
-            errors = 0 if packet.size else errors
+            if not packet.size:  # asks a decoder for what it holds back, which is done at the end
+                continue
+            errors = 0
+            jumped = self.timeline.place(packet)
             self._note_reach(packet)
-        else:
-            self.stopped = "the rest of the file cannot be read"
-        yield from self._decode(None)
+            if packet.stream.index == self.stream.index:
+                self._packets_read += 1
+                if jumped and packet.pts is not None:
+                    self.jumps.append(packet.pts)
+                yield packet
+        self.stopped = "the rest of the file cannot be read"
 
     def _decode(self, packet: "Packet[Stream] | None") -> list[VideoFrame]:
         try:
@@ -350,12 +402,28 @@ class Decoder:
 
     def _note_reach(self, packet: "Packet[Stream]") -> None:
         stamp = packet.pts if packet.pts is not None else packet.dts
-        if packet.size and stamp is not None and packet.time_base:
+        if stamp is not None and packet.time_base:
             self.reach = max(self.reach, (stamp + (packet.duration or 0)) * Fraction(packet.time_base))
 
     def close(self) -> None:
         """Let go of the file; twice does no harm."""
         self.container.close()
+
+
+def _is_complete_matroska(location: str | Pipe) -> bool:
+    """Whether a file is a Matroska segment of known size, and has all of it; no for a URL."""
+    if isinstance(location, Pipe):
+        head, length = location.head(), location.size()
+    elif is_url(location):
+        return False
+    else:
+        with Path(location).open("rb") as file:
+            head, length = file.read(1024), os.fstat(file.fileno()).st_size
+    at = head.find(b"\x18\x53\x80\x67") + 4  # the segment's id; its size follows in a self-describing length
+    width = 9 - head[at].bit_length() if 4 <= at < len(head) else 9
+    size = int.from_bytes(head[at : at + width], "big") - (1 << 7 * width)
+    unknown = (1 << 7 * width) - 1
+    return width < 9 and size < unknown and length >= at + width + size
 
 
 def _open_on_device(location: str | Pipe, timeout: float, hardware: bool) -> tuple[str | None, InputContainer]:

@@ -30,8 +30,13 @@ class ReadOptions:
     """Decode on a device (CUDA, VideoToolbox, VA-API) if one opens here and takes the video; else on the CPU."""
     timeout: float = 10.0
     """Seconds a URL may stay silent before reading gives up."""
-    rate: Fraction = Fraction(25)
-    """Frames a second of an image folder, which has no clock of its own."""
+    rate: Fraction | None = None
+    """Frames a second of what has no time stamps: images (25 by default) and raw streams (by default their own)."""
+
+    @property
+    def image_rate(self) -> Fraction:
+        """Frames a second of images."""
+        return self.rate or Fraction(25)
 
     @property
     def exact_start(self) -> Fraction | None:
@@ -54,7 +59,7 @@ class ReadOptions:
             raise ConfigError(f"--colorspace is {self.colorspace!r}; choose bt601, bt709 or bt2020")
         if not self.timeout > 0:
             raise ConfigError(f"--timeout is {self.timeout}; it must be more than 0 seconds")
-        if not self.rate > 0:
+        if self.rate is not None and not self.rate > 0:
             raise ConfigError(f"--rate is {self.rate}; it must be more than 0 frames a second")
 
 
@@ -79,9 +84,9 @@ class StreamInfo:
     location: str | Pipe | None = None
     """File, URL or pipe that sound, chapters and subtitles can be copied from; None for images."""
     start: Fraction | None = None
-    """Position of the cut given with `ReadOptions.start`, in the container's own time; None from the beginning."""
+    """Position of the cut given with `ReadOptions.start`, on the source's time line; None from the beginning."""
     end: Fraction | None = None
-    """Position of the cut given with `ReadOptions.end`, in the container's own time; None to the end."""
+    """Position of the cut given with `ReadOptions.end`, on the source's time line; None to the end."""
     sample_aspect: Fraction = Fraction(1)
     """Width of a pixel over its height, in the upright picture."""
     codec: str = ""

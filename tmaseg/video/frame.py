@@ -11,7 +11,7 @@ RGB = NDArray[np.uint8]  # (H, W, 3), red first, full range
 
 @dataclass(frozen=True, repr=False)
 class Frame:
-    """An upright RGB picture and its time stamp, kept exactly as the container has it."""
+    """An upright RGB picture and its exact time."""
 
     rgb: RGB
     """(H, W, 3) uint8, red first, full range, upright."""
@@ -25,9 +25,12 @@ class Frame:
     """Whether this picture does not continue the one before (the video changed its size, or its clock jumped):
     a memory of earlier frames must start again here."""
 
+    duration: int = 0
+    """How long it is shown, in units of `time_base`; 0: not known, as long as the rate says."""
+
     @property
     def seconds(self) -> float:
-        """Presentation time in seconds, from the container's own zero."""
+        """Presentation time in seconds, from the beginning of the source's time line."""
         return float(self.pts * self.time_base)
 
     def with_rgb(self, rgb: RGB) -> "Frame":

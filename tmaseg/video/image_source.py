@@ -134,7 +134,7 @@ class ImageSource:
             total, name = sum(self._counts[path] for path in several), several[0].name
             holders = f"{name} holds" if len(several) == 1 else f"{len(several)} files ({name} ...) hold"
             self._warnings.append(f"{holders} {total} pictures: each is a frame of its own")
-        self._rate = self._options.rate
+        self._rate = self._options.image_rate
         self._starts: list[Fraction] = []
         durations = page_milliseconds(folder, pages[folder]) if folder.is_file() and len(self._pages) > 1 else None
         if durations:

@@ -19,6 +19,7 @@ from tmaseg.errors import VideoError
 from tmaseg.video.decoder import coder_of, open_input
 from tmaseg.video.facts import StreamInfo
 from tmaseg.video.pipe import Pipe
+from tmaseg.video.timeline import Timeline
 
 
 class Track(Protocol):
@@ -111,7 +112,7 @@ class Passthrough:
         self._packets: Iterator[Packet[Stream]] = iter(())
         if info.location is not None:
             try:
-                self._input = _open_at(info.location, info.start, timeout)
+                self._input, self._timeline = _open_at(info.location, info.start, timeout)
                 self.metadata = dict(self._input.metadata)
             except VideoError as error:
                 warn(f"sound and metadata are left out: {error}")
@@ -127,7 +128,8 @@ class Passthrough:
             track = self._track(stream, output)
             if track is not None:
                 self._tracks[stream.index] = track
-        self._packets = iter(self._input.demux([s for s in streams if s.index in self._tracks]) if self._tracks else ())
+        # All packets, those of the pictures too: the time line follows every stream, as the one that frames have does.
+        self._packets = self._input.demux() if self._tracks else iter(())
         self._copy_chapters(output, shift)
 
     def pump(self, output: OutputContainer, until: Fraction | None, shift: Fraction) -> None:
@@ -164,7 +166,12 @@ class Passthrough:
             packet, self._waiting = self._waiting, None
             return packet
         try:
-            return next((packet for packet in self._packets if packet.size), None)
+            for packet in self._packets:
+                if packet.size:
+                    self._timeline.place(packet)
+                    if packet.stream.index in self._tracks:
+                        return packet
+            return None
         except (av.FFmpegError, OSError) as error:
             self._warn(f"sound ends early: the input cannot be read on ({error.strerror})")
             return None
@@ -207,7 +214,7 @@ class Passthrough:
         kept = []
         for chapter in self._input.chapters():
             unit = chapter["time_base"] or Fraction(1, 1000)
-            begin, end = chapter["start"] * unit + shift, chapter["end"] * unit + shift
+            begin, end = (self._timeline.on_line(chapter[edge] * unit) + shift for edge in ("start", "end"))
             last = None if self._info.end is None else self._info.end + shift
             if end > 0 and (last is None or begin < last):
                 begin, end = max(begin, Fraction(0)), end if last is None else min(end, last)
@@ -229,17 +236,19 @@ def _add_sound(stream: AudioStream, encoder: str, output: OutputContainer) -> Au
     return target
 
 
-def _open_at(location: str | Pipe, start: Fraction | None, timeout: float) -> InputContainer:
+def _open_at(location: str | Pipe, start: Fraction | None, timeout: float) -> tuple[InputContainer, Timeline]:
     """The input, at a place a little before `start`, where its format can be searched; else at its beginning."""
     source = open_input(location, timeout)
-    if start is None or start < 2 * _SEARCH_MARGIN_SECONDS:
-        return source
+    timeline = Timeline(source)
+    if start is None or start < 2 * _SEARCH_MARGIN_SECONDS or not timeline.can_seek(location):
+        return source, timeline
     try:
-        source.seek(int((start - _SEARCH_MARGIN_SECONDS) * av.time_base))
+        source.seek(int((start + timeline.origin - _SEARCH_MARGIN_SECONDS) * av.time_base))
     except (av.FFmpegError, OSError):
         source.close()
-        return open_input(location, timeout)  # a failed search may leave the file at its end
-    return source
+        source = open_input(location, timeout)  # a failed search may leave the file at its end
+        return source, Timeline(source)
+    return source, timeline
 
 
 def _holds(kind: str, stream: Stream) -> bool:

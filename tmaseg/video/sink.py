@@ -104,7 +104,11 @@ class VideoSink:
         self._pictures: EncoderPictures
         self._size = (0, 0)  # (width, height) of the frames
         self._shift = Fraction(0)  # seconds from the input's time to the output's
+        self._first_ticks: int | None = None
         self._last_ticks: int | None = None
+        self._first_dts: int | None = None
+        self._durations: dict[int, int] = {}  # of frames in the encoder, in ticks by their pts
+        self._end = Fraction(0)  # of the last frame, in seconds of the output
         self._cut = False
 
     @property
@@ -142,9 +146,9 @@ class VideoSink:
             raise OutputError(f"{self.path} was not written: there was no frame to write")
         try:
             with self._failing_clearly():
-                self._mux(self._stream.encode(None))
-                last = (self._last_ticks or 0) * self._time_base - self._shift + 1 / self._info.rate
-                self._passthrough.pump(self._container, last if self._cut else self._info.end, self._shift)
+                self._mux(self._lasting(self._stream.encode(None)))
+                end = self._end - self._shift if self._cut else self._info.end
+                self._passthrough.pump(self._container, end, self._shift)
                 self._passthrough.finish(self._container, self._shift)
                 self._passthrough.close()
                 self._container.close()
@@ -242,7 +246,13 @@ class VideoSink:
         ticks = round(self._seconds_out(frame) / self._time_base)
         if self._last_ticks is not None and ticks <= self._last_ticks:
             ticks = self._last_ticks + 1  # frames closer than the container's unit
+        self._first_ticks = ticks if self._first_ticks is None else self._first_ticks
         self._last_ticks = ticks
+        duration = frame.duration * frame.time_base or 1 / self._info.rate
+        longest = longest_gap(self._kind, self._time_base)
+        duration = duration if longest is None else min(duration, longest)
+        self._durations[ticks] = max(1, round(duration / self._time_base))
+        self._end = ticks * self._time_base + duration
         stored.pts, stored.time_base = ticks, self._time_base
         return stored
 
@@ -260,6 +270,15 @@ class VideoSink:
                 return seconds - excess
         return seconds
 
+    def _lasting(self, packets: "list[Packet[VideoStream]]") -> "list[Packet[VideoStream]]":
+        """The encoder's last packets. MP4 takes the length of a stream from decoding times, so the last one ends it."""
+        if packets and (last := packets[-1]).dts is not None and last.pts is not None:
+            end, first = round(self._end / self._time_base), self._first_dts
+            decoded_end = ((packets[0].dts if first is None else first) or 0) + end - (self._first_ticks or 0)
+            last.duration = min(decoded_end - last.dts, end - last.pts)
+            last.dts = max(last.dts, min(last.pts, decoded_end - last.duration))
+        return packets
+
     def _mux(self, packets: "list[Packet[VideoStream]]") -> None:
         """Write packets of the video, and before each the sound up to its time."""
         assert self._container is not None
@@ -267,6 +286,8 @@ class VideoSink:
         for packet in packets:
             stamp = packet.dts if packet.dts is not None else packet.pts or 0
             self._passthrough.pump(self._container, stamp * packet.time_base - self._shift, self._shift)
+            packet.duration = max(packet.duration or 0, self._durations.pop(packet.pts or 0, 0))
+            self._first_dts = stamp if self._first_dts is None else self._first_dts
             self._container.mux(packet)
 
     def _warn(self, sentence: str) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +19,7 @@ from tmaseg.video.frame import Frame
 from tmaseg.video.image_source import ImageSource
 from tmaseg.video.images import IMAGE_SUFFIXES
 from tmaseg.video.pipe import Pipe, open_pipe
+from tmaseg.video.timeline import FrameClock
 
 __all__ = [
     "ColourSpace",
@@ -29,52 +31,6 @@ __all__ = [
     "VideoSource",
     "open_source",
 ]
-
-_LEAP_SECONDS = 1  # a step back by more than this is a clock that was set, not a stamp that is off
-
-
-class Clock:
-    """One stream's time. Feed it every decoded frame's pts in order."""
-
-    def __init__(self, time_base: Fraction, rate: Fraction, start: int = 0) -> None:
-        """`rate` is the nominal frames a second; `start` the stamp of a first frame that has none."""
-        self.time_base = time_base
-        self.step = 1 / (rate * time_base)
-        self.irregular = 0
-        self._last: int | None = None
-        self._made: Fraction | None = None
-        self._start = start
-        self._shift = 0
-
-    def stamp(self, pts: int | None) -> tuple[int, bool]:
-        """The frame's time in units of `time_base`, and whether the clock jumped back to get there.
-
-        A missing stamp is made up from the one before and the rate; one that repeats or steps back a little is put
-        just after the one before; after a jump back by more than a second time goes on without a hole.
-        """
-        if pts is None:
-            return self._invent(), False
-        time, jumped = pts + self._shift, False
-        if self._last is not None and time <= self._last:
-            self.irregular += 1
-            jumped = (self._last - time) * self.time_base > _LEAP_SECONDS
-            following = self._last + (max(1, round(self.step)) if jumped else 1)
-            if jumped:
-                self._shift += following - time
-            time = following
-        self._last, self._made = time, None
-        return time, jumped
-
-    def _invent(self) -> int:
-        if self._last is None:
-            self._made = Fraction(self._start)
-        else:
-            self.irregular += 1
-            # Summed exactly and rounded last, or 29.97 frames a second would drift.
-            self._made = (Fraction(self._last) if self._made is None else self._made) + self.step
-        self._last = max(round(self._made), self._start if self._last is None else self._last + 1)
-        return self._last
-
 
 _DEFAULTS = ReadOptions()
 
@@ -97,13 +53,13 @@ class VideoSource:
         self._location = spec if isinstance(spec, Pipe) else str(spec)
         self._warnings: list[str] = []
         self._corrupt = 0
-        self._decoded_end: Fraction | None = None  # of the last frame looked at, in seconds of the container's time
+        self._decoded_end: Fraction | None = None  # of the last frame decoded, in seconds
         self._ended = False
-        self._maker = PictureMaker(self._name, options, self._warn)
+        self._pictures = PictureMaker(self._name, options, self._warn)
         self._decoder = Decoder(self._location, options.timeout, hardware=options.hardware)
-        self._frames = self._wanted()
+        self._frames = self._timed()
         try:
-            self._clock = Clock(self._decoder.time_base, self._decoder.rate, self._decoder.first_pts)
+            self._rate, self._clock = self._time()
             self._first: Frame | None = self._peek()
             self._info = self._describe()
             if options.hardware and self._info.device is None:
@@ -125,11 +81,11 @@ class VideoSource:
             packets=self._decoder.packets,
             corrupt_frames=self._corrupt,
             irregular=self._clock.irregular,
-            resized=self._maker.resized,
+            resized=self._pictures.resized,
             stopped=self._decoder.stopped,
             decoded_seconds=decoded,
             announced_seconds=announced,
-            step_seconds=float(1 / self._decoder.rate),
+            step_seconds=float(1 / self._rate),
         )
 
     @property
@@ -168,7 +124,7 @@ class VideoSource:
         if sentence not in self._warnings:
             self._warnings.append(sentence)
 
-    # Users count seconds from the beginning of the video; these are in the container's own time.
+    # Users count seconds from the beginning of the video; these are on the container's time line.
 
     @property
     def _start(self) -> Fraction | None:
@@ -180,54 +136,100 @@ class VideoSource:
         end = self._options.exact_end
         return None if end is None else self._decoder.beginning + end
 
+    def _time(self) -> tuple[Fraction, FrameClock]:
+        """Frames a second, and what gives frames their time: a raw stream has none but its rate."""
+        decoder, given = self._decoder, self._options.rate
+        first = round(decoder.video_beginning / decoder.time_base)
+        if given is None:
+            return decoder.rate, FrameClock(decoder.time_base, decoder.rate, start=first, quiet=not decoder.has_clock)
+        if decoder.has_clock:
+            self._warn(f"--rate is for images and raw streams; {self._name} has times of its own, which are kept")
+            return decoder.rate, FrameClock(decoder.time_base, decoder.rate, start=first)
+        return given, FrameClock(decoder.time_base, given, own=False)
+
     def _decoded(self) -> Iterator[VideoFrame]:
         """Frames from a key frame at or before the first one wanted."""
-        start = self._start
-        if start is not None and start > self._decoder.beginning + 2:
-            frames = iter(self._decoder if self._decoder.seek(start) else ())
-            first = next(frames, None)
-            if first is not None and first.pts is not None and first.pts * self._decoder.time_base <= start:
-                yield first
-                yield from frames
-                return
-            # No index, or no time stamps: only reading from the top finds the place. A failed search leaves the file
-            # at its end, so it is opened again.
-            self._decoder.close()
-            self._decoder = Decoder(self._location, self._options.timeout, hardware=self._options.hardware)
-        yield from self._decoder
+        start, decoder = self._start, self._decoder
+        if start is None or start <= decoder.beginning + 2 or not decoder.has_clock:
+            yield from decoder.frames()
+            return
+        if not decoder.timeline.can_seek(self._name):
+            yield from decoder.frames(start)
+            return
+        frames = decoder.frames() if decoder.seek(start) else iter(())
+        first = next(frames, None)
+        if first is not None and first.pts is not None and first.pts * decoder.time_base <= start:
+            yield first
+            yield from frames
+            return
+        # No index: a failed search leaves the file at its end, so it is opened again.
+        decoder.close()
+        self._decoder = Decoder(self._location, self._options.timeout, hardware=self._options.hardware)
+        yield from self._decoder.frames(start)
 
-    def _whole(self) -> Iterator[VideoFrame]:
-        """Decoded frames, woven where that was asked for."""
+    def _progressive(self) -> Iterator[VideoFrame]:
+        """Decoded frames, deinterlaced where that was asked for."""
         if not self._options.deinterlace:
             yield from self._decoded()
             return
-        weaver = Deinterlacer(self._decoder.time_base)
+        deinterlacer = Deinterlacer(self._decoder.time_base)
         for frame in self._decoded():
-            yield from weaver.push(frame)
-        yield from weaver.flush()
+            yield from deinterlacer.push(frame)
+        yield from deinterlacer.flush()
 
-    def _wanted(self) -> Generator[Frame]:
-        """The frames asked for, finished."""
+    def _chosen(self) -> Iterator[Frame]:
+        """The frames between start and end, every n-th, without durations."""
         time_base, start, end = self._decoder.time_base, self._start, self._end
         index, discontinuity = -1, False
-        for frame in self._whole():
-            pts, jumped = self._clock.stamp(frame.pts)
+        for frame in self._progressive():
+            pts = self._clock.stamp(frame.pts)
             seconds = pts * time_base
             if end is not None and seconds >= end:
+                self._decoded_end = end
                 return
-            self._decoded_end = seconds + (frame.duration * time_base or 1 / self._decoder.rate)
+            self._decoded_end = seconds + self._duration(frame)
+            while self._decoder.jumps and pts >= self._decoder.jumps[0]:
+                del self._decoder.jumps[0]
+                discontinuity = True
             if start is not None and seconds < start:
                 continue
             index += 1
-            discontinuity |= jumped
             self._corrupt += frame.is_corrupt
             if frame.interlaced_frame and not self._options.deinterlace:
-                self._warn("this video is interlaced: moving edges show combs; --deinterlace weaves them whole")
+                self._warn("this video is interlaced: moving edges show combs; --deinterlace removes them")
             if index % self._options.every == 0:
-                rgb, changed = self._maker.make(frame, float(seconds))
+                rgb, changed = self._pictures.make(frame, float(seconds))
                 yield Frame(rgb, pts, time_base, index, discontinuity or changed)
                 discontinuity = False
+        if self._decoded_end is not None:
+            self._decoded_end = max(self._decoded_end, self._decoder.end_of_last_picture or self._decoded_end)
         self._ended = True
+
+    def _timed(self) -> Generator[Frame]:
+        """The chosen frames, each shown until the next one, the last until the end."""
+        held: Frame | None = None
+        for frame in self._chosen():
+            if held is not None:
+                yield replace(held, duration=frame.pts - held.pts)
+            held = frame
+            self._say_closed_gap()
+        if held is not None:
+            assert self._decoded_end is not None
+            last = min(self._decoded_end, self._end) if self._end is not None else self._decoded_end
+            yield replace(held, duration=max(1, round(last / held.time_base) - held.pts))
+
+    def _duration(self, frame: VideoFrame) -> Fraction:
+        """How long the file says that a frame is shown; the nominal time where it says nothing."""
+        step = 1 / self._rate
+        return step if self._clock.counts else frame.duration * self._decoder.time_base or step
+
+    def _say_closed_gap(self) -> None:
+        if self._decoder.timeline.closed:
+            at, gap = self._decoder.timeline.closed
+            self._warn(
+                f"the time stamps jump ahead by {float(gap):.1f} s at {float(at):.2f} s, as in joined recordings; "
+                "gaps of more than 10 s are closed"
+            )
 
     def _peek(self) -> Frame:
         first = next(self._frames, None)
@@ -245,7 +247,7 @@ class VideoSource:
         raise VideoError(f"{self._name} has a video stream without a single frame; record or copy it again")
 
     def _describe(self) -> StreamInfo:
-        decoder, maker = self._decoder, self._maker
+        decoder, pictures = self._decoder, self._pictures
         aspect = decoder.stream.sample_aspect_ratio or Fraction(1)
         seconds = self._announced_seconds()
         others = [s for s in decoder.container.streams.video if s.index > decoder.stream.index]
@@ -253,23 +255,21 @@ class VideoSource:
             self._warn(f"the file holds {1 + len(others)} video streams; the first is read")
         return StreamInfo(
             name=self._location.spec if isinstance(self._location, Pipe) else self._name,
-            width=maker.size[0],
-            height=maker.size[1],
-            rate=decoder.rate / self._options.every,
+            width=pictures.size[0],
+            height=pictures.size[1],
+            rate=self._rate / self._options.every,
             time_base=decoder.time_base,
-            frames=None
-            if seconds is None
-            else max(1, math.ceil(round(seconds * decoder.rate, 3) / self._options.every)),
+            frames=None if seconds is None else max(1, math.ceil(round(seconds * self._rate, 3) / self._options.every)),
             seconds=None if seconds is None else float(seconds),
             location=self._location,
             start=self._start,
             end=self._end,
-            sample_aspect=1 / aspect if maker.orientation.transpose else Fraction(aspect),
+            sample_aspect=1 / aspect if pictures.orientation.transpose else Fraction(aspect),
             codec=decoder.stream.codec_context.name,
             device=decoder.device,
             pixel_format=decoder.stream.codec_context.pix_fmt or "",
-            colour=str(maker.colour),
-            rotation=round(maker.orientation.degrees),
+            colour=str(pictures.colour),
+            rotation=round(pictures.orientation.degrees),
             sound=tuple(coder_of(s) for s in decoder.container.streams.audio),
             metadata=dict(decoder.container.metadata),
         )

@@ -1,0 +1,159 @@
+"""Time: every packet of a container on one time line, and a rising time stamp for every frame."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+from av.container import InputContainer
+from av.format import Flags
+from av.packet import Packet
+from av.stream import Stream
+
+_OWN_ZERO = ("mov", "matroska")  # containers whose time zero has a meaning: a late start is meant
+_CLOSED_SECONDS = 10  # a jump ahead by more than this, in a stream container, is another recording, not a pause
+_BACK_SECONDS = 1  # a step back by more than this is a clock that was set, not a stamp that is off
+_BACK_SECONDS_STREAM = Fraction(1, 10)  # the same in a stream container, whose decoding times always rise
+
+
+class Timeline:
+    """One time line, in seconds, for all streams of one container; feed it every packet in the order of the file.
+
+    In MP4, MOV and Matroska it is the container's own. Others start at an arbitrary time (a transport stream joined
+    half-way) and begin at zero here. Where the time stamps jump back, as in joined recordings, time goes on at once;
+    where those of a stream container (MPEG-TS and -PS, HLS) jump ahead by more than 10 s, the gap is closed. Whichever
+    stream jumps first decides by how much, the others follow: pictures and sound stay together.
+    """
+
+    def __init__(self, container: InputContainer) -> None:
+        names, start = container.format.name.split(","), container.start_time
+        self.origin = Fraction(0) if set(names) & set(_OWN_ZERO) or not start else Fraction(start, av.time_base)
+        """Where the line begins, in seconds of the container's own time."""
+        self.streaming = Flags.ts_discont in Flags(container.format.flags)
+        """Whether the container may be cut and joined anywhere, so that its time stamps may jump."""
+        self.closed: tuple[Fraction, Fraction] | None = None
+        """The first gap that was closed: where on the line, and how long it was, in seconds."""
+        self._counted = Flags.no_timestamps in Flags(container.format.flags)  # begins with its first packet
+        self._shifts = [-self.origin]  # of each part, from the container's time to the line
+        self._reach: list[Fraction | None] = [None]  # latest end of a packet of each part, in the container's time
+        self._positions: dict[int, _Position] = {}
+
+    def can_seek(self, location: object) -> bool:
+        """Whether a search finds a time of the line. In a file of joined recordings it may end in any of them.
+
+        What is on the web is searched all the same: reading it from the top takes too long.
+        """
+        return not self.streaming or "://" in str(location)
+
+    def place(self, packet: "Packet[Stream]") -> bool:
+        """Move the packet's time stamps onto the line; whether its stream jumped to get there."""
+        stamp = packet.pts if packet.dts is None else packet.dts
+        if stamp is None or not packet.time_base:
+            return False
+        unit = Fraction(packet.time_base)
+        if self.streaming and packet.pts is not None and abs(packet.pts - stamp) * unit > _CLOSED_SECONDS:
+            packet.pts = None  # where recordings meet, the last frame may have the next one's
+        if self._counted:
+            self._shifts[0], self._counted = -unit * (stamp if packet.pts is None else packet.pts), False
+        jumped, part = False, len(self._shifts) - 1
+        if packet.stream.type in ("video", "audio"):
+            back = _BACK_SECONDS_STREAM if self.streaming and packet.dts is not None else _BACK_SECONDS
+            jumped = self._follow(packet.stream.index, stamp * unit, (packet.duration or 0) * unit, Fraction(back))
+            part = self._positions[packet.stream.index].part
+        ticks = round(self._shifts[part] / unit)
+        packet.pts = None if packet.pts is None else packet.pts + ticks
+        packet.dts = None if packet.dts is None else packet.dts + ticks
+        return jumped
+
+    @property
+    def jumped(self) -> bool:
+        """Whether time stamps jumped so far; what the container says of its length is of no use then."""
+        return len(self._shifts) > 1
+
+    def on_line(self, seconds: Fraction) -> Fraction:
+        """Where a time of the container is on the line, before any jump."""
+        return seconds + self._shifts[0]
+
+    def _follow(self, index: int, time: Fraction, duration: Fraction, back: Fraction) -> bool:
+        position = self._positions.get(index)
+        if position is None:
+            position = self._positions[index] = _Position(len(self._shifts) - 1, time, time)
+        reach = self._reach[position.part]
+        ahead = self.streaming and time - max(position.end, reach if reach is not None else time) > _CLOSED_SECONDS
+        jumped = ahead or position.last - time > back
+        if jumped:
+            if position.part == len(self._shifts) - 1:
+                self._begin_part(position, time, ahead=ahead)
+            position.part += 1
+            duration = duration or position.step
+        else:
+            position.step = max(Fraction(0), time - position.last)
+        position.last, position.end = time, time + (duration or position.step)
+        reach = self._reach[position.part]
+        self._reach[position.part] = position.end if reach is None else max(reach, position.end)
+        return jumped
+
+    def _begin_part(self, position: "_Position", time: Fraction, *, ahead: bool) -> None:
+        """Another part: right after the stream's last packet, or after the other streams' where they last longer."""
+        shift, reach = self._shifts[-1], self._reach[-1]
+        latest = position.end if reach is None or reach - position.end < _BACK_SECONDS_STREAM else reach
+        self._shifts.append(latest + shift - time)
+        self._reach.append(None)
+        if ahead and self.closed is None:
+            self.closed = (latest + shift, time - latest)
+
+
+@dataclass
+class _Position:
+    """How far one stream has come, in seconds of the container's time."""
+
+    part: int
+    last: Fraction
+    end: Fraction
+    step: Fraction = Fraction(0)
+    """From the packet before the last one to the last."""
+
+
+class FrameClock:
+    """A strictly increasing time stamp for every frame of one stream: its own wherever it has one."""
+
+    def __init__(
+        self, time_base: Fraction, rate: Fraction, *, start: int = 0, own: bool = True, quiet: bool = False
+    ) -> None:
+        """`rate` is the nominal frames a second, `start` the stamp of a first frame that has none.
+
+        `own=False` ignores the frames' stamps and counts at `rate`; `quiet` does not count missing ones as irregular.
+        """
+        self.time_base = time_base
+        self.step = 1 / (rate * time_base)
+        self.irregular = 0
+        """Frames that had no stamp, or one that did not rise."""
+        self.counts = not own
+        """Whether the latest stamp was made up from the one before and the rate."""
+        self._own, self._quiet = own, quiet or not own
+        self._last: int | None = None
+        self._made: Fraction | None = None
+        self._start = start
+
+    def stamp(self, pts: int | None) -> int:
+        """The frame's time in units of `time_base`.
+
+        A missing stamp is made up from the one before and the rate; one that does not rise is put just after it.
+        """
+        self.counts = pts is None or not self._own
+        if pts is None or self.counts:
+            return self._invent()
+        if self._last is not None and pts <= self._last:
+            self.irregular += 1
+            pts = self._last + 1
+        self._last, self._made = pts, None
+        return pts
+
+    def _invent(self) -> int:
+        if self._last is None:
+            self._made = Fraction(self._start)
+        else:
+            self.irregular += not self._quiet
+            # Summed exactly and rounded last, or 29.97 frames a second would drift.
+            self._made = (Fraction(self._last) if self._made is None else self._made) + self.step
+        self._last = max(round(self._made), self._start if self._last is None else self._last + 1)
+        return self._last
