@@ -1,4 +1,8 @@
-"""Video semantic segmentation with a temporal memory (TMANet): a class for every pixel of every frame."""
+"""Video semantic segmentation with a temporal memory (TMANet): a class for every pixel of every frame.
+
+segment_video    a video in, a video, masks and statistics out: `tmaseg run` as a function
+load             a Segmenter: labels of one frame after the other
+"""
 
 from typing import TYPE_CHECKING
 
@@ -11,6 +15,7 @@ from tmaseg.errors import (
     OutputError,
     ShortageError,
     TmasegError,
+    TrainingError,
     VideoError,
 )
 
@@ -18,6 +23,8 @@ if TYPE_CHECKING:
     from tmaseg.inference.segmenter import Segmentation, Segmenter, load
     from tmaseg.labels import LabelSet, get_labels
     from tmaseg.model.geometry import InputGeometry
+    from tmaseg.pipeline.report import RunReport
+    from tmaseg.pipeline.video import segment_video
 
     __version__: str
 
@@ -30,24 +37,29 @@ __all__ = [
     "LabelSet",
     "MemoryStateError",
     "OutputError",
+    "RunReport",
     "Segmentation",
     "Segmenter",
     "ShortageError",
     "TmasegError",
+    "TrainingError",
     "VideoError",
     "__version__",
     "get_labels",
     "load",
+    "segment_video",
 ]
 
-# Imported when first asked for: torch takes seconds, and `tmaseg --help` needs none of it.
+# Imported on first access: torch takes seconds, and `tmaseg --help` needs none of it.
 _LAZY = {
     "InputGeometry": "tmaseg.model.geometry",
     "LabelSet": "tmaseg.labels",
-    "get_labels": "tmaseg.labels",
+    "RunReport": "tmaseg.pipeline.report",
     "Segmentation": "tmaseg.inference.segmenter",
     "Segmenter": "tmaseg.inference.segmenter",
+    "get_labels": "tmaseg.labels",
     "load": "tmaseg.inference.segmenter",
+    "segment_video": "tmaseg.pipeline.video",
 }
 
 
@@ -58,6 +70,8 @@ def __getattr__(name: str) -> object:
         value: object = metadata.version("tmaseg")
     elif name in _LAZY:
         value = getattr(import_module(_LAZY[name]), name)
+    elif name in ("inference", "model", "pipeline"):  # `tmaseg.model.TMANet` without another import
+        return import_module(f"tmaseg.{name}")
     else:
         raise AttributeError(f"module 'tmaseg' has no attribute {name!r}")
     globals()[name] = value
@@ -65,4 +79,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)

@@ -1,6 +1,8 @@
 """`tmaseg eval`: accuracy and temporal consistency on a data set, or flicker on any video."""
 
-from dataclasses import dataclass, replace
+import os
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +15,7 @@ from tmaseg.pipeline.options import ModelOptions
 
 if TYPE_CHECKING:
     from tmaseg.cli.screen import Screen
+    from tmaseg.data import Dataset
     from tmaseg.evaluation import EvalOptions, Evaluation, Shard, VideoEvaluation
     from tmaseg.inference.loading import LoadedNetwork
 
@@ -100,34 +103,45 @@ def evaluate(
     Under torchrun, the sequences are divided among the processes and their counts summed.
     """
     from tmaseg.cli.screen import Screen
-    from tmaseg.evaluation import EvalOptions, open_shard
-    from tmaseg.inference.loading import load_network
-    from tmaseg.model.geometry import InputGeometry
+    from tmaseg.data import open_dataset
+    from tmaseg.video.source import open_source
 
-    model.labels()  # wrong weights are reported at once
-    both = measure.compare_memory or (source.video and model.memory_frames != 0)
-    options = EvalOptions(
-        split=source.split,
-        memories=(model.memory_frames, 0) if both else (model.memory_frames,),
-        geometry=InputGeometry(size=model.size, window=model.window, stride=model.stride),
-        scales=_scales(measure.scales),
-        flip=measure.flip,
-        limit=source.limit,
-        batch=measure.batch,
-        key_frames=model.key_frames,
-        temporal=not measure.no_temporal,
-        score_void=measure.score_void,
-        save=output.save,
-        submit=output.submit,
-        report=output.report,
-        worst=_WORST if output.report else 0,
-    )
-    with open_shard() as shard:
-        screen = Screen(quiet=console.quiet or not shard.first)
+    info = model.weights_info()
+    if measure.compare_memory and not info.config.memory_frames:
+        raise ConfigError("--compare-memory has nothing to compare: these weights have no memory; leave it out")
+    both = info.config.memory_frames and (measure.compare_memory or (source.video and model.memory_frames != 0))
+    scales, first = _scales(measure.scales), os.environ.get("RANK", "0") == "0"
+    screen = Screen(quiet=console.quiet or not first)
+    with ExitStack() as stack:
+        dataset = open_dataset(source.dataset, source.data) if source.dataset is not None else None
+        video = stack.enter_context(open_source(source.video)) if source.video is not None and first else None
+        from tmaseg.evaluation import EvalOptions, evaluate_video, open_shard
+        from tmaseg.inference.loading import load_network
+
+        options = EvalOptions(
+            split=source.split,
+            memories=(model.memory_frames, 0) if both else (model.memory_frames,),
+            geometry=model.geometry,
+            scales=scales,
+            flip=measure.flip,
+            limit=source.limit,
+            batch=measure.batch,
+            key_frames=model.key_frames,
+            temporal=not measure.no_temporal,
+            score_void=measure.score_void,
+            save=output.save,
+            submit=output.submit,
+            report=output.report,
+            worst=_WORST if output.report else 0,
+        )
+        shard = stack.enter_context(open_shard())
         weights = load_network(model.weights, device=shard.device(model.device), precision=model.precision)
-        if not weights.net.config.memory_frames:
-            options = _without_memory(options, measure.compare_memory)
-        result = _measure(source, weights, options, shard, screen)
+        result: Evaluation | VideoEvaluation | None = None
+        if dataset is not None:
+            result = _data_set(dataset, weights, options, shard, screen)
+        elif video is not None:
+            with screen.progress(Path(str(source.video)).name) as tell:
+                result = evaluate_video(video, weights, options, progress=tell)
     if result is not None:
         _show(result, output.report, screen, json=console.json)
 
@@ -148,22 +162,11 @@ def _show(result: "Evaluation | VideoEvaluation", report: Path | None, screen: "
         show_data_set(result)
 
 
-def _measure(
-    source: MeasuredInput, weights: "LoadedNetwork", options: "EvalOptions", shard: "Shard", screen: "Screen"
-) -> "Evaluation | VideoEvaluation | None":
-    """The result, in the first process; None in the others."""
-    if source.dataset is not None:
-        return _data_set(source.dataset, source.data, weights, options, shard, screen)
-    return _video(str(source.video), weights, options, screen) if shard.first else None
-
-
 def _data_set(
-    name: str, data: Path | None, weights: "LoadedNetwork", options: "EvalOptions", shard: "Shard", screen: "Screen"
+    dataset: "Dataset", weights: "LoadedNetwork", options: "EvalOptions", shard: "Shard", screen: "Screen"
 ) -> "Evaluation | None":
-    from tmaseg.data import open_dataset
     from tmaseg.evaluation import check_submission, evaluate
 
-    dataset = open_dataset(name, data)
     screen.warn(dataset.problems)
     with screen.progress(dataset.name) as tell:
         result = evaluate(dataset, weights, options, shard=shard, progress=tell)
@@ -174,21 +177,6 @@ def _data_set(
             raise OutputError(f"{options.submit}: a server would refuse it: {'; '.join(problems[:3])}")
         screen.say(f"submission: {len(frames)} files in {options.submit}")
     return result
-
-
-def _video(source: str, weights: "LoadedNetwork", options: "EvalOptions", screen: "Screen") -> "VideoEvaluation":
-    from tmaseg.evaluation import evaluate_video
-    from tmaseg.video.source import open_source
-
-    with open_source(source) as frames, screen.progress(Path(source).name) as tell:
-        return evaluate_video(frames, weights, options, progress=tell)
-
-
-def _without_memory(options: "EvalOptions", compare_memory: bool) -> "EvalOptions":
-    """For weights that have none: one pass, since two would be the same."""
-    if compare_memory:
-        raise ConfigError("--compare-memory has nothing to compare: these weights have no memory; leave it out")
-    return replace(options, memories=options.memories[:1])
 
 
 def _scales(text: str) -> tuple[float, ...]:

@@ -1,29 +1,40 @@
-"""Screen: what a person sees while a command works, all of it on standard error."""
+"""Screen: lines and progress on standard error."""
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.text import Text
+from rich.progress import BarColumn, Progress, TextColumn
 
+Show = Callable[[str, float | None], None]
+"""Takes what is going on, and which fraction of it is done, 0 to 1; None: not known."""
 Tell = Callable[[int, int | None], None]
+"""Takes how many frames of how many are done; None: not known."""
 
-_EVERY_SECONDS = 10.0  # between lines where there is no terminal
+_EVERY_SECONDS = 10.0  # between lines without a terminal
 
 
 class Screen:
-    """Says things in lines, and shows progress as a bar on a terminal, in occasional lines elsewhere."""
+    """Prints lines, and progress as a bar on a terminal or as occasional lines elsewhere; nothing when quiet."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        # Names of files are no markup, and FORCE_COLOR makes no terminal of a log file.
+        self._console = Console(
+            stderr=True,
+            force_terminal=sys.stderr.isatty(),
+            highlight=False,
+            markup=False,
+            emoji=False,
+            soft_wrap=True,
+        )
 
     def say(self, line: str) -> None:
         """One line, as it is."""
         if not self._quiet:
-            self._console.print(line, markup=False)
+            self._console.print(line)
 
     def warn(self, sentences: Iterable[str]) -> None:
         """`warning: ...` for each."""
@@ -31,71 +42,53 @@ class Screen:
             self.say(f"warning: {sentence}")
 
     @contextmanager
-    def progress(self, name: str) -> Iterator[Tell]:
-        """Gives a function that is told how many frames of how many (None: nobody knows) are done."""
+    def status(self) -> Iterator[Show]:
+        """A function that shows what is going on until the block is left."""
         if self._quiet:
-            yield _ignore
+            yield lambda _text, _fraction: None
         elif self._console.is_terminal:
-            with self._bar() as bar:
-                task = bar.add_task(name, total=None)
-                yield lambda done, total: bar.update(
-                    task, completed=done, total=None if total is None else max(done, total)
+            columns = (BarColumn(), TextColumn("{task.description}", markup=False))
+            with Progress(*columns, console=self._console, transient=True) as bar:
+                task = bar.add_task("", total=None)
+                yield lambda text, fraction: bar.update(
+                    task, description=text, completed=fraction or 0, total=None if fraction is None else 1
                 )
         else:
-            yield self._lines(name)
+            yield self._lines()
 
-    def _bar(self) -> Progress:
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            _Frames(),
-            _Speed(),
-            TimeRemainingColumn(compact=True),
-        )
-        return Progress(*columns, console=self._console, transient=True)
+    @contextmanager
+    def progress(self, name: str) -> Iterator[Tell]:
+        """A function that shows how many frames are done, how fast, and the time left."""
+        begun = time.monotonic()
+        with self.status() as show:
 
-    def _lines(self, name: str) -> Tell:
-        begun = said = time.monotonic()
+            def tell(done: int, total: int | None) -> None:
+                speed = done / max(time.monotonic() - begun, 1e-9)
+                if total is None or total <= done:
+                    show(f"{name}: {done} frames, {speed:.1f} frames/s", None)
+                else:
+                    left = duration((total - done) / speed) if speed else "unknown time"
+                    show(f"{name}: {done} of {total} frames, {speed:.1f} frames/s, {left} left", done / total)
 
-        def tell(done: int, total: int | None) -> None:
-            nonlocal said
-            now = time.monotonic()
-            if now - said < _EVERY_SECONDS:
-                return
-            said = now
-            speed = done / (now - begun)
-            if total is None or total <= done:
-                self.say(f"{name}: {done} frames, {speed:.1f} frames/s")
-            else:
-                left = (total - done) / speed if speed else 0.0
-                self.say(f"{name}: {done} of {total} frames, {speed:.1f} frames/s, {duration(left)} left")
+            yield tell
 
-        return tell
+    def _lines(self) -> Show:
+        last = time.monotonic()
 
+        def show(text: str, _fraction: float | None) -> None:
+            nonlocal last
+            if time.monotonic() - last >= _EVERY_SECONDS:
+                last = time.monotonic()
+                self.say(text)
 
-def _ignore(_done: int, _total: int | None) -> None:
-    pass
-
-
-class _Frames(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        total = "" if task.total is None else f"/{task.total:.0f}"
-        return Text(f"{task.completed:.0f}{total} frames")
-
-
-class _Speed(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:.1f} frames/s")
+        return show
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them: 4.2 s, 42 s, 3 min 20 s, 2 h 5 min."""
+    """Seconds in words: 4.2 s, 42 s, 3 min 20 s, 2 h 5 min."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"

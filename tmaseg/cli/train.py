@@ -135,18 +135,18 @@ def train(
 
 
 def _train(job: "TrainJob", stop: StopRequest, *, quiet: bool) -> "TrainResult":
-    from tmaseg.cli.screen import duration
-    from tmaseg.cli.watch import Watch
+    from tmaseg.cli.screen import Screen, duration
+    from tmaseg.cli.training_screen import TrainingScreen
     from tmaseg.training import train
 
-    first = os.environ.get("RANK", "0") == "0"
-    with Watch(quiet=quiet or not first) as watch, stop:
-        outcome = train(job, watch, stop=stop)
+    screen = Screen(quiet=quiet or os.environ.get("RANK", "0") != "0")
+    with screen.status() as show, stop:
+        outcome = train(job, TrainingScreen(screen, show), stop=stop)
     done = f"{outcome.steps} steps in {duration(outcome.seconds)}"
     if outcome.interrupted:
-        watch.say(f"stopped after {done}; go on with: tmaseg train --resume -o {job.output}")
+        screen.say(f"stopped after {done}; go on with: tmaseg train --resume -o {job.output}")
     else:
-        watch.say(f"{done}: try it with: tmaseg run VIDEO -o OUT.mp4 --weights {job.best}")
+        screen.say(f"{done}: try it with: tmaseg run VIDEO -o OUT.mp4 --weights {job.best}")
     return outcome
 
 

@@ -84,7 +84,7 @@ class Segmenter:
                 f"the network has {self.net.config.classes} outputs but {labels.name!r} has {len(labels)} classes"
             )
         self.labels = labels
-        self.memory_frames = _checked_memory_frames(self.net, memory_frames)
+        self.memory_frames = self.net.config.checked_memory_frames(memory_frames)
         """T."""
         self.device = self.engine.device
         self._wanted = geometry or InputGeometry()
@@ -260,18 +260,3 @@ def _check_frame(rgb: RGB) -> None:
         )
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or not rgb.size:
         raise ConfigError(f"a frame of shape {rgb.shape} and type {rgb.dtype} came; it must be (H, W, 3) uint8")
-
-
-def _checked_memory_frames(net: TMANet, frames: int | None) -> int:
-    trained = net.config.memory_frames
-    if frames is None:
-        return trained
-    if frames < 0:
-        raise ConfigError(f"--memory is {frames}; it must be 0 (each frame alone) or a number of past frames")
-    if frames and not trained:
-        raise ConfigError(f"--memory is {frames} but these weights have no memory: leave it out or give 0")
-    if frames not in (0, trained) and net.config.slots > 1:
-        raise ConfigError(
-            f"--memory is {frames} but these weights have an encoder for each of {trained} slots: give {trained} or 0"
-        )
-    return frames

@@ -138,6 +138,22 @@ class TMANetConfig:
             return 0
         return self.memory_frames if self.memory_encoder == "per-slot" else 1
 
+    def checked_memory_frames(self, frames: int | None) -> int:
+        """T for a stream: `frames`, or as trained where that is None. Raises ConfigError for one that cannot be."""
+        trained = self.memory_frames
+        if frames is None:
+            return trained
+        if frames < 0:
+            raise ConfigError(f"--memory is {frames}; it must be 0 (each frame alone) or a number of past frames")
+        if frames and not trained:
+            raise ConfigError(f"--memory is {frames} but these weights have no memory: leave it out or give 0")
+        if frames not in (0, trained) and self.slots > 1:
+            raise ConfigError(
+                f"--memory is {frames} but these weights have an encoder for each of {trained} slots: "
+                f"give {trained} or 0"
+            )
+        return frames
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a checkpoint's metadata."""
         return asdict(self)

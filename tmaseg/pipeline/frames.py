@@ -44,7 +44,7 @@ def run_frames(
     sequences, problems = find_sequences(folder, folders_of(output.output, output.formats))
     _check_not_inputs(sequences)
     done = _done_already(sequences, output)
-    painter = paint.painter(model.labels(), "overlay")
+    painter = paint.painter(model.weights_info().labels, "overlay")
     segmenter = model.load()
     total = sum(each.count(False) for each in done)
     job = _Job(segmenter, stop, (lambda frames: progress(frames, total)) if progress else None)

@@ -4,10 +4,11 @@ The fields of these dataclasses are the options of `tmaseg run`, `frames`, `eval
 of `tmaseg.segment_video`. Nothing here imports torch, so that a wrong value is reported at once.
 """
 
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
 
@@ -16,10 +17,13 @@ from tmaseg.errors import ConfigError
 if TYPE_CHECKING:
     from tmaseg.inference.segmenter import Segmenter
     from tmaseg.labels import LabelSet
+    from tmaseg.model.geometry import InputGeometry
+    from tmaseg.model.weights import WeightsInfo
     from tmaseg.render import Painter
     from tmaseg.video.encoder import WriteOptions
     from tmaseg.video.source import ReadOptions
 
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Mode = Literal["overlay", "mask", "side-by-side"]
 PictureFormat = Literal["ids", "indexed", "color", "overlay"]
 
@@ -89,9 +93,7 @@ class ModelOptions:
         "street"
     )
     device: Annotated[str, _network(help="Device: auto, cpu, cuda, cuda:N, mps or xpu.", metavar="DEVICE")] = "auto"
-    precision: Annotated[
-        Literal["auto", "fp32", "bf16", "fp16"], _network(help="Arithmetic; auto takes the fastest the device has.")
-    ] = "auto"
+    precision: Annotated[Precision, _network(help="Arithmetic; auto takes the fastest the device has.")] = "auto"
     size: Annotated[
         int | None,
         _network(help="Short side of the network's input; outputs keep the input's size.", metavar="PIXELS"),
@@ -111,22 +113,42 @@ class ModelOptions:
         _network(help="Compile the network (torch.compile); auto does so if the input is long enough."),
     ] = "auto"
 
-    def labels(self) -> "LabelSet":
-        """The classes of the weights, read without torch. Raises CheckpointError."""
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"auto|(cpu|cuda|mps|xpu)(:\d+)?", self.device):
+            raise ConfigError(f"--device is {self.device!r}; it must be auto, cpu, cuda, cuda:N, mps or xpu")
+        if self.precision not in get_args(Precision):
+            raise ConfigError(f"--precision is {self.precision!r}; it must be {', '.join(get_args(Precision))}")
+        if self.key_frames < 1:
+            raise ConfigError(f"--key-frames is {self.key_frames}; it must be 1 (all frames) or more")
+
+    @property
+    def geometry(self) -> "InputGeometry":
+        """The part of it that replaces the weights' own."""
+        from tmaseg.model.geometry import InputGeometry
+
+        return InputGeometry(self.size, self.window, self.stride)
+
+    def weights_info(self) -> "WeightsInfo":
+        """The metadata of the weights, after a check that these options fit them. Imports no torch.
+
+        Raises CheckpointError and ConfigError.
+        """
         from tmaseg.model.weights import read_weights_info
 
-        return read_weights_info(self.weights).labels
+        info = read_weights_info(self.weights)
+        info.geometry.overridden_by(self.geometry).check()
+        info.config.checked_memory_frames(self.memory_frames)
+        return info
 
     def load(self) -> "Segmenter":
         """The network, ready for a first frame. Raises CheckpointError and ConfigError."""
         from tmaseg.inference.segmenter import load
-        from tmaseg.model.geometry import InputGeometry
 
         return load(
             self.weights,
             device=self.device,
             precision=self.precision,
-            geometry=InputGeometry(self.size, self.window, self.stride),
+            geometry=self.geometry,
             memory_frames=self.memory_frames,
             compile=self.compile,
             key_frames=self.key_frames,
@@ -200,6 +222,7 @@ class OutputOptions:
     skip_existing: SkipExisting = False
 
     def __post_init__(self) -> None:
+        _check_formats("--mask-format", self.mask_formats)
         _check_existing(self.overwrite, self.skip_existing)
         _check_no_stream(self.paths)
 
@@ -246,8 +269,15 @@ class FramesOutputOptions:
     skip_existing: SkipExisting = False
 
     def __post_init__(self) -> None:
+        _check_formats("--format", self.formats)
         _check_existing(self.overwrite, self.skip_existing)
         _check_no_stream([self.output])
+
+
+def _check_formats(flag: str, formats: tuple[str, ...]) -> None:
+    known = get_args(PictureFormat)
+    if not formats or not {*formats} <= {*known}:
+        raise ConfigError(f"{flag} is {','.join(formats)!r}; choose from {', '.join(known)}")
 
 
 def _check_no_stream(paths: list[Path]) -> None:

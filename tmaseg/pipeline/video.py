@@ -62,7 +62,7 @@ def run_video(
     the number of frames done; when `stop()` is true between two frames, the outputs are completed with the frames so
     far. On any other way out the video and the statistics leave nothing behind. Raises TmasegError.
     """
-    labels = options.model.labels()
+    labels = options.model.weights_info().labels
     with ExitStack() as stack:
         outputs, sink = open_outputs(stack, source, labels, options)
         segmenter = load()
