@@ -14,8 +14,9 @@ from tiny import tiny_config
 
 from tmaseg.data import Clip, ClipFrame, Sample
 from tmaseg.errors import ConfigError, DataError
+from tmaseg.evaluation import Shard
 from tmaseg.labels import LabelSet, unite_by_name
-from tmaseg.training.batches import BatchLoader, BatchMaker
+from tmaseg.training.batches import BatchLoader, BatchMaker, check_batches
 from tmaseg.training.datasets import TrainSet
 from tmaseg.training.sampling import ClipSampler
 
@@ -45,10 +46,10 @@ def train_set(count=6, *, alone=False):
     return TrainSet("drawn", FakeData(), samples, unite_by_name(LABELS, LABELS), FakeCache(), counts)
 
 
-def maker(recipe=None, data=None, *, parts=1, **network):
+def maker(recipe=None, data=None, **network):
     config = tiny_config(**{"classes": 4, "memory_frames": 3, **network})
     recipe = recipe or tiny_recipe()
-    return BatchMaker([data or train_set()], recipe, config, parts=parts)
+    return BatchMaker([data or train_set()], recipe, config)
 
 
 def recalled(made):
@@ -72,7 +73,7 @@ def test_a_step_is_the_same_whenever_it_is_made_and_however_it_is_parted(step, f
     }
     groups = {"memory": remember, "optimizer": {"batch": 10}, "loss": {"stride": 2}, "run": {"seed": seed}}
     recipe = tiny_recipe(augmentation=RANDOM, **groups)
-    make = maker(recipe, parts=count)
+    make = maker(recipe)
     whole, again = make.make(step), maker(recipe).make(step)
     parts = [make.make(step, part, count) for part in range(count)]
     assert torch.equal(whole.pictures, again.pictures)
@@ -86,16 +87,33 @@ def test_a_step_is_the_same_whenever_it_is_made_and_however_it_is_parted(step, f
     assert parts[0].set_rows == whole.set_rows == (10,)
 
 
-def test_rows_that_remember_each_other_need_a_whole_scene_in_each_part():
+def test_rows_that_are_memory_of_each_other_need_a_whole_clip_in_each_part():
     others = {"form": "mutual", "self_probability": 0.5, "moved_probability": 0.5, "frames_min": 1, "frames_max": 2}
-    recipe = tiny_recipe(memory=others, optimizer={"batch": 6, "accumulate": 3})
-    maker(recipe, parts=2)
-    with pytest.raises(ConfigError, match=r"batch is 6, in 3 parts .*raise batch to 9, or lower accumulate"):
-        maker(recipe, parts=3)
+
+    def check(memory, batch, *, accumulate=1, processes=1, **network):
+        recipe = tiny_recipe(memory=memory, optimizer={"batch": batch, "accumulate": accumulate})
+        check_batches(recipe, tiny_config(**{"classes": 4, "memory_frames": 3, **network}), processes)
+
+    check(others, 6, accumulate=2)
+    for processes, accumulate in ((1, 3), (3, 1)):
+        with pytest.raises(ConfigError, match=r"batch is 6, in 3 parts .*raise batch to 9, or lower accumulate"):
+            check(others, 6, accumulate=accumulate, processes=processes)
     with pytest.raises(ConfigError, match=r"batch is 3, in 1 parts .*raise batch to 4"):
-        maker(tiny_recipe(memory={"form": "mutual"}, optimizer={"batch": 3}))
-    maker(tiny_recipe(memory={**others, "self_probability": 1.0, "moved_probability": 0.0}), parts=4)
-    maker(tiny_recipe(memory={**others, "form": "clip"}), parts=4)
+        check({"form": "mutual"}, 3)
+    check({**others, "self_probability": 1.0, "moved_probability": 0.0}, 4, processes=4)
+    check({**others, "form": "clip"}, 4, processes=4)
+    with pytest.raises(ConfigError, match="batch is 8; it must be a multiple of 3 processes times 2 parts"):
+        check({}, 8, processes=3, accumulate=2)
+    with pytest.raises(ConfigError, match="form=clip"):
+        check({"form": "mutual"}, 8, memory_encoder="per-slot")
+
+
+def test_processes_and_their_parts_divide_a_step():
+    recipe, config = tiny_recipe(optimizer={"batch": 8, "accumulate": 2}), tiny_config(classes=4, memory_frames=3)
+    makers = [BatchMaker([train_set()], recipe, config, Shard(rank, 2)) for rank in range(2)]
+    parts = [part for each in makers for part in each.parts(5)]
+    assert sum((part.files for part in parts), ()) == makers[0].make(5).files
+    assert [len(part.labels) for part in parts] == [2, 2, 2, 2]
 
 
 def test_an_epoch_shows_each_picture_once_however_many_moments_its_scenes_have():
@@ -277,12 +295,10 @@ def test_void_and_classes_without_counterpart_become_255():
     assert (made.labels == 255).any()
 
 
-def test_a_network_without_memory_gets_none_and_slots_want_clips():
+def test_a_network_without_memory_gets_none():
     made = maker(memory_frames=0).make(0)
     assert made.memory.shape == (4, 0)
     assert len(made.pictures) == 4
-    with pytest.raises(ConfigError, match="form=clip"):
-        maker(tiny_recipe(memory={"form": "mutual"}), memory_encoder="per-slot")
 
 
 def test_loaded_steps_come_in_order_from_the_first_one_asked_for():

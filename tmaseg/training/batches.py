@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from tmaseg.errors import ConfigError
+from tmaseg.evaluation import Shard
 from tmaseg.model.config import TMANetConfig
 from tmaseg.training.augment import CropPlan
 from tmaseg.training.datasets import TrainSet
@@ -69,6 +70,31 @@ class Batch:
         )
 
 
+def check_batches(recipe: Recipe, network: TMANetConfig, processes: int) -> None:
+    """Raises ConfigError for batches that the network cannot be trained with, or not in so many processes.
+
+    Every part of a step must hold a whole clip, or a row would be cut off from its memory.
+    """
+    memory, batch, accumulate = recipe.memory, recipe.optimizer.batch, recipe.optimizer.accumulate
+    mutual, parts = memory.form == "mutual", processes * accumulate
+    if batch % parts:
+        raise ConfigError(
+            f"batch is {batch}; it must be a multiple of {processes} processes times {accumulate} parts (accumulate)"
+        )
+    if network.slots > 1 and (mutual or memory.frames_max):
+        raise ConfigError(
+            "with an encoder for each memory slot every row needs its own T frames in order: set form=clip and "
+            "frames_min=0, frames_max=0, or memory_encoder=shared"
+        )
+    moments = (memory.frames_max or network.memory_frames) + 1
+    if mutual and network.memory_frames and memory.self_probability < 1 and batch // parts < moments:
+        raise ConfigError(
+            f"batch is {batch}, in {parts} parts (processes times accumulate), but clips of {moments} moments that are "
+            f"memory of each other need as many crops in each part: raise batch to {parts * moments}, or lower "
+            "accumulate, the processes, or frames_max"
+        )
+
+
 @dataclass(frozen=True)
 class _StepPlan:
     """What all rows of a step share."""
@@ -84,11 +110,20 @@ class _StepPlan:
 class BatchMaker:
     """Makes the batch of any step; threads may ask for several at once."""
 
-    def __init__(self, sets: Sequence[TrainSet], recipe: Recipe, network: TMANetConfig, *, parts: int = 1) -> None:
-        """`parts`: the largest number of parts that a step is divided into.
+    def __init__(
+        self,
+        sets: Sequence[TrainSet],
+        recipe: Recipe,
+        network: TMANetConfig,
+        shard: Shard = Shard(),  # noqa: B008
+        *,
+        pinned: bool = False,
+    ) -> None:
+        """`shard`: which of the processes that divide a step this is; `pinned`: whether batches go to a CUDA device.
 
-        Raises ConfigError for forms of memory that the network cannot be trained with, or not in that many parts.
+        What `check_batches` refuses will not do.
         """
+        self._shard, self._pinned = shard, pinned
         self._sets = tuple(sets)
         self._recipe = recipe
         self._frames = network.memory_frames
@@ -96,14 +131,15 @@ class BatchMaker:
         counts = [len(data.samples) for data in sets]
         self.sampler = Sampler(counts, mixture_fractions(sets, recipe.mixture), seed=recipe.run.seed)
         self._mutual = recipe.memory.form == "mutual"
-        if network.slots > 1 and (self._mutual or recipe.memory.frames_max):
-            raise ConfigError(
-                "with an encoder for each memory slot every row needs its own T frames in order: set form=clip and "
-                "frames_min=0, frames_max=0, or memory_encoder=shared"
-            )
-        self._check_parts(parts)
         self._lock = threading.Lock()
         self._first_clips = [0]
+
+    def parts(self, step: int) -> list[Batch]:
+        """The batches of a step that this process takes, one after the other."""
+        count = self._recipe.optimizer.accumulate
+        first, parts = self._shard.rank * count, self._shard.count * count
+        made = [self.make(step, first + part, parts) for part in range(count)]
+        return [part.pin_memory() for part in made] if self._pinned else made
 
     def make(self, step: int, part: int = 0, parts: int = 1) -> Batch:
         """The `part`th of `parts` parts of a step's crops, equal but that moments of one clip stay together.
@@ -131,17 +167,6 @@ class BatchMaker:
             tuple(of_step[number] for number in range(len(self._sets))),
             tuple(str(crop.frame.image) for crop in crops[: len(rows)]),
         )
-
-    def _check_parts(self, parts: int) -> None:
-        """Every part must hold a whole clip, or a row would be cut off from its memory."""
-        memory, batch = self._recipe.memory, self._recipe.optimizer.batch
-        moments = (memory.frames_max or self._frames) + 1
-        if self._mutual and self._frames and memory.self_probability < 1 and batch // parts < moments:
-            raise ConfigError(
-                f"batch is {batch}, in {parts} parts (processes times accumulate), but clips of {moments} moments that "
-                f"are memory of each other need as many crops in each part: raise batch to {parts * moments}, or lower "
-                "accumulate, the processes, or frames_max"
-            )
 
     def _plan(self, step: int) -> _StepPlan:
         rng = self._rng(step, 0)

@@ -13,15 +13,16 @@ from tmaseg.errors import CheckpointError, ConfigError, OutputError
 from tmaseg.evaluation import Shard
 from tmaseg.files import check_not_read
 from tmaseg.inference.compiler import can_compile
-from tmaseg.inference.device import Precision, choose_device, choose_precision, has_streams
+from tmaseg.inference.device import Precision, choose_device, choose_precision
+from tmaseg.inference.loading import load_network
 from tmaseg.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from tmaseg.training.batches import Batch, BatchLoader, BatchMaker
+from tmaseg.training.batches import Batch, BatchLoader, BatchMaker, check_batches
 from tmaseg.training.callbacks import Callback, StepReport, TrainResult, ValidationScores
 from tmaseg.training.datasets import open_sources, read_labels
 from tmaseg.training.distributed import all_sum, broadcast, process_group
 from tmaseg.training.initialization import build_net
 from tmaseg.training.job import TrainJob
-from tmaseg.training.model_card import as_weights, describe_scores, make_checkpoint
+from tmaseg.training.model_card import describe_scores, make_checkpoint
 from tmaseg.training.optimization import Schedule
 from tmaseg.training.record import Record, draw_curves, draw_samples, read_record
 from tmaseg.training.state import load_state, save_state
@@ -44,17 +45,17 @@ def train(job: TrainJob, callback: Callback | None = None, *, stop: Callable[[],
         if shard.first:
             job.prepare()
         shard.barrier()
-        run = _Run(job, shard, callback or Callback(), stop)
+        loop = _Loop(job, shard, callback or Callback(), stop)
         if shard.first:
-            names = [each.name for each in run.data.val]
-            run.record = stack.enter_context(Record(job.log, names, after=run.trainer.step))
+            names = [each.name for each in loop.data.val]
+            loop.record = stack.enter_context(Record(job.log, names, after=loop.trainer.step))
         threads = job.recipe.run.threads
-        batches = stack.enter_context(BatchLoader(run.make_parts, first=run.trainer.step, threads=threads))
-        return run.loop(batches)
+        loader = BatchLoader(loop.batches.parts, first=loop.trainer.step, threads=threads)
+        return loop.run(stack.enter_context(loader))
 
 
-class _Run:
-    """A run on its way: the trainer and its data, the time, the scores, and what is written of them."""
+class _Loop:
+    """A run: the trainer and its data, the time, the scores, and what is written of them."""
 
     def __init__(self, job: TrainJob, shard: Shard, callback: Callback, stop: Callable[[], bool]) -> None:
         """Raises ConfigError, DataError, CheckpointError and LabelError for what cannot work."""
@@ -62,7 +63,6 @@ class _Run:
         self.record: Record | None = None
         """In the first process."""
         state = broadcast(shard, lambda: load_state(job.state)) if job.resume else {}
-        parts = self._count_parts()
         self.device = choose_device(shard.device(job.device))
         self.precision = self._choose_precision(state.get("precision", "auto"))
         datasets, labels = open_sources(job.sources, self.recipe.labels)
@@ -71,9 +71,10 @@ class _Run:
         check_not_read(job.outputs, [*read, *init])
         torch.manual_seed(self.recipe.run.seed)  # every process starts from the same weights
         net = build_net(self.recipe, labels, callback, state.get("config"))  # reading labels takes longer: errors first
+        check_batches(self.recipe, net.config, shard.count)
         cache_bytes = int(self.recipe.run.cache_gb * 2**30 / shard.count)
         self.data = read_labels(datasets, labels, self.recipe, callback, cache_bytes=cache_bytes)
-        self._maker = BatchMaker(self.data.train, self.recipe, net.config, parts=parts)
+        self.batches = BatchMaker(self.data.train, self.recipe, net.config, shard, pinned=self.device.type == "cuda")
         self.trainer = Trainer(
             net, self.data.train, self.recipe, shard=shard, device=self.device, precision=self.precision
         )
@@ -88,17 +89,6 @@ class _Run:
             self._restore(state)
         self._begun = time.monotonic() - self.seconds
         self._since = (self.trainer.step, self.seconds)
-
-    def _count_parts(self) -> int:
-        """Of a step, over all processes."""
-        settings = self.recipe.optimizer
-        parts = self.shard.count * settings.accumulate
-        if settings.batch % parts:
-            raise ConfigError(
-                f"batch is {settings.batch}; it must be a multiple of {self.shard.count} processes times "
-                f"{settings.accumulate} parts (accumulate)"
-            )
-        return parts
 
     def _choose_precision(self, saved: str) -> Precision:
         """As the recipe says; "auto" is measured once in a run and is the same in all processes."""
@@ -116,14 +106,7 @@ class _Run:
                 "torch.compile needs a C++ compiler and there is none: the network is not compiled; install g++"
             )
 
-    def make_parts(self, step: int) -> list[Batch]:
-        """The batches of a step that this process takes; called by the loader's threads."""
-        accumulate = self.recipe.optimizer.accumulate
-        first = self.shard.rank * accumulate
-        made = [self._maker.make(step, first + part, self.shard.count * accumulate) for part in range(accumulate)]
-        return [part.pin_memory() for part in made] if has_streams(self.device) else made
-
-    def loop(self, batches: BatchLoader) -> TrainResult:
+    def run(self, batches: BatchLoader) -> TrainResult:
         """Steps until the end or until any process is stopped, then the last validation."""
         settings, first = self.recipe.run, self.trainer.step
         if self._validation_due and self._scored_step != first:  # it was stopped during a validation
@@ -216,7 +199,7 @@ class _Run:
         return scores
 
     def _score(self, checkpoint: Checkpoint, *, limit: int) -> Validation | None:
-        weights = as_weights(checkpoint, self.device, self.precision)
+        weights = load_network(checkpoint, device=self.device, precision=self.precision)
         progress = self.callback.frames_validated
         return validate(weights, self.data.val, self.shard, limit=limit, stop=self.stop, progress=progress)
 

@@ -3,11 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-import torch
-
 import tmaseg
-from tmaseg.inference.device import Precision
-from tmaseg.inference.loading import LoadedNetwork, load_network
 from tmaseg.model.checkpoint import Checkpoint
 from tmaseg.model.geometry import InputGeometry
 from tmaseg.model.tmanet import TMANet
@@ -41,8 +37,3 @@ def describe_scores(scores: ValidationScores, recipe: Recipe) -> dict[str, Any]:
         "miou": {name: round(value, 4) for name, value in scores.miou.items()},
         "scored": f"{scores.frames} frames of {recipe.run.val_split}",
     }
-
-
-def as_weights(checkpoint: Checkpoint, device: torch.device, precision: Precision) -> LoadedNetwork:
-    """A checkpoint of this run, ready to stream."""
-    return load_network(checkpoint, device=device, precision=precision)
