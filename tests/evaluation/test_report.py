@@ -67,7 +67,7 @@ def test_report_of_a_data_set(camvid, weights, tmp_path):
         assert wanted in text
     assert percent(result.passes[0].scores.accuracy.miou, 2) in text
     worst = result.passes[0].worst
-    assert [frame.badness for frame in worst] == sorted((frame.badness for frame in worst), reverse=True)
+    assert [frame.miou for frame in worst] == sorted(frame.miou for frame in worst)
     lowest = sorted(result.passes[0].scores.frames, key=lambda frame: frame.miou)
     assert worst[0].name == lowest[0].name
 

@@ -118,7 +118,7 @@ def test_memory_and_none_side_by_side(camvid, weights, tmp_path):
     for options in ({"memories": (0, 0)}, {"memories": (3, None)}):
         with pytest.raises(ConfigError, match="--compare-memory has nothing to compare"):
             evaluate(camvid, weights(), EvalOptions(split="val", **options))
-    with pytest.raises(ConfigError, match="frames of this data remember the ones before them: leave it out"):
+    with pytest.raises(ConfigError, match="frames of this data have others in memory: leave it out"):
         evaluate(camvid, weights(), EvalOptions(split="val", batch=2))
 
 
@@ -160,7 +160,7 @@ def test_windows_are_those_of_the_segmenter(camvid, weights, tmp_path):
     for frame in clip.frames:
         expected = segmenter.step(camvid.image(frame)).labels
         np.testing.assert_array_equal(read(tmp_path / "masks" / f"{frame.name}.png"), expected)
-    with pytest.raises(ConfigError, match="windows of 32, one frame at a time: leave out --batch"):
+    with pytest.raises(ConfigError, match="in windows of 32, one frame at a time: leave out --batch"):
         evaluate(camvid, weights(geometry=InputGeometry(window=32)), EvalOptions(split="test", memories=(0,), batch=2))
 
 
@@ -382,8 +382,8 @@ def test_bad_masks_stop_with_their_name(weights, tmp_path):
         ({"batch": 0}, "--batch is 0"),
         ({"batch": 2, "flip": True}, "--batch is 2, but --scales, --flip and --window"),
         ({"key_frames": 0}, "--key-frames is 0; it must be 1"),
-        ({"key_frames": 2, "flip": True}, "--key-frames is 2, which needs frames seen once"),
-        ({"key_frames": 2, "batch": 2}, "--key-frames is 2, which needs frames seen once"),
+        ({"key_frames": 2, "flip": True}, "--key-frames is 2, which needs each frame once"),
+        ({"key_frames": 2, "batch": 2}, "--key-frames is 2, which needs each frame once"),
     ],
 )
 def test_options_that_cannot_work(values, message):

@@ -39,7 +39,7 @@ def limited(clips: Iterable[Clip], limit: int | None) -> Iterator[Clip]:
         if left is None:
             yield clip
             continue
-        scored = [place for place, frame in enumerate(clip.frames) if frame.wanted][:left]
+        scored = [index for index, frame in enumerate(clip.frames) if frame.wanted][:left]
         if scored:
             yield replace(clip, frames=clip.frames[: scored[-1] + 1])
         left -= len(scored)

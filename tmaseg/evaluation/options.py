@@ -23,13 +23,13 @@ class EvalOptions:
     geometry: InputGeometry = field(default_factory=InputGeometry)
     """Size, window and stride, where they replace those of the weights."""
     scales: tuple[float, ...] = (1.0,)
-    """Sizes at which each frame is seen, as factors; their probabilities are averaged."""
+    """Scales of each frame; their probabilities are averaged."""
     flip: bool = False
-    """Whether each frame is also seen mirrored."""
+    """Whether the mirrored frame's probabilities are averaged, too."""
     limit: int | None = None
     """At most this many scored frames, from the start of the split."""
     batch: int = 1
-    """Frames at once, where no frame remembers another."""
+    """Frames in a batch, where none has others in memory."""
     key_frames: int = 1
     """The network sees every k-th frame; labels between follow the motion."""
     temporal: bool = True
@@ -62,7 +62,7 @@ class EvalOptions:
             raise ConfigError(f"--key-frames is {self.key_frames}; it must be 1 (the network sees every frame) or more")
         if self.key_frames > 1 and (self.augmented or self.batch > 1):
             raise ConfigError(
-                f"--key-frames is {self.key_frames}, which needs frames seen once and one by one: "
+                f"--key-frames is {self.key_frames}, which needs each frame once and alone: "
                 "leave it out, or --scales, --flip and --batch"
             )
 
@@ -72,5 +72,5 @@ class EvalOptions:
 
     @property
     def augmented(self) -> bool:
-        """Whether each frame is seen more than once."""
+        """Whether the network runs on each frame more than once."""
         return self.flip or self.scales != (1.0,)

@@ -157,7 +157,7 @@ class Predictor:
         geometry, engine = self.network.geometry, self.network.engine
         if geometry.window:
             raise ConfigError(
-                f"{self.network.name} looks at frames through windows of {geometry.window}, one frame at a time: "
+                f"{self.network.name} takes frames in windows of {geometry.window}, one frame at a time: "
                 "leave out --batch"
             )
         begun = time.perf_counter()

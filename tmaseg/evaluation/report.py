@@ -88,7 +88,7 @@ def _video_context(evaluation: VideoEvaluation) -> dict[str, Any]:
 
 
 def confusion_matrix(counts: NDArray[np.int64], labels: LabelSet) -> dict[str, Any]:
-    """The names of the columns, and for each class that occurs its name and its share in each column."""
+    """The names of the columns, and for each class that occurs its name and the fractions in the columns."""
     scored = [index for index in range(len(labels)) if index not in labels.void]
     true = [index for index in scored if counts[index].any()]
     columns = [index for index in scored if index in true or counts[:, index].any()]
@@ -102,7 +102,7 @@ def confusion_matrix(counts: NDArray[np.int64], labels: LabelSet) -> dict[str, A
 
 
 def largest_mistakes(counts: NDArray[np.int64], labels: LabelSet) -> list[tuple[str, str, float, float]]:
-    """True class, predicted class, share of the class and share of all pixels, the largest first."""
+    """True class, predicted class, fraction of the class and of all pixels, the largest first."""
     names = (*labels.names, "none of them")
     wrong = counts.copy()
     np.fill_diagonal(wrong, 0)

@@ -109,7 +109,7 @@ def evaluate(
     shard: Shard = Shard(),  # noqa: B008
     progress: Progress = lambda *_: None,
 ) -> Evaluation | None:
-    """Scores a network on a split. Sequences begin with empty memory; scene cuts are not looked for inside them.
+    """Scores a network on a split. Sequences begin with empty memory; scene cuts are not detected inside them.
 
     `progress` is called with how many scored frames of how many are done. With several processes, None on all but the
     first. Raises DataError, LabelError, ConfigError and OutputError.
@@ -159,7 +159,7 @@ def _clips(data: Dataset, predictors: Sequence[Predictor], options: EvalOptions)
     clips = list(limited(data.streams(options.split, past=(memory_frames + 1) * options.key_frames - 1), options.limit))
     if options.batch > 1 and memory_frames and any(len(clip.frames) > 1 for clip in clips):
         raise ConfigError(
-            f"--batch is {options.batch}, but frames of this data remember the ones before them: "
+            f"--batch is {options.batch}, but frames of this data have others in memory: "
             "leave it out, or give --memory 0"
         )
     return clips
@@ -219,7 +219,7 @@ def _finish(passes: Sequence[_RunningPass], total: _Partial, options: EvalOption
             scores=scores.compute(),
             network_seconds=spread(seconds, options.key_frames),
             gmacs=each.predictor.frame_gmacs(total.size_hw),
-            worst=worst.worst_first(),
+            worst=tuple(worst.frames),
         )
 
 

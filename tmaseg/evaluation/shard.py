@@ -36,11 +36,11 @@ class Shard:
         """This process's items, in order: heavy ones are dealt out first, each to whoever has least."""
         loads = [0] * self.count
         owner = {}
-        for place in sorted(range(len(items)), key=lambda place: -weight(items[place])):
+        for index in sorted(range(len(items)), key=lambda index: -weight(items[index])):
             least = loads.index(min(loads))
-            owner[place] = least
-            loads[least] += weight(items[place])
-        return [item for place, item in enumerate(items) if owner[place] == self.rank]
+            owner[index] = least
+            loads[least] += weight(items[index])
+        return [item for index, item in enumerate(items) if owner[index] == self.rank]
 
     def barrier(self) -> None:
         """Until every process is here."""

@@ -96,16 +96,16 @@ def check_submission(dataset: Dataset, frames: Sequence[ClipFrame], folder: Path
         if len(files) != 1:
             problems.append(f"{stem}: {len(files)} files in {folder}, but a server takes exactly one")
             continue
-        with Image.open(files[0]) as answer, Image.open(frame.image) as picture:
-            if answer.mode != "L":
-                problems.append(f"{files[0].name}: mode {answer.mode}, but it must be 8-bit grey")
-            elif answer.size != picture.size:
+        with Image.open(files[0]) as mask, Image.open(frame.image) as picture:
+            if mask.mode != "L":
+                problems.append(f"{files[0].name}: mode {mask.mode}, but it must be 8-bit grey")
+            elif mask.size != picture.size:
                 problems.append(
-                    f"{files[0].name}: {answer.size[0]}x{answer.size[1]}, but its picture is "
+                    f"{files[0].name}: {mask.size[0]}x{mask.size[1]}, but its picture is "
                     f"{picture.size[0]}x{picture.size[1]}"
                 )
             else:
-                foreign = sorted(set(np.unique(np.asarray(answer)).tolist()) - allowed)
+                foreign = sorted(set(np.unique(np.asarray(mask)).tolist()) - allowed)
                 if foreign:
                     problems.append(f"{files[0].name}: ids {foreign} are no regular ids of {dataset.labels.name}")
     problems += [f"{path.name}: the file of no frame" for path in found if path not in claimed]

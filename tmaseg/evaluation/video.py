@@ -1,4 +1,4 @@
-"""evaluate_video: how restless the masks of any video are, with memory and without. No ground truth is needed."""
+"""evaluate_video: how much the masks of any video flicker, with memory and without. No ground truth is needed."""
 
 import time
 from collections.abc import Callable

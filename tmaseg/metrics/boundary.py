@@ -19,7 +19,7 @@ class BoundaryIoU:
     def __init__(self, classes: int, *, ignore_index: int = 255, void: Sequence[int] = (), width: float = 0.02) -> None:
         self.classes = classes
         self.width = width
-        """Rim width as a share of the frame's diagonal; the paper's 2 %."""
+        """Rim width as a fraction of the frame's diagonal; the paper's 2 %."""
         self._void = [ignore_index, *void]
         self._scored = [index for index in range(classes) if index not in self._void]
         self.reset()
@@ -33,9 +33,9 @@ class BoundaryIoU:
         """Count one frame: prediction and truth (H, W) uint8."""
         valid = ~np.isin(truth, self._void)
         pixels = max(1, round(self.width * float(np.hypot(*truth.shape))))
-        seen = np.bincount(truth[valid], minlength=256) + np.bincount(prediction[valid], minlength=256)
+        pixels_of = np.bincount(truth[valid], minlength=256) + np.bincount(prediction[valid], minlength=256)
         for index in self._scored:
-            if seen[index]:
+            if pixels_of[index]:
                 true = rim((truth == index) & valid, pixels)
                 predicted = rim((prediction == index) & valid, pixels)
                 self.intersection[index] += np.count_nonzero(true & predicted)

@@ -18,14 +18,14 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, repr=False)
 class Accuracy:
-    """What a confusion matrix says. Shares are in [0, 1]; NaN where there was nothing to count."""
+    """What a confusion matrix says. Fractions are in [0, 1]; NaN where there was nothing to count."""
 
     confusion: Counts
     """(K, K + 1) pixels: row true class, column predicted class; the last column is "none of the classes"."""
     iou: Floats
     """(K,) intersection over union; NaN for a class neither true nor predicted anywhere, and for one left out."""
     class_accuracy: Floats
-    """(K,) share of a class's true pixels that were predicted as it (recall); NaN for a class that never occurs."""
+    """(K,) fraction of a class's true pixels that were predicted as it (recall); NaN for a class that never occurs."""
     miou: float
     """Mean of `iou` over the classes that are true or predicted somewhere."""
     miou_present: float
@@ -33,9 +33,9 @@ class Accuracy:
     mean_accuracy: float
     """Mean of `class_accuracy` over the classes that occur."""
     pixel_accuracy: float
-    """Share of scored pixels that are right."""
+    """Fraction of scored pixels that are right."""
     frequency_weighted_iou: float
-    """Mean of `iou` weighted by each class's share of the true pixels."""
+    """Mean of `iou` weighted by each class's fraction of the true pixels."""
 
     @property
     def pixels(self) -> int:
@@ -115,8 +115,8 @@ def accuracy(counts: Counts) -> Accuracy:
     right = np.diagonal(counts).astype(np.float64)
     true = counts.sum(axis=1).astype(np.float64)
     predicted = counts[:, :classes].sum(axis=0).astype(np.float64)
-    iou = _share(right, true + predicted - right)
-    recall = _share(right, true)
+    iou = _fraction(right, true + predicted - right)
+    recall = _fraction(right, true)
     present = true > 0
     total = true.sum()
     return Accuracy(
@@ -131,7 +131,7 @@ def accuracy(counts: Counts) -> Accuracy:
     )
 
 
-def _share(part: Floats, whole: Floats) -> Floats:
+def _fraction(part: Floats, whole: Floats) -> Floats:
     return np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 0)
 
 

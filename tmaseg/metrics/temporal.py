@@ -18,7 +18,7 @@ Runs = NDArray[np.int32]
 
 
 class VideoConsistency:
-    """VC_n (Miao et al., CVPR 2021): of the pixels whose truth stands still for n frames, the share predicted so.
+    """VC_n (Miao et al., CVPR 2021): of the pixels whose truth stands still for n frames, the fraction predicted so.
 
     Two definitions, each averaged over the windows of n consecutive labelled frames:
 
@@ -152,12 +152,12 @@ class TemporalConsistency:
 
 @dataclass(frozen=True)
 class FlickerResult:
-    """How restless a labelling is. Shares in [0, 1]; NaN when no frame followed another."""
+    """How much a labelling flickers. Fractions in [0, 1]; NaN when no frame followed another."""
 
     flicker: float
-    """Mean share of pixels with consistent flow whose label is not the one they had before, followed along it."""
+    """Mean fraction of pixels with consistent flow whose label is not the one they had before, followed along it."""
     changed: float
-    """Mean share of all pixels whose label differs from the same place in the previous frame: motion and flicker."""
+    """Mean fraction of all pixels whose label differs from the same place in the previous frame: motion and flicker."""
     pairs: int
     """Pairs of frames that were compared."""
 
