@@ -223,6 +223,16 @@ def test_size_is_the_networks_and_labels_keep_the_frames():
     assert seen == [(1, 3, 48, 64)]
 
 
+def test_a_strip_is_fed_at_a_bounded_number_of_pixels_and_that_is_said():
+    segmenter = segmenter_of(tiny_net(), geometry=InputGeometry(size=48))
+    assert segmenter.step(noise_frames(1, (24, 400))[0]).labels.shape == (24, 400)
+    assert segmenter.warnings == (
+        "frames whose sides differ more than 8 to 1 are fed to the network at a short side of 33 instead of 48",
+    )
+    segmenter.step(noise_frames(1, (48, 64))[0])
+    assert segmenter.warnings == ()
+
+
 def test_a_read_only_view_of_a_picture_is_a_frame():
     """As Pillow gives it; torch would warn."""
     frame = np.flip(noise_frames(1, (40, 56))[0], axis=1)

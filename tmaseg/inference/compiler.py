@@ -26,7 +26,7 @@ _GAIN, _GAIN_AMX = 0.03, 0.3  # fraction of a frame's time that compiling saves,
 _GAIN_GPU = 0.2  # not measured: no GPU was at hand
 _FIRST_SECONDS, _AGAIN_SECONDS = 30.0, 9.0
 
-# All engines of a process share this limit. Torch has 8, and goes on uncompiled without a word when they are spent.
+# All engines of a process share this limit. Torch has 8, and goes on uncompiled silently when they are spent.
 _MOST_SHAPES = 64
 
 

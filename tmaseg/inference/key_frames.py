@@ -1,4 +1,4 @@
-"""KeyFrames: which frames of a video the network must see, and the labels of those between, carried along by motion."""
+"""KeyFrames: which frames of a video pass the network; labels of those between are warped along the motion."""
 
 import cv2
 import numpy as np
@@ -22,7 +22,7 @@ class KeyFrames:
     """
 
     def __init__(self, every: int) -> None:
-        """`every` n; 1: all frames are key frames, and no motion is looked for. Raises ConfigError."""
+        """`every` n; 1: all frames are key frames, and no motion is estimated. Raises ConfigError."""
         if every < 1:
             raise ConfigError(f"--key-frames is {every}; it must be 1 (the network sees every frame) or more")
         self.every = every
@@ -30,7 +30,7 @@ class KeyFrames:
         self.reset()
 
     def reset(self) -> None:
-        """Forgets the video: the next frame is a key frame."""
+        """The next frame is a key frame."""
         self._grey: Grey | None = None
         self._labels: Labels | None = None
         self._since_key = 0

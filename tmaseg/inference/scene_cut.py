@@ -28,8 +28,8 @@ Grey = NDArray[np.uint8]  # (_HEIGHT, _WIDTH)
 class SceneCutDetector:
     """Compares each frame with the one before it and says whether a new shot begins.
 
-    Twelve patches of a small grey copy of the last frame are looked for in the new one, by normalised correlation, near
-    where they were and near where the camera's motion carries them. A pan moves all and a passing car hides many,
+    Twelve patches of a small grey copy of the last frame are searched for in the new one, by normalised correlation,
+    near where they were and near where the camera's motion carries them. A pan moves all and a passing car hides many,
     yet enough are found; after a cut few are. Brightness and contrast do not matter, so neither does a tunnel or a
     flash. Frames far apart in time are little alike all along: only a drop against the last few is a cut.
     """

@@ -106,11 +106,18 @@ class Segmenter:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Sentences that a user should read about how this video was processed; may grow while frames come."""
-        if self._geometry == self._wanted or self._size_hw is None:
-            return self._compilation.warnings
+        found = self._compilation.warnings
+        if self._size_hw is None:
+            return found
         now, before = (min(each.input_hw(self._size_hw)) for each in (self._geometry, self._wanted))
-        smaller = f"memory is short: frames are fed to the network at a short side of {now} instead of {before}"
-        return (*self._compilation.warnings, smaller)
+        if self._wanted.is_bounded(self._size_hw):
+            found += (
+                "frames whose sides differ more than 8 to 1 are fed to the network at a short side of "
+                f"{before} instead of {self._wanted.size}",
+            )
+        if now != before:
+            found += (f"memory is short: frames are fed to the network at a short side of {now} instead of {before}",)
+        return found
 
     @property
     def key_frames(self) -> int:

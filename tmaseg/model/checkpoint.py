@@ -66,7 +66,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, *, half: bool = False) -
 def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
     """Reads a checkpoint by the name of shipped weights ("street") or by path. Nothing is unpickled.
 
-    Raises CheckpointError, saying what the file is instead and what to do, when it is not a whole tmaseg checkpoint.
+    Raises CheckpointError, saying what the file is instead and what to do, when it is no complete tmaseg checkpoint.
     """
     info = read_weights_info(name_or_path)
     try:

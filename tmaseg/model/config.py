@@ -66,14 +66,14 @@ class TMANetConfig:
     encoder: EncoderKind = "1x1+3x3"
     """The convolutions of each key and value encoder (paper, table 3)."""
     aggregation: Aggregation = "concat"
-    """How the query's value and what memory answered are joined (paper, section 2.4)."""
+    """How the query's value and what is read from memory are joined (paper, section 2.4)."""
     memory_encoder: MemoryEncoderKind = "shared"
     """One encoder for every memory frame (the paper's text), or one for each slot (the authors' code)."""
     self_in_memory: bool = False
     """Whether a frame also reads its own key and value, beside those of the T frames before it: a position that finds
     nothing like itself in the past finds itself. Only with a shared memory encoder; no effect without memory."""
     reach: float = 0.0
-    """How far a position looks around itself in memory, up, down and sideways, as a share of the feature map's height;
+    """How far around itself a position reads memory, up, down and sideways, as a fraction of the feature map's height;
     0: everywhere, as in the paper. Things move little from frame to frame, and like things elsewhere mislead."""
     align_corners: bool = False
     """How bilinear resizing places the corner samples."""
@@ -106,7 +106,7 @@ class TMANetConfig:
             raise ConfigError(f"width is {self.width}; it must be even, because the deep stem starts at half of it")
         if isinstance(self.reach, bool) or not self.reach >= 0:
             raise ConfigError(
-                f"reach is {self.reach!r}; it must be 0 (everywhere) or a share of the height, such as 0.3"
+                f"reach is {self.reach!r}; it must be 0 (everywhere) or a fraction of the height, such as 0.3"
             )
         for name in ("align_corners", "separable", "self_in_memory"):
             if not isinstance(getattr(self, name), bool):

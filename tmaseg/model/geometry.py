@@ -6,6 +6,7 @@ from tmaseg.errors import ConfigError
 
 _LEAST_SIDE = 16
 _LEAST_WINDOW = 32
+_LONGEST = 8  # times the short side; beyond it, `size` would make an input of any number of pixels
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,20 @@ class InputGeometry:
             raise ConfigError(f"--stride is {self.stride}; with windows of {self.window} it must be 1 to {self.window}")
 
     def input_hw(self, size_hw: tuple[int, int]) -> tuple[int, int]:
-        """(height, width) of the network's input for a frame of `size_hw`, whose proportions stay."""
-        shortest = min(size_hw)
-        if self.size is None or shortest == self.size:
+        """(height, width) of the network's input for a frame of `size_hw`, whose proportions stay.
+
+        Where its sides differ more than 8 to 1, `size` is that of a frame of 8 to 1 with as many pixels.
+        """
+        if self.size is None or (min(size_hw) == self.size and not self.is_bounded(size_hw)):
             return size_hw
-        height, width = (max(1, round(side * self.size / shortest)) for side in size_hw)
+        short, long = sorted(size_hw)
+        scale = self.size / short * min(1.0, (_LONGEST * short / long) ** 0.5)
+        height, width = (max(1, round(side * scale)) for side in size_hw)
         return height, width
+
+    def is_bounded(self, size_hw: tuple[int, int]) -> bool:
+        """Whether a frame's sides differ so much that its short side is fed to the network smaller than `size`."""
+        return self.size is not None and max(size_hw) > _LONGEST * min(size_hw)
 
     def window_hw(self, size_hw: tuple[int, int]) -> tuple[int, int]:
         """How much of the input for a frame of `size_hw` passes the network at once: a window, or all of it."""

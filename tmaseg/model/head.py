@@ -1,4 +1,4 @@
-"""Heads: the query's value and what memory answered -> logits (paper, section 2.4 and equation 2).
+"""Heads: the query's value and what was read from memory -> logits (paper, section 2.4 and equation 2).
 
 Notation: B batch, Cv value channels, D head channels, K classes, h w feature size.
 """
@@ -64,9 +64,9 @@ class SegmentationHead(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Brings the bottleneck's answer to stride 4 and sharpens it with stage 1.
+    """Brings the bottleneck's output to stride 4 and sharpens it with stage 1.
 
-    The bottleneck is narrowed before it grows sixteenfold in area: a 1x1 convolution costs the same answer less there.
+    The bottleneck is narrowed before it grows sixteenfold in area: a 1x1 convolution costs less there.
     """
 
     def __init__(
