@@ -34,14 +34,23 @@ def data() -> None:
 def check(
     console: Annotated[ConsoleOptions, Omit("strict")],
     name: Annotated[
-        str, typer.Argument(help="Data set: camvid, cityscapes, kitti-step, vspw, folder ... or a YAML file.")
+        str,
+        typer.Argument(
+            metavar="NAME", help="Data set: camvid, cityscapes, kitti-step, vspw, folder ... or a YAML file."
+        ),
     ],
     folder: Annotated[
-        Path | None, typer.Argument(help="Folder of the data set; else $CAMVID_DATASET and the like, else ./data/NAME.")
+        Path | None,
+        typer.Argument(
+            metavar="DIR", help="Folder of the data set; else $CAMVID_DATASET and the like, else ./data/NAME."
+        ),
     ] = None,
-    limit: Annotated[int, typer.Option(help="Masks to read of each split, evenly spread; 0 reads all.")] = 200,
+    limit: Annotated[
+        int, typer.Option(metavar="N", help="Masks to read of each split, evenly spread; 0 reads all.")
+    ] = 200,
     samples: Annotated[
-        Path | None, typer.Option(help="PNG file for painted samples; the split is added to its name.")
+        Path | None,
+        typer.Option(metavar="FILE.png", help="PNG file for painted samples; the split is added to its name."),
     ] = None,
 ) -> None:
     """Report the layout of a data set, its contents, its problems and their remedies; exit with 1 if there are any."""
