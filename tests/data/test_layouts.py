@@ -9,7 +9,7 @@ import yaml
 from tmaseg.data import check_dataset, open_dataset
 from tmaseg.data.camvid import split_of
 from tmaseg.errors import DataError
-from tmaseg.labels import CAMVID32, CITYSCAPES
+from tmaseg.labels import CAMVID32, CITYSCAPES, map_by_name
 
 SHIFTED = [0, 1, 4, 11]  # the authors' ids of void, sky, road, bicyclist
 
@@ -249,6 +249,18 @@ def test_vspw(tmp_path, picture, mask):
     assert dataset.raw_truth(dataset.samples("val")[0].frame)[0, :4].tolist() == [0, 1, 124, 255]
     assert "val.txt: 1 video (99_gone) not in data/" in dataset.problems[0]
     assert check_dataset(dataset).splits["val"].void == pytest.approx(0.5)
+
+
+def test_idd_lite(tmp_path, picture, mask):
+    for split in ("train", "val"):
+        picture(f"{split}/0_024541.jpg")
+        mask(f"{split}annot/0_024541.png", [0, 3, 6, 255])
+    dataset = open_dataset("idd-lite", tmp_path)
+    assert dataset.labels.names[3] == "vehicles"
+    assert truths(dataset, "val")["0_024541"][:4] == [0, 3, 6, 255]
+    found = map_by_name(CITYSCAPES, dataset.labels)
+    assert found.missing == ()
+    assert found.table[:19].tolist() == [0, 1, 5, 4, 4, 4, 4, 4, 5, 1, 6, 2, 2, 3, 3, 3, 3, 3, 3]
 
 
 # Anything else --------------------------------------------------------------------------------------------------------

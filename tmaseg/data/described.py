@@ -17,7 +17,7 @@ from tmaseg.labels import LabelSet, get_labels
 SequenceBy = Literal["folder", "name", "none"]
 _KEYS = (
     *("path", "train", "val", "test", "names", "palette", "colours", "colors", "ignore", "id_map", "sequence"),
-    *("rate", "longest_gap", "name", "masks_dir", "nc"),
+    *("union", "rate", "longest_gap", "name", "masks_dir", "nc"),
 )
 _EXAMPLE = "val: {images: images/val, masks: masks/val}"
 _BACKGROUND = ("background", "_background_", "void", "unlabeled", "unlabelled", "ignore")
@@ -102,6 +102,8 @@ def _labels(spec: Mapping[str, Any], name: str) -> LabelSet:
     values = {"names": spec["names"], "name": name}
     if spec.get("palette") is not None:
         values["colours"] = spec["palette"]
+    if spec.get("union") is not None:
+        values["union"] = spec["union"]
     labels = LabelSet.from_dict(values)
     if spec.get("nc") not in (None, len(labels)):
         raise DataError(f"nc is {spec['nc']!r}, but there are {len(labels)} names: correct one of them")

@@ -17,6 +17,7 @@ DATASETS: Mapping[str, Callable[[Path], Dataset]] = {
     "camvid": find_camvid,
     "cityscapes": find_cityscapes,
     "cityscapes256": find_cityscapes256,
+    "idd-lite": lambda root: find_yaml(Path(__file__).with_name("idd-lite.yaml"), root),
     "kitti": find_kitti,
     "kitti-step": find_kitti_step,
     "vspw": find_vspw,
