@@ -4,20 +4,23 @@ second, and none can harm another. For scripts/fuzz and scripts/kill_test."""
 import os
 import resource
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import av
 import torch
 
-os.environ["OPENCV_LOG_LEVEL"] = "SILENT"  # read when OpenCV is imported; `tmaseg.cli.main` is too late for that here
-
-import tmaseg.cli
-import tmaseg.inference.segmenter
-import tmaseg.pipeline.video
+from tmaseg.cli import main
 from tmaseg.labels import generic_labels
-from tmaseg.model.checkpoint import Checkpoint, View, save_checkpoint
+from tmaseg.model.checkpoint import Checkpoint, save_checkpoint
 from tmaseg.model.config import TMANetConfig
 from tmaseg.model.tmanet import TMANet
+
+os.environ["OPENCV_LOG_LEVEL"] = "SILENT"  # read when OpenCV is imported, which comes before `main` here
+for _name in ("cli.batch", "cli.screen", "inference.segmenter", "pipeline.video"):
+    import_module(f"tmaseg.{_name}")  # what a run imports when it needs it
+for _name in ("pydantic", "rich.progress"):
+    import_module(_name)
 
 _ADDRESS_SPACE = 16 * 2**30  # bytes: a header that lies about sizes must not take the machine
 
@@ -34,7 +37,7 @@ def write_weights(path: Path) -> Path:
         head_channels=8,
     )
     torch.manual_seed(0)
-    save_checkpoint(path, Checkpoint(config, generic_labels(5), TMANet(config).state_dict(), View(), {}))
+    save_checkpoint(path, Checkpoint(config, generic_labels(5), TMANet(config).state_dict()))
     return path
 
 
@@ -52,7 +55,7 @@ def start(arguments: list[str], said: Path) -> int:
         resource.setrlimit(resource.RLIMIT_AS, (_ADDRESS_SPACE, _ADDRESS_SPACE))
         torch.set_num_threads(1)
         sys.argv = ["tmaseg", *arguments]
-        tmaseg.cli.main()
+        main()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     except BaseException:

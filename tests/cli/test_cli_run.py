@@ -463,3 +463,11 @@ def test_what_libraries_say_of_a_damaged_file_is_not_shown(weights, tmp_path):
     done = subprocess.run([sys.executable, "-m", "tmaseg", *command], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1), done.stderr
     assert done.stderr.startswith("error: ")
+
+
+def test_a_strip_is_segmented_with_bounded_pixels_and_that_is_said(tmaseg, tmp_path):
+    Image.fromarray(np.tile(moving(1)[0], (1, 20, 1))).save(tmp_path / "strip.png")
+    answer = tmaseg("run", tmp_path / "strip.png", "--masks", tmp_path / "masks", "--size", 64)
+    assert answer.code == 0
+    assert answer.err.count("sides differ more than 8 to 1") == 1
+    assert pictures_of(tmp_path / "masks").shape == (1, 48, 1280, 3)

@@ -9,14 +9,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from tmaseg.errors import OutputError
 from tmaseg.files import atomic_write
 from tmaseg.labels import LabelSet
-from tmaseg.render import Painter, contact_sheet
+from tmaseg.render import Painter
 from tmaseg.training.callbacks import StepReport, ValidationScores
 
 RGB = NDArray[np.uint8]  # (H, W, 3)
@@ -121,11 +121,16 @@ def draw_samples(samples: Sequence[ValidationSample], path: Path) -> None:
         return
     rows = []
     for sample in samples:
-        paint = Painter(sample.labels, opacity=0.65).paint
-        truth, prediction = paint(sample.rgb, sample.truth), paint(sample.rgb, sample.prediction)
-        rows.append([(sample.name, sample.rgb), ("truth", truth), ("prediction", prediction)])
-    sheet = Image.fromarray(contact_sheet(rows, width=_SAMPLE_WIDTH_PX))
-    _write_atomically(path, lambda part: sheet.save(part, "PNG"))
+        painter = Painter(sample.labels, opacity=0.65)
+        shown = (sample.rgb, painter.paint(sample.rgb, sample.truth), painter.paint(sample.rgb, sample.prediction))
+        height = max(1, round(_SAMPLE_WIDTH_PX * sample.rgb.shape[0] / sample.rgb.shape[1]))
+        small = [cv2.resize(each, (_SAMPLE_WIDTH_PX, height), interpolation=cv2.INTER_AREA) for each in shown]
+        row = np.asarray(np.concatenate(small, axis=1), np.uint8)
+        for column, text in enumerate((sample.name, "truth", "prediction")):
+            _letter(row, text, column * _SAMPLE_WIDTH_PX + 6, 16)
+        rows.append(row)
+    png = cv2.imencode(".png", np.concatenate(rows)[..., ::-1])[1].tobytes()
+    _write_atomically(path, lambda part: part.write_bytes(png))
 
 
 def _series(rows: Sequence[dict[str, str]], name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -147,6 +152,13 @@ def _smoothed(
     size = max(1, len(steps) // 100)
     whole = len(steps) // size * size
     return steps[:whole].reshape(-1, size)[:, size // 2], values[:whole].reshape(-1, size).mean(1)
+
+
+def _letter(sheet: RGB, text: str, x: int, y: int) -> None:
+    """White with a dark outline, to be read on any picture."""
+    around = [(-1, 0), (1, 0), (0, -1), (0, 1)]  # OpenCV 5's bold letters are wider: no outline
+    for dx, dy, colour in [*((dx, dy, (0, 0, 0)) for dx, dy in around), (0, 0, (255, 255, 255))]:
+        cv2.putText(sheet, text, (x + dx, y + dy), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, 1, cv2.LINE_AA)
 
 
 def _write_atomically(path: Path, write: Callable[[Path], object]) -> None:
