@@ -1,4 +1,4 @@
-"""Painter: class ids become colours, alone, over the picture or beside it."""
+"""Painter: class ids as colours, alone, over the picture or beside it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ Mode = Literal["overlay", "mask", "side-by-side"]
 
 
 class Painter:
-    """Paints the classes of one label set; cheap to call for every frame.
+    """Paints the classes of one label set.
 
     `missing` names the classes that the palette has no counterpart for: they are not painted.
     """
@@ -33,7 +33,7 @@ class Painter:
         classes: Sequence[str] | None = None,
         legend: bool = False,
     ) -> None:
-        """Say what is painted and how.
+        """Choose what is painted and how.
 
         `opacity` is 0 (the picture alone) to 1 (the colours alone). `palette` (a label set, its name or a file) gives
         other colours: a class takes that of the class which `map_by_name` finds there; "voc" goes by class id.
@@ -60,7 +60,7 @@ class Painter:
 
     @property
     def table(self) -> NDArray[np.uint8]:
-        """(256, 3) uint8: the RGB colour of each class id, black where it is not painted; for indexed PNGs."""
+        """(256, 3) uint8: the RGB colour of each class id, black where it is not painted."""
         return self._table.copy()
 
     def paint(self, rgb: RGB, labels: ClassIds) -> RGB:
@@ -71,7 +71,7 @@ class Painter:
         """
         if labels.shape != rgb.shape[:2]:
             raise LabelError(
-                f"class ids are {labels.shape} (H, W), but the picture is {rgb.shape[:2]}; give one a pixel"
+                f"class ids are {labels.shape} (H, W), but the picture is {rgb.shape[:2]}; give one for each pixel"
             )
         labels = np.ascontiguousarray(labels)
         painted = self._mask(labels) if self.mode == "mask" else self._overlay(rgb, labels)
@@ -80,7 +80,7 @@ class Painter:
         return np.hstack([rgb, painted]) if self.mode == "side-by-side" else painted
 
     def _mask(self, labels: ClassIds) -> RGB:
-        # the quickest table look-up from one channel to three; no channel order is implied
+        # the fastest table lookup from one channel to three; it keeps the order of the channels
         return np.asarray(cv2.applyColorMap(labels, self._table[:, None]), np.uint8)
 
     def _overlay(self, rgb: RGB, labels: ClassIds) -> RGB:
@@ -89,7 +89,7 @@ class Painter:
         rgb = np.ascontiguousarray(rgb)
         colours = self._mask(labels)
         if self.opacity < 1:
-            cv2.addWeighted(rgb, 1 - self.opacity, colours, self.opacity, 0, colours)  # in place: new memory costs more
+            cv2.addWeighted(rgb, 1 - self.opacity, colours, self.opacity, 0, colours)  # in place
         return np.asarray(cv2.copyTo(rgb, cv2.LUT(labels, self._unpainted), colours), np.uint8)
 
 
@@ -116,8 +116,8 @@ def _colours(labels: LabelSet, palette: LabelSet | str | Path | None) -> tuple[d
 class _Legend:
     """Names beside swatches of their colours, in the top left corner.
 
-    All painted classes where the frame has room for them, so that the legend stands still in a video; else those that
-    are seen, the largest first, as many as fit. A frame too small for one readable line gets none.
+    All painted classes where the frame has room for them, so that the legend is the same in every frame; else the
+    largest ones of the frame, as many as fit. A frame too small for one readable line has no legend.
     """
 
     def __init__(self, entries: dict[int, tuple[str, Colour]]) -> None:
@@ -132,8 +132,8 @@ class _Legend:
         room = (height - line) // line  # half a line of margin above and below
         shown = tuple(self._entries)
         if len(shown) > room:
-            seen = np.bincount(labels.ravel(), minlength=256)
-            largest = sorted((index for index in shown if seen[index]), key=lambda index: -seen[index])
+            areas = np.bincount(labels.ravel(), minlength=256)
+            largest = sorted((index for index in shown if areas[index]), key=lambda index: -areas[index])
             shown = tuple(sorted(largest[: max(0, room)]))
         if not shown:
             return
@@ -154,15 +154,15 @@ class _Legend:
 
 
 def _draw_panel(entries: list[tuple[str, Colour]], text: int, line: int) -> RGB:
-    """(H, W, 3) uint8: one line an entry, a swatch and a name, light on dark."""
+    """(H, W, 3) uint8: a line with a swatch and a name for each entry, light on dark."""
     font = ImageFont.load_default(text)
     margin = line // 2
     swatch = line + margin
     longest = max(font.getlength(name) for name, _ in entries)
     panel = Image.new("RGB", (int(margin + swatch + longest + margin), line * (len(entries) + 1)), (24, 24, 24))
     pen = ImageDraw.Draw(panel)
-    for place, (name, colour) in enumerate(entries):
-        top = margin + place * line
+    for row, (name, colour) in enumerate(entries):
+        top = margin + row * line
         pen.rectangle(
             (margin, top + line // 8, margin + line, top + line - line // 8), fill=colour, outline=(200, 200, 200)
         )

@@ -20,9 +20,9 @@ def test_names_are_printed_as_they_are(capsys, name):
 def test_a_log_gets_occasional_lines_whatever_force_color_says(capsys, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setattr("tmaseg.cli.screen._EVERY_SECONDS", 0)
-    with Screen().progress(":dog:.mp4") as tell:
-        tell(10, 40)
-        tell(40, None)
+    with Screen().progress(":dog:.mp4") as update:
+        update(10, 40)
+        update(40, None)
     said = capsys.readouterr().err
     first, second = said.splitlines()
     assert first.startswith(":dog:.mp4: 10 of 40 frames, ")
@@ -34,8 +34,8 @@ def test_a_log_gets_occasional_lines_whatever_force_color_says(capsys, monkeypat
 def test_quiet_prints_nothing(capsys):
     screen = Screen(quiet=True)
     screen.say("a line")
-    with screen.progress("name") as tell:
-        tell(1, 2)
+    with screen.progress("name") as update:
+        update(1, 2)
     assert not capsys.readouterr().err
 
 
@@ -44,8 +44,8 @@ def test_a_terminal_gets_a_bar_with_the_name_as_it_is(monkeypatch):
     with os.fdopen(slave, "w") as terminal, monkeypatch.context() as patch:
         patch.setattr(sys, "stderr", terminal)
         patch.setenv("TERM", "xterm")
-        with Screen().progress("[b]:dog:.mp4") as tell:
-            tell(3, 4)
+        with Screen().progress("[b]:dog:.mp4") as update:
+            update(3, 4)
         terminal.flush()
         shown = os.read(master, 100_000).decode()
     os.close(master)

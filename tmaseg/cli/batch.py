@@ -111,13 +111,13 @@ class Batch:
         job.options.model.weights_info()  # wrong weights are reported before anything heavy is imported
         with (
             open_source(job.source, job.options.input.read_options()) as source,
-            self._screen.progress(job.source) as tell,
+            self._screen.progress(job.source) as update,
         ):
             from tmaseg.pipeline.video import run_video
 
             total = source.info.frames
             return run_video(
-                source, lambda: self._segmenter, job.options, progress=lambda done: tell(done, total), stop=stop
+                source, lambda: self._segmenter, job.options, progress=lambda done: update(done, total), stop=stop
             )
 
     @cached_property

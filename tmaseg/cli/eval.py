@@ -140,8 +140,8 @@ def evaluate(
         if dataset is not None:
             result = _data_set(dataset, weights, options, shard, screen)
         elif video is not None:
-            with screen.progress(Path(str(source.video)).name) as tell:
-                result = evaluate_video(video, weights, options, progress=tell)
+            with screen.progress(Path(str(source.video)).name) as update:
+                result = evaluate_video(video, weights, options, progress=update)
     if result is not None:
         _show(result, output.report, screen, json=console.json)
 
@@ -168,8 +168,8 @@ def _data_set(
     from tmaseg.evaluation import check_submission, evaluate
 
     screen.warn(dataset.problems)
-    with screen.progress(dataset.name) as tell:
-        result = evaluate(dataset, weights, options, shard=shard, progress=tell)
+    with screen.progress(dataset.name) as update:
+        result = evaluate(dataset, weights, options, shard=shard, progress=update)
     if result and options.submit and not options.limit:
         frames = [frame for clip in dataset.split(options.split) for frame in clip.frames if frame.wanted]
         problems = check_submission(dataset, frames, options.submit)

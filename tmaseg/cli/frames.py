@@ -28,8 +28,8 @@ def frames(
     from tmaseg.pipeline.frames import run_frames
 
     screen = Screen(quiet=console.quiet)
-    with StopRequest(lambda: screen.say("finishing the images begun")) as stop, screen.progress(str(folder)) as tell:
-        report = run_frames(folder, output, model, paint, progress=tell, stop=stop)
+    with StopRequest(lambda: screen.say("finishing the images begun")) as stop, screen.progress(str(folder)) as update:
+        report = run_frames(folder, output, model, paint, progress=update, stop=stop)
     screen.warn(report.warnings)
     screen.say(
         f"{output.output}: {report.frames} images written, {report.skipped} existed, from {report.sequences} "

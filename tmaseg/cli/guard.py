@@ -1,4 +1,4 @@
-"""Around every command: errors become one line and an exit code."""
+"""What surrounds every command: errors become one line and an exit code."""
 
 import functools
 from collections.abc import Callable

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 Show = Callable[[str, float | None], None]
 """Takes what is going on, and which fraction of it is done, 0 to 1; None: not known."""
-Tell = Callable[[int, int | None], None]
+Update = Callable[[int, int | None], None]
 """Takes how many frames of how many are done; None: not known."""
 
 _EVERY_SECONDS = 10.0  # between lines without a terminal
@@ -57,12 +57,12 @@ class Screen:
             yield self._lines()
 
     @contextmanager
-    def progress(self, name: str) -> Iterator[Tell]:
+    def progress(self, name: str) -> Iterator[Update]:
         """A function that shows how many frames are done, how fast, and the time left."""
         begun = time.monotonic()
         with self.status() as show:
 
-            def tell(done: int, total: int | None) -> None:
+            def update(done: int, total: int | None) -> None:
                 speed = done / max(time.monotonic() - begun, 1e-9)
                 if total is None or total <= done:
                     show(f"{name}: {done} frames, {speed:.1f} frames/s", None)
@@ -70,7 +70,7 @@ class Screen:
                     left = duration((total - done) / speed) if speed else "unknown time"
                     show(f"{name}: {done} of {total} frames, {speed:.1f} frames/s, {left} left", done / total)
 
-            yield tell
+            yield update
 
     def _lines(self) -> Show:
         last = time.monotonic()

@@ -24,7 +24,7 @@ def show_json(values: dict[str, Any]) -> None:
 
 
 def show_data_set(evaluation: "Evaluation") -> None:
-    """The figures of a data set, passes side by side."""
+    """The scores on a data set, passes side by side."""
     passes = evaluation.passes
     scores = [each.scores for each in passes]
     head = [f"{evaluation.dataset} {evaluation.split}, {evaluation.images} frames", *(each.title for each in passes)]
@@ -55,7 +55,7 @@ def show_data_set(evaluation: "Evaluation") -> None:
 
 
 def show_video(evaluation: "VideoEvaluation") -> None:
-    """The figures of a plain video, passes side by side."""
+    """The measures of a plain video, passes side by side."""
     passes = evaluation.passes
     rows = [
         ["flicker (DIS flow)", *(_percent(each.flicker.flicker) for each in passes)],
@@ -69,7 +69,7 @@ def show_video(evaluation: "VideoEvaluation") -> None:
 
 
 def show_check(check: "Check") -> None:
-    """What is in a data set."""
+    """The contents of a data set."""
     typer.echo(f"{check.dataset} in {check.root}: {check.layout}")
     names = list(check.splits)
     rows = [
@@ -88,7 +88,7 @@ def show_check(check: "Check") -> None:
 
 
 def show_bench(report: "BenchReport") -> None:
-    """What each way to do a frame costs, and how many times faster one is than another."""
+    """The cost of each form of a step, and their ratios."""
     cells = [
         [
             row.name,
@@ -138,8 +138,8 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> "RenderableTyp
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for place, title in enumerate(head):
-        table.add_column(Text(title), justify="right" if place else "left", no_wrap=True)
+    for column, title in enumerate(head):
+        table.add_column(Text(title), justify="right" if column else "left", no_wrap=True)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     return table
@@ -148,7 +148,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> "RenderableTyp
 def _print(what: "RenderableType") -> None:
     from rich.console import Console
 
-    # Wider than a terminal is better than cut: lines can be scrolled or piped.
+    # A line wider than the terminal is better than one cut short.
     Console(width=max(Console().width, _WIDEST)).print(what)
 
 

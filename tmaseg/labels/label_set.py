@@ -151,16 +151,16 @@ def _repeated(values: Sequence[_T]) -> _T | None:
 
 
 def plain(name: str) -> str:
-    """A name without case, spaces and punctuation, so that 'Sign/Symbol' meets 'SignSymbol'."""
+    """A name without case, spaces and punctuation: 'Sign/Symbol' and 'SignSymbol' are both 'signsymbol'."""
     return "".join(letter for letter in name.casefold() if letter.isalnum()) or name
 
 
 def concept(name: str) -> str:
-    """One word for all the names of one thing: "pavement" and "Sidewalk" are both "sidewalk"."""
+    """One word for all names of the same class: "pavement" and "Sidewalk" are both "sidewalk"."""
     return _CONCEPTS.get(plain(name), plain(name))
 
 
-# One concept has many names. Each line: the concept, then its other names, all as plain spells them.
+# Each line: a concept, then its other names, all as `plain` spells them.
 _CONCEPTS = {
     synonym: line.split()[0]
     for line in (
@@ -183,7 +183,7 @@ _CONCEPTS = {
 
 
 def voc_colours(count: int) -> tuple[Colour, ...]:
-    """The first `count` colours (at most 256) of the Pascal VOC colour map: bits dealt to red, green and blue."""
+    """The first `count` colours (at most 256) of the Pascal VOC colour map."""
 
     def channel(index: int, first_bit: int) -> int:
         return sum((index >> (3 * place + first_bit) & 1) << (7 - place) for place in range(3))

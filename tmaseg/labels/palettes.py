@@ -84,7 +84,7 @@ _CAMVID_CLASSES = (
 )
 
 CAMVID = _known_set("camvid", _CAMVID_CLASSES, ignore_index=11)
-"""The 11 usual classes of CamVid; 11 is void in the label files and no class."""
+"""The 11 usual classes of CamVid; id 11 is void in the label files and no class."""
 
 CAMVID12 = _known_set("camvid12", f"void 0,0,0; {_CAMVID_CLASSES}", void=(0,))
 """CamVid as the authors' code has it: 12 outputs, of which 0 is void."""
@@ -185,7 +185,7 @@ _MERGED_INTO: dict[str, tuple[str, ...]] = {
 
 
 def _parse(path: Path) -> object:
-    """What a JSON or YAML file holds. Raises LabelError where it cannot be read."""
+    """The content of a JSON or YAML file. Raises LabelError where it cannot be read."""
     import yaml  # only a user's own file needs it, and --help should not wait for it
 
     form = "JSON" if path.suffix.lower() == ".json" else "YAML"

@@ -74,7 +74,7 @@ def run_frames(
 
 
 def _check_not_inputs(sequences: "list[ImageSequence]") -> None:
-    """Raises OutputError when a PNG would lie among the images: names follow names, so it might replace one."""
+    """Raises OutputError when a PNG would be written among the images, where it might replace one."""
     inputs = {sequence.folder.resolve() for sequence in sequences}
     for sequence in sequences:
         for folder in sequence.outputs:
@@ -188,7 +188,7 @@ class ImageSequence:
 
 
 def find_sequences(folder: Path, targets: Sequence[Path]) -> tuple[list[ImageSequence], list[str]]:
-    """Every folder with images at or under `folder`, in natural order, and what is wrong with those left out.
+    """Every folder with images at or under `folder`, in natural order, and the problems of those left out.
 
     A sequence's pictures go to the same place under each of `targets`. Links are followed. Targets inside `folder` and
     hidden folders are left out. Raises VideoError when `folder` is missing, or holds no image that can be read.

@@ -1,4 +1,4 @@
-"""Stages: decoding, the network, painting and every output, at once, each in a thread of its own."""
+"""Stages: decoding, the network, painting and every output at the same time, each in a thread of its own."""
 
 import queue
 import threading
@@ -22,13 +22,13 @@ Labels = NDArray[np.uint8]  # (H, W) class ids
 
 Item = TypeVar("Item")
 
-_QUEUED = 4  # frames that wait for the network: enough to hide an uneven stage, few enough for 4K
-_QUEUED_BEHIND = 2  # that wait to be painted, and then for each output
-_PATIENCE_SECONDS = 0.1  # between looks at whether a stage that waits should give up
+_QUEUED = 4  # decoded frames in the queue: enough to even out a stage, few enough for 4K
+_QUEUED_BEHIND = 2  # segmented frames in the queue of the painter, and of each output
+_PATIENCE_SECONDS = 0.1  # between checks whether a waiting stage should stop
 
 
 class Stepper(Protocol):
-    """What the pipeline needs of a Segmenter."""
+    """The part of a Segmenter that the pipeline uses."""
 
     memory_resets: int
 
@@ -46,7 +46,7 @@ class Stoppable(Protocol):
 
 @dataclass(frozen=True)
 class Output:
-    """One thing that is made of every frame."""
+    """One output of every frame."""
 
     write: Callable[[Frame, Labels], None]
     """Takes the frame (painted, if `render` is given) and its class ids."""
@@ -56,7 +56,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run did."""
+    """The result of `segment`."""
 
     frames: int
     """Frames segmented and written."""
@@ -65,9 +65,9 @@ class Outcome:
     stages: dict[str, float]
     """Busy seconds of decode, model, render and encode, the last two over all outputs; they overlap."""
     memory_resets: int
-    """How often the memory was emptied on the way."""
+    """How often the memory was emptied."""
     interrupted: bool
-    """Whether Ctrl-C, or `stop`, ended the run before its source did."""
+    """Whether an interrupt or `stop` ended it before the end of the source."""
 
 
 def segment(
@@ -78,11 +78,11 @@ def segment(
     progress: Callable[[int], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Outcome:
-    """Runs every frame of the source through the stepper and into the outputs, in order.
+    """Passes every frame of the source through the stepper and into the outputs, in order.
 
-    `progress` is called with the number of frames segmented, in the caller's thread. Whatever fails stops all stages
-    and is raised here as it is; no thread outlives the call. When `stop()` says so, or by a KeyboardInterrupt, reading
-    ends, the frames already segmented are finished, and the outcome is `interrupted`; a second interrupt is raised.
+    `progress` is called with the number of frames segmented, in the caller's thread. Any error stops all stages and is
+    raised here unchanged; no thread outlives the call. When `stop()` is true, or after a KeyboardInterrupt, reading
+    ends, the frames segmented so far are written, and the outcome is `interrupted`; a second interrupt is raised.
     """
     clock = _Clock()
     begun, interrupted = time.perf_counter(), False
@@ -131,7 +131,7 @@ class _Reader:
     def __init__(self, source: Iterable[Frame], clock: _Clock, stop: Callable[[], bool]) -> None:
         self._source, self._clock, self._asked_to_stop = source, clock, stop
         self.ended = False
-        """Whether the source has given its last frame and it was passed on."""
+        """Whether the last frame of the source was passed on."""
         self._ready: queue.Queue[Frame | BaseException | None] = queue.Queue(_QUEUED)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tmaseg-decode", daemon=True)
@@ -209,19 +209,19 @@ class _Writer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Writes what is waiting, or drops it when leaving by an error; raises what a thread failed with."""
+        """Writes what is queued, or drops it after an error; raises the first error of a thread."""
         self._threads.__exit__(kind, error, trace)
         if error is None:
             self._trouble.check()
 
     def put(self, frame: Frame, segmentation: "Segmentation") -> None:
-        """Queues a frame, whose labels a GPU may still be working on; raises what a thread failed with earlier."""
+        """Queues a frame, whose labels a GPU may still be computing; raises an earlier error of a thread."""
         self._painter.put((frame, segmentation))
         self._trouble.check()
 
     def _paint(self, item: "tuple[Frame, Segmentation]") -> None:
         frame, segmentation = item
-        with self._clock.busy("model"):  # the rest of it, where it is computed on a GPU
+        with self._clock.busy("model"):  # waits for a GPU
             labels = segmentation.labels
         for output, sink in zip(self._outputs, self._sinks, strict=True):
             picture = frame
@@ -236,7 +236,7 @@ class _Writer:
 
 
 class _Trouble:
-    """What went wrong first in the threads that share this, and whether they drop what still waits."""
+    """The first error in the threads that share this, and whether they drop what is queued."""
 
     def __init__(self) -> None:
         self.dropping = False
@@ -254,7 +254,7 @@ class _Trouble:
 
 
 class _Worker(Generic[Item]):
-    """Does one thing to every item, in order, in a thread of its own."""
+    """Calls a function with every item, in order, in a thread of its own."""
 
     def __init__(self, name: str, do: Callable[[Item], None], trouble: _Trouble) -> None:
         self._do, self._trouble = do, trouble
@@ -269,7 +269,7 @@ class _Worker(Generic[Item]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Does what is waiting, or drops it when leaving by an error, and ends the thread."""
+        """Processes what is queued, or drops it after an error, and ends the thread."""
         if error is not None:
             self._trouble.dropping = True
         try:
@@ -282,7 +282,7 @@ class _Worker(Generic[Item]):
         _join(self._thread)
 
     def put(self, item: Item) -> None:
-        # The thread takes items until it is told to end, even after a failure: this never waits for good.
+        # The thread takes items until its end is queued, even after a failure: this never waits for ever.
         self._waiting.put(item)
 
     def _run(self) -> None:

@@ -25,7 +25,7 @@ def segment_video(
     stop: Callable[[], bool] = lambda: False,
     **options: Any,
 ) -> RunReport:
-    """`tmaseg run` as a function: segments a video, URL, image or folder of images and writes what is asked for.
+    """`tmaseg run` as a function: segments a video, URL, image or folder of images and writes its outputs.
 
     `output` is the video file; with `masks` (a folder) or `stats` (a CSV file) among the options it may be None.
     `weights` is a name of shipped weights or a file. `options` are those of the command line, by the names of the
