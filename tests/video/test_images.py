@@ -289,10 +289,13 @@ def test_animated_images_give_all_frames_with_their_times(tmp_path, suffix):
         frames = list(source)
         assert (source.info.frames, source.info.seconds, source.damage.unreadable) == (3, 0.2, ())
     assert [frame.pts * frame.time_base for frame in frames] == [0, Fraction(40, 1000), Fraction(140, 1000)]
+    assert [frame.duration * frame.time_base for frame in frames] == [Fraction(n, 100) for n in (4, 10, 6)]
     assert [frame.discontinuity for frame in frames] == [False] * 3
     for frame in frames:
         expected = np.roll(PICTURE, 8 * frame.index, 1)
         assert np.abs(frame.rgb.astype(int) - expected).mean() < (8 if suffix == ".avif" else 1e-9)
+    with open_source(path, ReadOptions(every=2)) as source:
+        assert [frame.duration for frame in source] == [140, 60]
     with open_source(path, ReadOptions(start=0.04, end=0.14)) as source:
         assert [frame.index for frame in source] == [1]
         assert source.info.seconds == 0.1

@@ -99,8 +99,8 @@ class ImageSource:
             sequence = path.name if self._counts[path] > 1 else wording(path.stem)
             now = (sequence, (rgb.shape[1], rgb.shape[0]))
             discontinuity, before = before not in (None, now), now
-            pts = round(self._starts[index] / _MILLISECOND) if self._starts else index
-            yield Frame(self._fit(rgb, path), pts, self._info.time_base, index, discontinuity)
+            pts, end = self._ticks(index), self._ticks(min(index + self._options.every, len(self.paths)))
+            yield Frame(self._fit(rgb, path), pts, self._info.time_base, index, discontinuity, end - pts)
 
     def close(self) -> None:
         """Lets go of a file with several pictures."""
@@ -142,6 +142,9 @@ class ImageSource:
             self._rate = 1 / (Fraction(usual).limit_denominator(1000) * _MILLISECOND)
             exact = [Fraction(duration).limit_denominator(1000) * _MILLISECOND for duration in durations]
             self._starts = list(accumulate(exact, initial=Fraction(0)))  # the last is the end
+
+    def _ticks(self, index: int) -> int:
+        return round(self._starts[index] / _MILLISECOND) if self._starts else index
 
     def _start_of(self, index: int) -> Fraction:
         return self._starts[index] if self._starts else index / self._rate
