@@ -199,7 +199,9 @@ def peak_memory_mb(device: "torch.device") -> dict[str, float]:
     if device.type != "cpu":
         from torch import get_device_module
 
-        peak["peak_device_mb"] = get_device_module(device).max_memory_allocated(device) / 2**20
+        module = get_device_module(device)
+        if hasattr(module, "max_memory_allocated"):  # Apple's tells no peak
+            peak["peak_device_mb"] = module.max_memory_allocated(device) / 2**20
     return peak
 
 

@@ -7,6 +7,7 @@ from tiny import noise_frames, tiny_checkpoint
 from tmaseg import load
 from tmaseg.errors import CheckpointError, ConfigError
 from tmaseg.inference.loading import load_network
+from tmaseg.inference.segmenter import Segmenter
 from tmaseg.model.checkpoint import save_checkpoint
 from tmaseg.model.geometry import InputGeometry
 
@@ -20,15 +21,15 @@ def path(tmp_path):
 def test_a_name_a_file_and_a_checkpoint_are_one(path):
     frame = noise_frames(1, (72, 96))[0]
     wanted = load(path, device="cpu", precision="fp32").step(frame).labels
-    for weights, name in (
-        (path, str(path)),
-        (tiny_checkpoint(geometry=InputGeometry(size=64, window=48)), "these weights"),
-    ):
+    assert wanted.shape == (72, 96)
+    checkpoint = tiny_checkpoint(geometry=InputGeometry(size=64, window=48))
+    for weights, name in ((path, str(path)), (checkpoint, "these weights")):
         network = load_network(weights, device="cpu", precision="fp32")
         assert (network.name, network.precision, network.device) == (name, "fp32", torch.device("cpu"))
         assert network.geometry == InputGeometry(size=64, window=48)
         assert not any(isinstance(each, torch.nn.BatchNorm2d) for each in network.net.modules())
-        assert not network.net.training
+        segmenter = Segmenter(network.engine, network.labels, geometry=network.geometry)
+        assert (segmenter.step(frame).labels == wanted).all()
     assert load_network("street", device="cpu", precision="bf16").precision == "bf16"
 
 

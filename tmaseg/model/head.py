@@ -19,7 +19,7 @@ class SegmentationHead(nn.Module):
 
     def __init__(
         self,
-        value_channels: int,
+        inputs: int,
         *,
         aggregation: Aggregation,
         head_channels: int,
@@ -27,13 +27,12 @@ class SegmentationHead(nn.Module):
         separable: bool,
         classes: int,
         stage1_channels: int,
-        memory: bool,
         align_corners: bool,
     ) -> None:
+        """`inputs`: channels of what is aggregated: Cv for the sum of value and read, 2 Cv for both."""
         super().__init__()
-        joined = value_channels if aggregation == "sum" or not memory else 2 * value_channels
         self.aggregation = aggregation
-        self.bottleneck = ConvBNReLU(joined, head_channels, 3, separable=separable)
+        self.bottleneck = ConvBNReLU(inputs, head_channels, 3, separable=separable)
         if aggregation == "decoder":
             self.decoder = Decoder(
                 head_channels, stage1_channels, decoder_channels, separable=separable, align_corners=align_corners

@@ -48,14 +48,13 @@ class TMANet(nn.Module):
             self.memory_encoder = MemoryEncoder(stage4, shape, slots=config.slots)
         self.projection: nn.Module = nn.Identity()
         self.head = SegmentationHead(
-            config.value_channels if config.memory_frames else stage4,
+            (1 if config.aggregation == "sum" else 2) * config.value_channels if config.memory_frames else stage4,
             aggregation=config.aggregation,
             head_channels=config.head_channels,
             decoder_channels=config.decoder_channels,
             separable=config.separable,
             classes=config.classes,
             stage1_channels=stage1,
-            memory=config.memory_frames > 0,
             align_corners=config.align_corners,
         )
         self.auxiliary = AuxiliaryHead(stage3, classes=config.classes)
