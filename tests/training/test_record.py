@@ -27,7 +27,7 @@ def log_rows(count, **columns):
 def test_curves_are_drawn_of_any_length_with_and_without_scores(rows, tmp_path):
     draw_curves(rows, tmp_path / "curves.png")
     sheet = cv2.imread(str(tmp_path / "curves.png"))
-    assert sheet.shape[0] == (600 if rows[-1].get("miou_a") else 400)
+    assert sheet.shape[0] == (660 if rows[-1].get("miou_a") else 440)
     assert (sheet.std(axis=2) > 30).sum() > 20  # coloured lines
     assert [path.name for path in tmp_path.iterdir()] == ["curves.png"]
 

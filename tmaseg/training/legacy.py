@@ -1,4 +1,4 @@
-"""Recipes and states of older versions: settings that are called otherwise now, and those that are gone.
+"""Recipes and states of older versions: settings that have other names now, and those that are gone.
 
 A run that was begun with an older version is resumed by `tmaseg train --resume` with what stands in its folder.
 """

@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tmaseg.errors import OutputError
 from tmaseg.files import atomic_write
 from tmaseg.labels import LabelSet
+from tmaseg.plots import GRID, SOFT, Series, draw_lines, new_figure, save_png
 from tmaseg.render import Painter
 from tmaseg.training.callbacks import StepReport, ValidationScores
 
@@ -81,27 +82,23 @@ def read_record(path: Path) -> list[dict[str, str]]:
 
 def draw_curves(rows: Sequence[dict[str, str]], path: Path) -> None:
     """Loss, learning rate and the mIoU of each data set over the steps, as a PNG. Raises OutputError."""
-    if not rows:
+    losses = _points(rows, "loss")
+    if not losses:
         return
-    from matplotlib.figure import Figure  # half a second, which no other part of training needs
-
-    miou = {name.removeprefix("miou_"): _series(rows, name) for name in rows[0] if name.startswith("miou_")}
-    miou = {name: series for name, series in miou.items() if series[0].size}
-    figure = Figure(figsize=(10, 6 if miou else 4), layout="constrained")
-    loss, rate, *more = figure.subplots(3 if miou else 2, sharex=True)
-    steps, losses = _series(rows, "loss")
-    loss.plot(steps, losses, color="C0", alpha=0.25)
-    loss.plot(*_smoothed(steps, losses), color="C0", marker=_marker(steps))
-    rate.plot(*_series(rows, "lr"), color="C0", marker=_marker(steps))
-    for name, (scored, values) in miou.items():
-        more[0].plot(scored, 100 * values, marker="o", markersize=3, label=f"{name} {100 * values[-1]:.2f}")
-        more[0].legend(loc="lower right")
-    for axes, title in zip((loss, rate, *more), ("loss", "learning rate", "mIoU, %"), strict=False):
-        axes.set_ylabel(title)
-        axes.grid(alpha=0.3)
-    figure.align_ylabels()
-    (more or [rate])[0].set_xlabel("step")
-    _write_atomically(path, lambda part: figure.savefig(part, format="png", dpi=100))
+    scores = [(name.removeprefix("miou_"), _points(rows, name, 100)) for name in rows[0] if name.startswith("miou_")]
+    miou = [Series(f"{name} {points[-1][1]:.2f}", points) for name, points in scores if points]
+    panels = 3 if miou else 2
+    figure = new_figure((1000, 220 * panels))
+    axes = figure.subplots(panels, sharex=True)
+    axes[0].plot(*zip(*losses, strict=True), color=GRID, linewidth=0.8)
+    smooth = _smoothed(losses)
+    draw_lines(axes[0], [Series(f"{smooth[-1][1]:.4g}", smooth)], ylabel="loss", markers=len(smooth) == 1)
+    rates = _points(rows, "lr")
+    draw_lines(axes[1], [Series(f"{rates[-1][1]:.3g}", rates)], ylabel="learning rate", markers=len(rates) == 1)
+    if miou:
+        draw_lines(axes[2], miou, ylabel="mIoU on validation data, %", markers=True)
+    axes[-1].set_xlabel("step", fontsize=9, color=SOFT)
+    save_png(figure, path)
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,28 +127,24 @@ def draw_samples(samples: Sequence[ValidationSample], path: Path) -> None:
             _letter(row, text, column * _SAMPLE_WIDTH_PX + 6, 16)
         rows.append(row)
     png = cv2.imencode(".png", np.concatenate(rows)[..., ::-1])[1].tobytes()
-    _write_atomically(path, lambda part: part.write_bytes(png))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as part:
+            part.write_bytes(png)
+    except OSError as error:
+        raise OutputError(f"{path}: the picture cannot be written ({error.strerror}): make room there") from error
 
 
-def _series(rows: Sequence[dict[str, str]], name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _points(rows: Sequence[dict[str, str]], name: str, factor: float = 1.0) -> list[tuple[float, float]]:
     """Steps and values of the rows that have one."""
-    found = [(float(row["step"]), float(row[name])) for row in rows if row.get(name)]
-    steps, values = np.array(found, np.float64).reshape(-1, 2).T
-    return steps, values
+    return [(float(row["step"]), factor * float(row[name])) for row in rows if row.get(name)]
 
 
-def _marker(steps: NDArray[np.float64]) -> str:
-    """A single step is a dot: a line of one point is not drawn."""
-    return "o" if len(steps) == 1 else ""
-
-
-def _smoothed(
-    steps: NDArray[np.float64], values: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _smoothed(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """Means of about 100 equal stretches."""
-    size = max(1, len(steps) // 100)
-    whole = len(steps) // size * size
-    return steps[:whole].reshape(-1, size)[:, size // 2], values[:whole].reshape(-1, size).mean(1)
+    size = max(1, len(points) // 100)
+    parts = np.array(points[: len(points) // size * size]).reshape(-1, size, 2)
+    return [(float(part[size // 2, 0]), float(part[:, 1].mean())) for part in parts]
 
 
 def _letter(sheet: RGB, text: str, x: int, y: int) -> None:
@@ -159,13 +152,3 @@ def _letter(sheet: RGB, text: str, x: int, y: int) -> None:
     around = [(-1, 0), (1, 0), (0, -1), (0, 1)]  # OpenCV 5's bold letters are wider: no outline
     for dx, dy, colour in [*((dx, dy, (0, 0, 0)) for dx, dy in around), (0, 0, (255, 255, 255))]:
         cv2.putText(sheet, text, (x + dx, y + dy), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, 1, cv2.LINE_AA)
-
-
-def _write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as part:
-            write(part)
-    except OSError as error:
-        why = f"the picture cannot be written ({error.strerror}): check the folder and the room there"
-        raise OutputError(f"{path}: {why}") from error
