@@ -1,1 +1,12 @@
-"""One video's state: a network prepared for a device, its memory, and labels for every frame."""
+"""One video's state: a network prepared for a device, its memory, and labels for every frame.
+
+loading         load_network: from weights to a network that is ready to stream
+device          which device and precision, copies; the only module that names kinds of devices
+engine, fold    the network's three methods, folded, joined, compiled
+compiler, compile_policy    torch.compile, and when it repays
+sliding_window  regions of a frame, each with a memory of its own
+scene_cut       cuts and gaps in time
+key_frames      labels warped between the frames that pass the network
+postprocess     logits -> labels
+segmenter       Segmenter: all of it, frame by frame
+"""
