@@ -11,8 +11,8 @@ from pathlib import Path
 
 import cv2
 
+from tmaseg.arrays import RGB
 from tmaseg.data.clip import split_number
-from tmaseg.data.dataset import RGB
 from tmaseg.data.files import images_in
 from tmaseg.errors import DataError, OutputError, TmasegError
 from tmaseg.files import atomic_write

@@ -15,7 +15,7 @@ PACKAGE = Path(tmaseg.__file__).parent
 
 # A part imports only parts of a lower level; parts of one level do not import each other.
 LEVELS = (
-    ("errors",),
+    ("arrays", "errors"),
     ("files",),
     ("labels", "signals"),
     ("model", "video"),

@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from tmaseg.arrays import RGB, Labels
 from tmaseg.errors import ConfigError, LabelError
 from tmaseg.labels import Colour, LabelSet, get_labels, map_by_name, voc_colours
 
-RGB = NDArray[np.uint8]  # (H, W, 3), red first
-ClassIds = NDArray[np.uint8]  # (H, W)
 Mode = Literal["overlay", "mask", "side-by-side"]
 
 
@@ -63,7 +62,7 @@ class Painter:
         """(256, 3) uint8: the RGB colour of each class id, black where it is not painted."""
         return self._table.copy()
 
-    def paint(self, rgb: RGB, labels: ClassIds) -> RGB:
+    def paint(self, rgb: RGB, labels: Labels) -> RGB:
         """A new picture of `rgb` (H, W, 3) uint8 with the class ids `labels` (H, W) uint8 painted.
 
         Overlay and mask are (H, W, 3), side by side is (H, 2 W, 3) with the picture on the left and its overlay on the
@@ -79,11 +78,11 @@ class Painter:
             self._legend.draw(painted, labels)
         return np.hstack([rgb, painted]) if self.mode == "side-by-side" else painted
 
-    def _mask(self, labels: ClassIds) -> RGB:
+    def _mask(self, labels: Labels) -> RGB:
         # the fastest table lookup from one channel to three; it keeps the order of the channels
         return np.asarray(cv2.applyColorMap(labels, self._table[:, None]), np.uint8)
 
-    def _overlay(self, rgb: RGB, labels: ClassIds) -> RGB:
+    def _overlay(self, rgb: RGB, labels: Labels) -> RGB:
         if self.opacity == 0:
             return rgb.copy()
         rgb = np.ascontiguousarray(rgb)
@@ -124,7 +123,7 @@ class _Legend:
         self._entries = entries
         self._panels: dict[tuple[tuple[int, int], tuple[int, ...]], RGB] = {}
 
-    def draw(self, rgb: RGB, labels: ClassIds) -> None:
+    def draw(self, rgb: RGB, labels: Labels) -> None:
         """Draw over `rgb` in place."""
         height, width = rgb.shape[:2]
         text = max(10, round(height / 40))  # smaller letters cannot be read

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from tmaseg.arrays import RGB, Labels
 from tmaseg.data.clip import Clip, ClipFrame
-from tmaseg.data.dataset import RGB, Dataset, Labels, read_frame
+from tmaseg.data.dataset import Dataset, read_frame
 from tmaseg.data.files import few
 from tmaseg.data.masks import BLACK_AND_WHITE, is_jpeg, read_values
 from tmaseg.errors import DataError, OutputError

@@ -6,16 +6,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tmaseg.arrays import RGB, Labels
 from tmaseg.data.clip import Clip, ClipFrame, trim
 from tmaseg.data.masks import MaskReader, mask_size
 from tmaseg.errors import DataError, VideoError
 from tmaseg.labels import LabelSet
 from tmaseg.video import images
-
-RGB = NDArray[np.uint8]  # (H, W, 3)
-Labels = NDArray[np.uint8]  # (H, W)
 
 
 @dataclass(frozen=True)

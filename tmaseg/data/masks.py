@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from tmaseg.arrays import Labels
 from tmaseg.errors import DataError
 from tmaseg.labels import Colour, LabelSet
 
-Labels = NDArray[np.uint8]  # (H, W) class ids
 Values = NDArray[np.generic]  # (H, W) or (H, W, channels), as a file has them
 
 _MOST_FOREIGN = 0.01  # share of pixels in colours of no class that a colour mask may have: resampled edges

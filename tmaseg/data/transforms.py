@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-RGB = NDArray[np.uint8]  # (H, W, 3)
-Labels = NDArray[np.uint8]  # (H, W)
+from tmaseg.arrays import RGB, Labels
+
 Matrix = NDArray[np.float64]  # (2, 3): stored pixel (x, y, 1) -> crop pixel (x, y), both counted at pixel centres
 
 MEAN_COLOUR = (124, 116, 104)  # what the network's input normalises to (nearly) zero

@@ -5,12 +5,8 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-import numpy as np
-from numpy.typing import NDArray
-
+from tmaseg.arrays import RGB
 from tmaseg.data import Clip, ClipFrame, Dataset
-
-RGB = NDArray[np.uint8]  # (H, W, 3)
 
 CLOSE_SECONDS = 0.25  # labelled frames this far apart at most are a run: consistency over a second says nothing
 _READ_AHEAD = 4

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tmaseg.arrays import RGB, Labels
 from tmaseg.errors import ConfigError, LabelError
 from tmaseg.evaluation.options import EvalOptions
 from tmaseg.inference.loading import LoadedNetwork
@@ -20,9 +21,6 @@ from tmaseg.labels import LabelSet, map_by_name, unite_by_name
 from tmaseg.model.geometry import InputGeometry
 from tmaseg.model.preprocess import Preprocess
 from tmaseg.model.work import step_work
-
-RGB = NDArray[np.uint8]  # (H, W, 3)
-Labels = NDArray[np.uint8]  # (H, W)
 
 
 @dataclass(frozen=True, eq=False)

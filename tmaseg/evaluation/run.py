@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 
+from tmaseg.arrays import Labels
 from tmaseg.data import Clip, ClipFrame, Dataset
 from tmaseg.errors import ConfigError
 from tmaseg.evaluation.frames import StreamFrame, batches, limited, read_frames
 from tmaseg.evaluation.options import KEY_FRAMES_NOTE, EvalOptions
-from tmaseg.evaluation.predict import ClassMapping, Labels, Predictor, open_passes
+from tmaseg.evaluation.predict import ClassMapping, Predictor, open_passes
 from tmaseg.evaluation.result import DatasetPass, Evaluation, spread
 from tmaseg.evaluation.scores import Scores
 from tmaseg.evaluation.shard import Shard

@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tmaseg.arrays import Labels
 from tmaseg.evaluation.frames import StreamFrame
 from tmaseg.labels import LabelSet
 from tmaseg.metrics import (
@@ -20,7 +21,6 @@ from tmaseg.metrics import (
 from tmaseg.metrics.iou import accuracy
 from tmaseg.video.optical_flow import BackwardFlow
 
-Labels = NDArray[np.uint8]  # (H, W)
 Definition = Literal["published", "corrected"]
 VC_FRAMES = (8, 16)
 DEFINITIONS: tuple[Definition, ...] = ("published", "corrected")

@@ -5,16 +5,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from tmaseg.arrays import RGB, Labels
 from tmaseg.data import ClipFrame, Dataset
 from tmaseg.errors import ConfigError, OutputError
 from tmaseg.files import atomic_write, output_name, output_names
 from tmaseg.labels import LabelSet
-
-RGB = NDArray[np.uint8]  # (H, W, 3)
-Labels = NDArray[np.uint8]  # (H, W)
 
 SERVERS = ("cityscapes", "kitti")  # data sets whose servers take regular ids
 _WRONG = np.array([255, 40, 40])

@@ -4,15 +4,11 @@ import math
 from dataclasses import dataclass, field
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
+from tmaseg.arrays import RGB, Labels
 from tmaseg.evaluation.submission import error_map
 from tmaseg.labels import LabelSet
 from tmaseg.render import Painter
-
-RGB = NDArray[np.uint8]  # (H, W, 3)
-Labels = NDArray[np.uint8]  # (H, W)
 
 _WIDTH_PX = 360
 

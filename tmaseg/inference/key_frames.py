@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tmaseg.arrays import Labels
 from tmaseg.errors import ConfigError
 from tmaseg.video.optical_flow import MIN_SIDE_PX, DenseFlow, warp_labels
 
@@ -11,7 +12,6 @@ from tmaseg.video.optical_flow import MIN_SIDE_PX, DenseFlow, warp_labels
 _FLOW_SIDE = 360
 
 Grey = NDArray[np.uint8]  # (h, w)
-Labels = NDArray[np.uint8]  # (H, W)
 
 
 class KeyFrames:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tmaseg.arrays import RGB
 from tmaseg.errors import ConfigError, ShortageError
 from tmaseg.inference.compile_policy import CompilePolicy
 from tmaseg.inference.compiler import CompileChoice
@@ -24,8 +25,6 @@ from tmaseg.labels import LabelSet
 from tmaseg.model.geometry import InputGeometry
 from tmaseg.model.preprocess import Preprocess
 from tmaseg.model.tmanet import TMANet
-
-RGB = NDArray[np.uint8]  # (H, W, 3)
 
 _SMALLER = 0.75  # of the short side, each time that memory runs out: little more than half of the pixels
 _LEAST_SIDE = 128

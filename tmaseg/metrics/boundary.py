@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tmaseg.metrics.iou import Counts, Floats, Labels
+from tmaseg.arrays import Labels
+from tmaseg.metrics.iou import Counts, Floats
 
 
 class BoundaryIoU:

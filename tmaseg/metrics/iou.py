@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tmaseg.arrays import Labels
 from tmaseg.errors import DataError
 
-Labels = NDArray[np.uint8]  # (H, W) class ids
 Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
 

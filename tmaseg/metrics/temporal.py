@@ -11,7 +11,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tmaseg.metrics.iou import Accuracy, ConfusionMatrix, Labels
+from tmaseg.arrays import Labels
+from tmaseg.metrics.iou import Accuracy, ConfusionMatrix
 from tmaseg.video.optical_flow import BackwardFlow
 
 Runs = NDArray[np.int32]

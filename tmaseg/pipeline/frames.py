@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tmaseg.arrays import RGB
 from tmaseg.errors import OutputError, VideoError
 from tmaseg.files import output_names
 from tmaseg.pipeline.options import FramesOutputOptions, ModelOptions, PaintOptions
@@ -14,7 +15,7 @@ from tmaseg.pipeline.outputs import folders_of, picture_outputs
 from tmaseg.pipeline.report import FramesReport, network_facts
 from tmaseg.pipeline.stages import Output, segment
 from tmaseg.video.facts import Damage, ReadOptions
-from tmaseg.video.frame import RGB, Frame
+from tmaseg.video.frame import Frame
 from tmaseg.video.image_source import ImageSource
 from tmaseg.video.images import list_images, walk_folders
 from tmaseg.video.sink import Existing

@@ -10,15 +10,12 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar, runtime_checkable
 
-import numpy as np
-from numpy.typing import NDArray
-
-from tmaseg.video.frame import RGB, Frame
+from tmaseg.arrays import RGB, Labels
+from tmaseg.video.frame import Frame
 
 if TYPE_CHECKING:
     from tmaseg.inference.segmenter import Segmentation
 
-Labels = NDArray[np.uint8]  # (H, W) class ids
 
 Item = TypeVar("Item")
 

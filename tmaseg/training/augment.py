@@ -10,12 +10,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tmaseg.arrays import RGB
 from tmaseg.data import ClipFrame
 from tmaseg.data.transforms import Matrix, warp_labels, warp_picture
 from tmaseg.training.datasets import TrainSet
 from tmaseg.training.recipe import Augmentation
-
-RGB = NDArray[np.uint8]  # (H, W, 3)
 
 VOID = 255  # in batches, whatever a data set's own ignore index is
 _LUMA = np.array([0.299, 0.587, 0.114])

@@ -11,17 +11,14 @@ from typing import Self
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from tmaseg.arrays import RGB, Labels
 from tmaseg.errors import OutputError
 from tmaseg.files import atomic_write
 from tmaseg.labels import LabelSet
 from tmaseg.plots import GRID, SOFT, Series, draw_lines, new_figure, save_png
 from tmaseg.render import Painter
 from tmaseg.training.callbacks import StepReport, ValidationScores
-
-RGB = NDArray[np.uint8]  # (H, W, 3)
-Labels = NDArray[np.uint8]  # (H, W)
 
 _SAMPLE_WIDTH_PX = 360
 _STEP_COLUMNS = ("step", "seconds", "lr", "loss")

@@ -13,9 +13,9 @@ from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, ColorTrc, VideoReformatter
 
+from tmaseg.arrays import RGB
 from tmaseg.errors import VideoError
 from tmaseg.video.facts import ColourSpace, ReadOptions
-from tmaseg.video.frame import RGB
 
 
 def letterbox(rgb: RGB, width: int, height: int) -> RGB:

@@ -3,10 +3,7 @@
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-import numpy as np
-from numpy.typing import NDArray
-
-RGB = NDArray[np.uint8]  # (H, W, 3), red first, full range
+from tmaseg.arrays import RGB
 
 
 @dataclass(frozen=True, repr=False)

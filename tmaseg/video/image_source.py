@@ -9,10 +9,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tmaseg.arrays import RGB
 from tmaseg.errors import VideoError
 from tmaseg.video.colour import letterbox
 from tmaseg.video.facts import Damage, ReadOptions, StreamInfo
-from tmaseg.video.frame import RGB, Frame
+from tmaseg.video.frame import Frame
 from tmaseg.video.images import ImageReader, image_pages, list_folders, list_images, page_milliseconds
 
 _DEFAULTS = ReadOptions()

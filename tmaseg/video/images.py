@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from tmaseg.arrays import RGB
 from tmaseg.errors import VideoError
-from tmaseg.video.frame import RGB
 
 IMAGE_SUFFIXES = frozenset(
     {

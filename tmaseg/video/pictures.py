@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from tmaseg.arrays import Labels
 from tmaseg.errors import OutputError
 from tmaseg.video.frame import Frame
 from tmaseg.video.muxer import PendingFile, check_folder
 
-Labels = NDArray[np.uint8]  # (H, W) class ids
 Existing = Literal["refuse", "replace", "keep"]
 MaskStyle = Literal["ids", "indexed", "color"]
 

@@ -31,12 +31,11 @@ from tmaseg.video.muxer import (
     time_base_of,
 )
 from tmaseg.video.passthrough import Passthrough
-from tmaseg.video.pictures import Existing, Labels, MaskSink, MaskStyle, PictureSink
+from tmaseg.video.pictures import Existing, MaskSink, MaskStyle, PictureSink
 
 __all__ = [
     "SUFFIXES",
     "Existing",
-    "Labels",
     "MaskSink",
     "MaskStyle",
     "PictureSink",
