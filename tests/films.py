@@ -61,7 +61,7 @@ def film(
     """Write a video.
 
     `setup` may have: matrix, tags, full_range, pix_fmt; rotation (degrees, hflip, vflip), aspect, rate; options of the
-    encoder, container (its options), metadata, chapters.
+    encoder, container (its options), metadata, chapters; sound_rate, sound_layout, timecode, telemetry (True).
     """
     pictures = list(pictures)
     pts = list(range(len(pictures))) if pts is None else pts
@@ -83,9 +83,20 @@ def film(
             stream.codec_context.color_range = 2 if setup["full_range"] else 1
         if "rotation" in setup:
             stream.set_display_rotation(*setup["rotation"])
-        tracks = [output.add_stream(name, rate=48000, layout="stereo") for name in sound]
+        rate, layout = setup.get("sound_rate", 48000), setup.get("sound_layout", "stereo")
+        tracks = [output.add_stream(name, rate=rate, layout=layout) for name in sound]
         for track in tracks:
-            track.bit_rate = 128_000
+            track.bit_rate = 128_000 if layout == "stereo" else 500_000
+        if "timecode" in setup:
+            stream.metadata["timecode"] = setup["timecode"]
+        if "telemetry" in setup:
+            data = output.add_data_stream("bin_data")
+            data.metadata["handler_name"] = "GoPro MET"
+            output.start_encoding()
+            packet = av.Packet(b"DEVC" + bytes(60))
+            packet.stream, packet.pts, packet.dts, packet.time_base = data, 0, 0, Fraction(1, 1000)
+            packet.duration = 1000
+            output.mux(packet)
         for index, (rgb, stamp) in enumerate(zip(pictures, pts, strict=True)):
             frame = av.VideoFrame.from_ndarray(rgb).reformat(
                 format=stream.pix_fmt,
@@ -104,8 +115,11 @@ def film(
     return path
 
 
-def remux(path: Path, target: Path, change: Callable[[av.Packet, int], None]) -> Path:
-    """Copy the packets of a video into another container, each first given to `change` with its number."""
+def remux(path: Path, target: Path, change: Callable[[av.Packet, int], bool | None]) -> Path:
+    """Copy the packets of a video into another container, each first given to `change` with its number.
+
+    Those for which it returns False are left out.
+    """
     with av.open(str(path)) as source, av.open(str(target), "w") as output:
         streams = {stream.index: output.add_stream_from_template(stream) for stream in source.streams}
         counts = dict.fromkeys(streams, 0)
@@ -113,7 +127,8 @@ def remux(path: Path, target: Path, change: Callable[[av.Packet, int], None]) ->
             if packet.size:
                 number, stream = counts[packet.stream.index], packet.stream.index
                 counts[stream] += 1
-                change(packet, number)
+                if change(packet, number) is False:
+                    continue
                 packet.stream = streams[stream]
                 output.mux(packet)
     return target
@@ -132,12 +147,11 @@ def onsets(path: Path, track: int = 0) -> list[float]:
     """Seconds at which the beeps of a sound track begin."""
     found: list[float] = []
     loud_before = False
+    packed = av.AudioResampler(format="s16")  # PyAV 18 crashes on the planes of eight channels
     with av.open(str(path)) as source:
         for frame in source.decode(source.streams.audio[track]):
-            wave = frame.to_ndarray().astype(float)
-            wave = wave[0] if frame.format.is_planar else wave.reshape(-1, frame.layout.nb_channels)[:, 0]
-            full = 1.0 if frame.format.name.startswith(("flt", "dbl")) else 2.0 ** (8 * frame.format.bytes - 1)
-            wave = np.abs(wave) / full
+            samples = [part.to_ndarray().reshape(-1, frame.layout.nb_channels) for part in packed.resample(frame)]
+            wave = np.abs(np.concatenate(samples)[:, 0].astype(float)) / 2**15
             for block in range(0, len(wave) - 63, 64):
                 loud = wave[block : block + 64].max() > 0.2
                 if loud and not loud_before:

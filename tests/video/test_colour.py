@@ -15,6 +15,7 @@ from tmaseg.video.source import VideoSource
 
 RATE, TIME_BASE = Fraction(25), Fraction(1, 25)
 TAGS = {"ITU709": 1, "ITU601": 6, "BT2020": 9}
+BT470BG = 5  # what PAL material is tagged with: BT.601
 
 
 def read_first(path, **options):
@@ -34,6 +35,15 @@ def test_a_tagged_video_gives_its_colours(tmp_path, matrix, full_range):
     assert off(rgb) <= 3
     assert "tagged" in info.colour
     assert ("full" in info.colour) == full_range
+
+
+@pytest.mark.parametrize("size", [(64, 48), (64, 720)])
+def test_pal_is_bt601_whatever_its_size(tmp_path, size):
+    path = film(tmp_path / "a.mp4", [patches(*size)], matrix="ITU601", tags=BT470BG)
+    info, rgb = read_first(path)
+    assert off(rgb) <= 3
+    assert info.colour.startswith("bt601")
+    assert "tagged" in info.colour
 
 
 @pytest.mark.parametrize(("size", "matrix"), [((64, 720), "ITU709"), ((64, 718), "ITU601"), ((1280, 576), "ITU601")])

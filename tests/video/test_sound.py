@@ -1,14 +1,15 @@
 """Sound goes along: copied, or converted where the container refuses it, and always in time with the pictures."""
 
 from fractions import Fraction
+from itertools import pairwise
 
 import av
 import numpy as np
 import pytest
-from films import film, moving, onsets, origin, stamps
+from films import film, moving, onsets, origin, remux, stamps
 
 from tmaseg.video.facts import ReadOptions, StreamInfo
-from tmaseg.video.passthrough import Passthrough
+from tmaseg.video.passthrough import Passthrough, timecode_after
 from tmaseg.video.sink import VideoSink, WriteOptions
 from tmaseg.video.source import VideoSource
 
@@ -26,9 +27,10 @@ INPUTS = {
 }
 
 
-def beeping(path, video, audio, count=75, tracks=1, **options):
+def beeping(path, video, audio, count=75, tracks=1, setup=None, **options):
     """Pictures of 3 seconds with a beep each whole second."""
-    return film(path, moving(count), codec=video, sound=[audio] * tracks, seconds_of_sound=count / 25, options=options)
+    sound = {"sound": [audio] * tracks, "seconds_of_sound": count / 25, **(setup or {})}
+    return film(path, moving(count), codec=video, options=options, **sound)
 
 
 def copy(path, target, options=FAST, **reading):
@@ -167,6 +169,109 @@ class Spy:
     def mux_one(self, packet):
         self.times.append(float(packet.dts * packet.time_base))
         self.output.mux_one(packet)
+
+
+@pytest.mark.parametrize(("rate", "kept"), [(192_000, 96_000), (5512, 8000), (44_100, 44_100)])
+def test_unusual_rates_are_resampled_and_said(tmp_path, rate, kept):
+    path = beeping(tmp_path / "in.mkv", "libx264", "pcm_s16le", setup={"sound_rate": rate})
+    for suffix, wanted in ((".mp4", kept), (".webm", 48_000)):
+        sink = copy(path, tmp_path / f"out{suffix}", WriteOptions())
+        with av.open(str(sink.path)) as made:
+            assert made.streams.audio[0].codec_context.sample_rate == wanted
+        assert lag(sink.path) == pytest.approx([0, 1, 2], abs=0.012)
+        said = f"resampled from {rate} to {wanted} Hz" in sink.warnings[0]
+        assert said == (rate != wanted)
+
+
+@pytest.mark.parametrize("layout", ["mono", "quad", "5.0", "5.1(side)", "6.1", "7.1", "hexadecagonal"])
+@pytest.mark.parametrize("suffix", [".mp4", ".webm"])
+def test_channels_are_kept_or_the_mix_is_said(tmp_path, layout, suffix):
+    path = beeping(tmp_path / "in.mkv", "libx264", "pcm_s16le", count=40, setup={"sound_layout": layout})
+    channels = av.AudioLayout(layout).nb_channels
+    sink = copy(path, tmp_path / f"out{suffix}", WriteOptions())
+    kept = channels if channels <= 8 else 2
+    with av.open(str(sink.path)) as made:
+        assert made.streams.audio[0].codec_context.layout.nb_channels == kept
+    assert ("mixed from 16 channels" in sink.warnings[0]) == (kept != channels)
+    if kept == channels:  # what is mixed is quieter
+        assert lag(sink.path) == pytest.approx([0, 1], abs=0.012)
+
+
+@pytest.mark.parametrize(("audio", "rate", "layout"), [("aac", 32_000, "stereo"), ("mp2", 32_000, "stereo")])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov", ".webm"])
+def test_another_rate_on_the_way_is_resampled_to_the_first(tmp_path, audio, rate, layout, suffix):
+    one = beeping(tmp_path / "1.ts", "libx264", audio)
+    two = beeping(tmp_path / "2.ts", "libx264", audio, setup={"sound_rate": rate, "sound_layout": layout})
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(one.read_bytes() + two.read_bytes())
+    sink = copy(joined, tmp_path / f"out{suffix}", WriteOptions())
+    with av.open(str(sink.path)) as made:
+        assert made.streams.audio[0].codec_context.sample_rate == 48_000
+    beeps = onsets(sink.path)
+    steps = [after - before for before, after in pairwise(beeps)]
+    assert len(beeps) == 6
+    assert steps == pytest.approx([1] * 5, abs=0.1)
+    assert any(f"changes to {rate} Hz" in warning for warning in sink.warnings)
+
+
+def test_other_channels_on_the_way_are_mixed_to_the_first(tmp_path):
+    one = beeping(tmp_path / "1.ts", "libx264", "aac", setup={"sound_layout": "5.1"})
+    two = beeping(tmp_path / "2.ts", "libx264", "aac", setup={"sound_layout": "mono"})
+    (tmp_path / "joined.ts").write_bytes(one.read_bytes() + two.read_bytes())
+    for suffix in (".mp4", ".webm"):
+        sink = copy(tmp_path / "joined.ts", tmp_path / f"out{suffix}", WriteOptions())
+        with av.open(str(sink.path)) as made:
+            assert {frame.layout.nb_channels for frame in made.decode(audio=0)} == {6}
+        assert any("48000 Hz, mono" in warning for warning in sink.warnings)
+
+
+@pytest.mark.parametrize("hole", [0.6, 20])
+def test_a_hole_in_sound_that_is_converted_stays_one(tmp_path, hole):
+    whole = beeping(tmp_path / "whole.mkv", "libx264", "pcm_s16le")
+
+    def lacking(packet, number):
+        if packet.stream.type == "audio" and packet.pts * packet.time_base >= 1.2:
+            if packet.pts * packet.time_base < 1.8:
+                return False
+            packet.pts = packet.dts = packet.pts + round((hole - 0.6) / packet.time_base)
+        return True
+
+    path = remux(whole, tmp_path / "in.mkv", lacking)
+    for suffix in (".mp4", ".webm"):
+        sink = copy(path, tmp_path / f"out{suffix}", WriteOptions())
+        assert lag(sink.path) == pytest.approx([0, 1, 1.4 + hole], abs=0.03)
+
+
+def test_camera_telemetry_is_copied_or_named(tmp_path):
+    path = film(tmp_path / "in.mp4", moving(25), telemetry=True)
+    sink = copy(path, tmp_path / "out.mp4")
+    with av.open(str(path)) as source, av.open(str(sink.path)) as made:
+        before, after = ([bytes(p) for p in file.demux(file.streams.data[0]) if p.size] for file in (source, made))
+        assert before == after
+        assert len(before) == 1
+    sink = copy(path, tmp_path / "out.mkv")
+    assert "(gpmd, GoPro MET) is left out: .mkv" in sink.warnings[0]
+
+
+def test_timecode_goes_along_and_on_with_a_cut(tmp_path):
+    path = film(tmp_path / "in.mov", moving(75), timecode="01:02:03:20")
+    for reading, expected in (({}, "01:02:03:20"), ({"start": 1.4}, "01:02:05:05")):
+        for suffix in (".mp4", ".mov"):
+            sink = copy(path, tmp_path / f"out{suffix}", WriteOptions(overwrite=True), **reading)
+            with av.open(str(sink.path)) as made:
+                assert made.streams.data[0].metadata["timecode"] == expected
+            assert sink.warnings == ()
+    assert "(tmcd, TimeCodeHandler) is left out: .mkv" in copy(path, tmp_path / "out.mkv").warnings[0]
+
+
+def test_a_timecode_that_does_not_fit_is_left_out():
+    drop, ntsc = "01:00:00;02", Fraction(30000, 1001)
+    assert timecode_after(drop, ntsc, Fraction(0)) == drop
+    assert timecode_after(drop, ntsc, Fraction(1)) is None
+    assert timecode_after(drop, Fraction(25), Fraction(0)) is None
+    assert timecode_after("01:00:00:30", Fraction(25), Fraction(0)) is None
+    assert timecode_after("23:59:59:24", Fraction(25), Fraction(1, 25)) == "00:00:00:00"
+    assert timecode_after("noon", Fraction(25), Fraction(0)) is None
 
 
 def test_pictures_alone_when_the_input_is_gone(tmp_path):

@@ -5,11 +5,13 @@ The input is opened a second time and read in step with the pictures, so nothing
 
 import contextlib
 import io
+import re
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Protocol
 
 import av
+from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
@@ -19,6 +21,7 @@ from tmaseg.errors import VideoError
 from tmaseg.video.decoder import coder_of, open_input
 from tmaseg.video.facts import StreamInfo
 from tmaseg.video.pipe import Pipe
+from tmaseg.video.sound import CHANGE, SoundFormat, Transcode, decoded, format_for, with_adts
 from tmaseg.video.timeline import Timeline
 
 
@@ -38,7 +41,7 @@ class Copy:
     def __init__(self, target: Stream, *, negative: bool) -> None:
         """`negative` says whether the container can hold times below zero (the run-in of a sound coder)."""
         self._target, self._negative = target, negative
-        self._last: int | None = None
+        self._last: Fraction | None = None  # decoding time, in seconds
 
     def take(self, packet: "Packet[Stream]", shift: Fraction) -> "list[Packet[Stream]]":
         """The packet itself, moved in time; nothing when it has no time or one that cannot be written."""
@@ -47,12 +50,12 @@ class Copy:
         ticks = round(shift / packet.time_base)
         decode = (packet.dts if packet.dts is not None else packet.pts or 0) + ticks
         show = packet.pts + ticks if packet.pts is not None else decode
-        if self._last is not None and decode <= self._last:  # muxers refuse time that stands still
-            decode, show = self._last + 1, max(show, self._last + 1)
+        if self._last is not None and decode * packet.time_base <= self._last:  # muxers refuse time that stands still
+            decode = int(self._last / packet.time_base) + 1
         show = max(show, decode)
         if show < 0 and not self._negative:
             return []
-        self._last = decode
+        self._last = decode * Fraction(packet.time_base)
         packet.dts, packet.pts = decode, show
         packet.stream = self._target
         return [packet]
@@ -62,40 +65,61 @@ class Copy:
         return []
 
 
-class Transcode:
-    """Sound decoded and encoded again, for a container that cannot hold it as it is."""
+class WatchedCopy:
+    """Packets of sound as they are; from where the rate or the layout changes on, encoded to what it was before."""
 
-    def __init__(self, source: AudioStream, target: AudioStream, start: Fraction | None) -> None:
-        self._source, self._target, self._start = source, target, start
+    def __init__(self, copy: Copy, source: AudioStream, target: Stream, warn: Callable[[str], None]) -> None:
+        self._copy, self._source, self._target, self._warn = copy, source, target, warn
+        self._format: SoundFormat | None = None
+        self._transcode: Transcode | None = None
+        self._rate_bits: int | None = None
+        self._ended = self._adts = False
 
     def take(self, packet: "Packet[Stream]", shift: Fraction) -> "list[Packet[Stream]]":
-        """What the coder gives for this packet; a damaged one is a short silence."""
-        return self._later(self._encode(packet), shift)
+        """The packet, or what the encoder gives for it."""
+        frames, bits = decoded(self._source.codec_context, packet), self._bits_of(packet)
+        if frames and self._transcode is None and not self._ended:
+            self._notice(frames[0], bytes(packet)[:2])
+            self._rate_bits = bits if self._rate_bits is None else self._rate_bits
+        if self._transcode is None:
+            # FFmpeg's decoder of MPEG audio notices another rate one packet late.
+            changed = self._rate_bits not in (None, bits)
+            return [] if self._ended or changed else self._copy.take(packet, shift)
+        return self._wrapped(self._transcode.take_frames(frames, shift))
 
     def flush(self, shift: Fraction) -> "list[Packet[Stream]]":
-        """What both coders hold back."""
-        return self._later([*self._encode(None), *self._target.encode(None)], shift)
+        """What the encoder holds back."""
+        return [] if self._transcode is None else self._wrapped(self._transcode.flush(shift))
 
-    def _encode(self, packet: "Packet[Stream] | None") -> "list[Packet[Stream]]":
-        packets: list[Packet[Stream]] = []
-        # ValueError: the sound changes its rate or its channels on the way, which the coder does not follow.
-        with contextlib.suppress(av.FFmpegError, OSError, ValueError):
-            for frame in self._source.codec_context.decode(packet):
-                seconds = None if frame.pts is None or not frame.time_base else frame.pts * frame.time_base
-                if self._start is None or seconds is None or seconds >= self._start:
-                    packets += self._target.encode(frame)
-        return packets
+    def _bits_of(self, packet: "Packet[Stream]") -> int:
+        """The bits of a packet's header that give its sample rate, where it is AAC or MPEG audio."""
+        head = bytes(packet)[:3]
+        mask = 0x3C if self._source.codec_context.codec.canonical_name == "aac" else 0x0C
+        return head[2] & mask if len(head) == 3 and head[0] == 0xFF else 0
 
-    def _later(self, packets: "list[Packet[Stream]]", shift: Fraction) -> "list[Packet[Stream]]":
-        for packet in packets:
-            ticks = round(shift / packet.time_base)
-            packet.pts = None if packet.pts is None else packet.pts + ticks
-            packet.dts = None if packet.dts is None else packet.dts + ticks
-        return packets
+    def _notice(self, frame: AudioFrame, head: bytes) -> None:
+        codec = self._source.codec_context.codec.canonical_name
+        now = SoundFormat(codec, frame.sample_rate, frame.layout.name)
+        if self._format is None:
+            self._format, self._adts = now, codec == "aac" and head[:1] == b"\xff"
+        elif now != self._format:
+            seconds = float((frame.pts or 0) * (frame.time_base or 0))
+            try:
+                self._format.new_encoder()
+            except (av.FFmpegError, OSError, ValueError):
+                self._ended = True
+                self._warn(f"the sound ends at {seconds:.1f} s, where it changes: {codec} cannot be encoded")
+                return
+            self._warn(CHANGE.format(seconds, now.rate, now.layout))
+            self._transcode = Transcode(self._source, self._target, self._format, warn=self._warn)
+
+    def _wrapped(self, packets: "list[Packet[Stream]]") -> "list[Packet[Stream]]":
+        assert self._format is not None
+        if self._adts:
+            packets = [with_adts(packet, self._format) for packet in packets]
+        return [copy for packet in packets for copy in self._copy.take(packet, Fraction(0))]
 
 
-_SOUND_ENCODERS = {"mp4": "aac", "mov": "aac", "matroska": "aac", "webm": "libopus"}
-_BIT_RATE_PER_CHANNEL = 96_000
 _SEARCH_MARGIN_SECONDS = 5
 
 
@@ -110,6 +134,7 @@ class Passthrough:
         self._input: InputContainer | None = None
         self._waiting: Packet[Stream] | None = None
         self._packets: Iterator[Packet[Stream]] = iter(())
+        self._has_timecode = False
         if info.location is not None:
             try:
                 self._input, self._timeline = _open_at(info.location, info.start, timeout)
@@ -117,12 +142,25 @@ class Passthrough:
             except VideoError as error:
                 warn(f"sound and metadata are left out: {error}")
 
+    def timecode(self, kind: str, first: Fraction) -> str | None:
+        """The camera's timecode of the frame at `first` seconds, where the container `kind` can hold it."""
+        found = (
+            []
+            if self._input is None
+            else [s.metadata["timecode"] for s in self._input.streams if "timecode" in s.metadata]
+        )
+        code = timecode_after(found[0], self._info.rate, first) if found and kind in ("mp4", "mov") else None
+        self._has_timecode = code is not None
+        return code
+
     def add_to(self, output: OutputContainer, shift: Fraction) -> None:
         """Make a stream in `output` for each stream that it can hold, and copy the chapters."""
         if self._input is None:
             return
         streams = [s for s in self._input.streams if s.type in ("audio", "subtitle", "data")]
         for stream in streams:
+            if "timecode" in stream.metadata and stream.type == "data" and self._has_timecode:
+                continue  # FFmpeg makes the track from the metadata of the pictures' stream
             if stream.discard == Discard.all or (stream.type == "audio" and not self._audio):
                 continue  # thrown away by the demuxer itself: chapter titles, which are copied as chapters
             track = self._track(stream, output)
@@ -193,21 +231,23 @@ class Passthrough:
             target.metadata.update(_names(stream.metadata))
             target.disposition = stream.disposition
             # Matroska has no time below zero, but for Opus a field of its own for the run-in, which is taken off again.
-            return Copy(target, negative=kind in ("mp4", "mov") or coder_of(stream) == "opus")
-        name = coder_of(stream)
+            copy = Copy(target, negative=kind in ("mp4", "mov") or coder_of(stream) == "opus")
+            if isinstance(stream, AudioStream) and self._timeline.streaming:
+                return WatchedCopy(copy, stream, target, self._warn)
+            return copy
+        name = _name_of(stream)
         if not isinstance(stream, AudioStream) or stream.codec_context is None:
             self._warn(f"a {stream.type} track ({name}) is left out: {_suffix(kind)} cannot hold it")
             return None
-        encoder = _SOUND_ENCODERS[kind]
-        try:
-            with av.open(io.BytesIO(), "w", format=kind) as trial:  # a stream that fails cannot be taken out again
-                _add_sound(stream, encoder, trial)
-            target = _add_sound(stream, encoder, output)
-        except (av.FFmpegError, OSError, ValueError):
+        sound = format_for(stream.codec_context, kind)
+        if sound is None:
             self._warn(f"the sound ({name}) is left out: {_suffix(kind)} cannot hold it, nor can it be converted")
             return None
-        self._warn(f"the sound is converted from {name} to {encoder}: {_suffix(kind)} cannot hold {name}")
-        return Transcode(stream, target, self._info.start)
+        encoded = sound.add_to(output)
+        encoded.metadata.update(_names(stream.metadata))
+        changes = ", ".join([f"converted from {name} to {sound.encoder}", *sound.changes(stream.codec_context)])
+        self._warn(f"the sound is {changes}: {_suffix(kind)} cannot hold {name}")
+        return Transcode(stream, encoded, sound, warn=self._warn, encoder=encoded.codec_context, start=self._info.start)
 
     def _copy_chapters(self, output: OutputContainer, shift: Fraction) -> None:
         assert self._input is not None
@@ -221,19 +261,6 @@ class Passthrough:
                 kept.append({**chapter, "start": round(begin / unit), "end": round(end / unit), "time_base": unit})
         if kept:
             output.set_chapters(kept)  # type: ignore[arg-type]
-
-
-def _add_sound(stream: AudioStream, encoder: str, output: OutputContainer) -> AudioStream:
-    """A stream in `output` for the sound of `stream` encoded anew."""
-    context = stream.codec_context
-    rate = 48_000 if encoder == "libopus" else context.sample_rate
-    layout = {1: "mono", 2: "stereo", 6: "5.1"}.get(context.layout.nb_channels, "stereo")
-    target = output.add_stream(encoder, rate=rate, layout=layout)
-    assert isinstance(target, AudioStream)
-    target.bit_rate = _BIT_RATE_PER_CHANNEL * target.codec_context.layout.nb_channels
-    target.codec_context.open()
-    target.metadata.update(_names(stream.metadata))
-    return target
 
 
 def _open_at(location: str | Pipe, start: Fraction | None, timeout: float) -> tuple[InputContainer, Timeline]:
@@ -270,6 +297,28 @@ def _holds(kind: str, stream: Stream) -> bool:
 
 def _names(metadata: dict[str, str]) -> dict[str, str]:
     return {key: text for key, text in metadata.items() if key.lower() in ("language", "title", "handler_name")}
+
+
+def timecode_after(code: str, rate: Fraction, seconds: Fraction) -> str | None:
+    """A timecode such as 01:00:00:00 so many seconds later; None where it does not fit to the rate of frames."""
+    match = re.fullmatch(r"(\d\d):(\d\d):(\d\d)([:;.])(\d\d)", code)
+    fps, drops = round(rate), code[8:9] in (";", ".")
+    if match is None or fps < 1 or int(match[5]) >= fps:
+        return None
+    if drops:  # frame numbers are left out now and then: a start elsewhere is not worth the trouble
+        return code if not seconds and rate in (Fraction(30000, 1001), Fraction(60000, 1001)) else None
+    frames = ((int(match[1]) * 60 + int(match[2])) * 60 + int(match[3])) * fps + int(match[5]) + round(seconds * rate)
+    rest, frame = divmod(frames, fps)
+    return f"{rest // 3600 % 24:02d}:{rest // 60 % 60:02d}:{rest % 60:02d}:{frame:02d}"
+
+
+def _name_of(stream: Stream) -> str:
+    """The codec; for data also what the camera calls it, such as GoPro MET."""
+    codec = {"bin_data": "gpmd", "unknown": "tmcd" if "timecode" in stream.metadata else "unknown"}.get(
+        coder_of(stream), coder_of(stream)
+    )
+    handler = stream.metadata.get("handler_name", "").strip()
+    return f"{codec}, {handler}" if stream.type == "data" and handler else codec
 
 
 def _suffix(kind: str) -> str:

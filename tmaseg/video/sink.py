@@ -194,6 +194,8 @@ class VideoSink:
         self._container = av.open(str(self._file.temporary), "w", format=self._kind, container_options=options)
         self._container.metadata.update(metadata)
         self._stream = self._add_video(self._container)
+        if code := passthrough.timecode(self._kind, seconds if self._info.start is not None else Fraction(0)):
+            self._stream.metadata["timecode"] = code
         self._pictures = EncoderPictures(*self._padded(), self._encoder.pixel_format)
         passthrough.add_to(self._container, self._shift)
         self._container.start_encoding()
