@@ -195,6 +195,8 @@ def main() -> int:
             shutil.copytree(out, arguments.keep / f"{seed}.out", dirs_exist_ok=True)
         shutil.rmtree(out)
         path.unlink()
+        if (seed - arguments.first) % 50 == 49:
+            print(f"up to seed {seed}: {dict(ends)}", file=sys.stderr, flush=True)
     shutil.rmtree(folder)
     last = arguments.first + arguments.count - 1
     print(
