@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tmaseg.errors import ConfigError, LabelError
 from tmaseg.labels import CAMVID, CAMVID12, CITYSCAPES, LabelSet, generic_labels, map_by_name
-from tmaseg.render import Painter
+from tmaseg.render import Painter, contact_sheet
 
 Array = NDArray[np.uint8]
 sizes = st.tuples(st.integers(1, 40), st.integers(1, 40))
@@ -153,3 +153,13 @@ def test_legend_with_too_many_classes_lists_the_largest() -> None:
     seen = {tuple(colour) for colour in out.reshape(-1, 3).tolist()}
     assert {many.colours[index] for index in (100, 150, 200)} <= seen
     assert changed((8, 8)).sum() == 0  # no readable letter fits
+
+
+def test_a_contact_sheet_has_the_pictures_in_rows_with_titles():
+    red, blue = (np.full((30, 40, 3), colour, np.uint8) for colour in ((200, 0, 0), (0, 0, 200)))
+    sheet = contact_sheet([[("", red), ("", blue)], [("", red[:15]), ("name", blue[:15])]], width=80)
+    assert sheet.shape == (60 + 30, 160, 3)
+    assert (sheet[:60, :80] == (200, 0, 0)).all()
+    assert (sheet[:60, 80:] == (0, 0, 200)).all()
+    assert (sheet[60:, :80] == (200, 0, 0)).all()
+    assert (sheet[60:, 80:] == 255).all(2).any()

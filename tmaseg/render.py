@@ -92,6 +92,24 @@ class Painter:
         return np.asarray(cv2.copyTo(rgb, cv2.LUT(labels, self._unpainted), colours), np.uint8)
 
 
+def contact_sheet(rows: Sequence[Sequence[tuple[str, RGB]]], *, width: int) -> RGB:
+    """(H, W, 3) uint8: rows of pictures (H, W, 3) uint8 with their titles, each reduced or enlarged to `width` pixels.
+
+    All rows have the same number of pictures.
+    """
+    font = ImageFont.load_default(14)
+    strips = []
+    for row in rows:
+        strip = []
+        for title, rgb in row:
+            height = max(1, round(width * rgb.shape[0] / rgb.shape[1]))
+            picture = Image.fromarray(cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA))
+            ImageDraw.Draw(picture).text((6, 4), title, "white", font, stroke_width=2, stroke_fill="black")
+            strip.append(np.asarray(picture, np.uint8))
+        strips.append(np.concatenate(strip, axis=1))
+    return np.concatenate(strips)
+
+
 def _colours(labels: LabelSet, palette: LabelSet | str | Path | None) -> tuple[dict[int, Colour], tuple[str, ...]]:
     """The colour of every class id that has one, and the names of classes that the palette has none for."""
     if not isinstance(palette, LabelSet | None):

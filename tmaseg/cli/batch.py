@@ -108,7 +108,6 @@ class Batch:
         self._screen.say(_summary(report))
 
     def _run(self, job: Job, stop: StopRequest) -> RunReport:
-        job.options.model.weights_info()  # wrong weights are reported before anything heavy is imported
         with (
             open_source(job.source, job.options.input.read_options()) as source,
             self._screen.progress(job.source) as update,

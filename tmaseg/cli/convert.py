@@ -12,7 +12,10 @@ from tmaseg.pipeline.options import Overwrite
 def convert(
     console: Annotated[ConsoleOptions, Only("quiet", "debug")],
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A .pth file of the authors' code.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The .safetensors file to write.", metavar="OUT")],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="The .safetensors file to write.", metavar="OUT", rich_help_panel="Output"),
+    ],
     preset: Annotated[
         Literal["cityscapes", "camvid"] | None,
         typer.Option(help="Input geometry of this data set; guessed from the number of outputs by default."),
@@ -20,7 +23,9 @@ def convert(
     labels: Annotated[
         str | None, typer.Option(help="Label set of the outputs; the preset's by default.", metavar="NAME|FILE")
     ] = None,
-    half: Annotated[bool, typer.Option("--half", help="Store convolutions in float16: half the size.")] = False,
+    half: Annotated[
+        bool, typer.Option("--half", help="Store convolutions in float16: half the size.", rich_help_panel="Output")
+    ] = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Import a checkpoint of the authors' code.

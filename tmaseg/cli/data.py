@@ -9,10 +9,12 @@ import typer
 from tmaseg.cli.guard import guarded
 from tmaseg.cli.options import ConsoleOptions, Omit, PanelCommand, PanelGroup, with_options
 from tmaseg.cli.tables import show_check, show_json
-from tmaseg.errors import DataError
+from tmaseg.errors import DataError, OutputError
 
 if TYPE_CHECKING:
-    from tmaseg.data import Check
+    from tmaseg.data import Check, Dataset
+
+_SAMPLES, _SAMPLE_WIDTH_PX = 6, 480
 
 app = typer.Typer(
     cls=PanelGroup,
@@ -34,19 +36,28 @@ def data() -> None:
 def check(
     console: Annotated[ConsoleOptions, Omit("strict")],
     name: Annotated[
-        str, typer.Argument(help="Data set: camvid, cityscapes, kitti-step, vspw, folder ... or a YAML file.")
+        str,
+        typer.Argument(
+            metavar="NAME", help="Data set: camvid, cityscapes, kitti-step, vspw, folder ... or a YAML file."
+        ),
     ],
     folder: Annotated[
-        Path | None, typer.Argument(help="Folder of the data set; else $CAMVID_DATASET and the like, else ./data/NAME.")
+        Path | None,
+        typer.Argument(
+            metavar="DIR", help="Folder of the data set; else $CAMVID_DATASET and the like, else ./data/NAME."
+        ),
     ] = None,
-    limit: Annotated[int, typer.Option(help="Masks to read of each split, evenly spread; 0 reads all.")] = 200,
+    limit: Annotated[
+        int, typer.Option(metavar="N", help="Masks to read of each split, evenly spread; 0 reads all.")
+    ] = 200,
     samples: Annotated[
-        Path | None, typer.Option(help="PNG file for painted samples; the split is added to its name.")
+        Path | None,
+        typer.Option(metavar="FILE.png", help="PNG file for painted samples; the split is added to its name."),
     ] = None,
 ) -> None:
     """Report the layout of a data set, its contents, its problems and their remedies; exit with 1 if there are any."""
     from tmaseg.cli.screen import Screen
-    from tmaseg.data import check_dataset, open_dataset, paint_samples
+    from tmaseg.data import check_dataset, open_dataset
 
     screen = Screen(quiet=console.quiet)
     dataset = open_dataset(name, folder)
@@ -55,7 +66,7 @@ def check(
     if samples:
         for split, facts in found.splits.items():
             if facts.labelled:
-                painted.append(paint_samples(dataset, split, samples.with_stem(f"{samples.stem}-{split}")))
+                painted.append(_write_samples(dataset, split, samples.with_stem(f"{samples.stem}-{split}")))
     if console.json:
         show_json(_to_dict(found, painted))
     else:
@@ -67,6 +78,32 @@ def check(
         typer.echo(f"problem: {problem}", err=True)
     if found.problems:
         raise DataError(f"{len(found.problems)} problem{'s' * (len(found.problems) > 1)} in {dataset.root}: see above")
+
+
+def _write_samples(dataset: "Dataset", split: str, path: Path) -> Path:
+    """Writes a PNG of some labelled frames of a split, each beside its labels. Raises OutputError."""
+    import cv2
+    from PIL import Image
+
+    from tmaseg.data import spread
+    from tmaseg.files import atomic_write, check_not_read
+    from tmaseg.render import Painter, contact_sheet
+
+    check_not_read([path], dataset.paths())
+    painter, rows = Painter(dataset.labels, opacity=0.6, legend=True), []
+    for frame in spread([sample.frame for sample in dataset.samples(split)], _SAMPLES):
+        rgb, truth = dataset.image(frame), dataset.truth(frame)
+        size = (_SAMPLE_WIDTH_PX, max(1, round(_SAMPLE_WIDTH_PX * rgb.shape[0] / rgb.shape[1])))
+        rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA).astype("uint8", copy=False)
+        truth = cv2.resize(truth, size, interpolation=cv2.INTER_NEAREST).astype("uint8", copy=False)
+        rows.append([(frame.name, rgb), ("", painter.paint(rgb, truth))])
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as part:
+            Image.fromarray(contact_sheet(rows, width=_SAMPLE_WIDTH_PX)).save(part, "PNG")
+    except OSError as error:
+        raise OutputError(f"{path}: the picture cannot be written ({error}): choose another place") from error
+    return path
 
 
 def _to_dict(found: "Check", painted: list[Path]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import tmaseg
 from tmaseg.errors import TmasegError
 from tmaseg.model.weights import WeightsInfo, read_weights_info, shipped_weights
-from tmaseg.video.source import open_source
+from tmaseg.video import check_exists
 
 _PACKAGES = ("torch", "torchvision", "av", "numpy", "opencv-python-headless", "safetensors", "typer")
 
@@ -48,6 +48,9 @@ def describe_weights(info: WeightsInfo) -> dict[str, Any]:
 
 def describe_video(spec: str) -> dict[str, Any]:
     """What a source says of itself. Raises VideoError."""
+    check_exists(spec)
+    from tmaseg.video.source import open_source
+
     with open_source(spec) as source:
         info = source.info
         warnings = source.warnings

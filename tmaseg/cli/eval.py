@@ -102,14 +102,18 @@ def evaluate(
 
     Under torchrun, the sequences are divided among the processes and their counts summed.
     """
-    from tmaseg.cli.screen import Screen
-    from tmaseg.data import open_dataset
-    from tmaseg.video.source import open_source
+    from tmaseg.video import check_exists
 
+    if source.video is not None:
+        check_exists(source.video)
     info = model.weights_info()
     if measure.compare_memory and not info.config.memory_frames:
         raise ConfigError("--compare-memory has nothing to compare: these weights have no memory; leave it out")
     both = info.config.memory_frames and (measure.compare_memory or (source.video and model.memory_frames != 0))
+    from tmaseg.cli.screen import Screen
+    from tmaseg.data import open_dataset
+    from tmaseg.video.source import open_source
+
     scales, first = _scales(measure.scales), os.environ.get("RANK", "0") == "0"
     screen = Screen(quiet=console.quiet or not first)
     with ExitStack() as stack:

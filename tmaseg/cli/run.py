@@ -34,9 +34,13 @@ def run(
         raise typer.BadParameter("give a SOURCE, or --demo for the clip that ships with it", param_hint="SOURCE")
     if not output.paths:
         raise typer.BadParameter("nothing to write: give -o OUT, --masks DIR or --stats FILE", param_hint="--output")
+    from tmaseg.video import DEMO, check_exists
+
+    if sources and len(sources) == 1:  # of several, one that is missing stops no other
+        check_exists(sources[0])
+    model.weights_info()
     from tmaseg.cli.batch import Batch, plan_jobs
     from tmaseg.cli.screen import Screen
-    from tmaseg.video import DEMO
 
     input.read_options()  # wrong values are reported once, not for each source
     output.write_options(input)

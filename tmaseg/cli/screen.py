@@ -4,9 +4,12 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 Show = Callable[[str, float | None], None]
 """Takes what is going on, and which fraction of it is done, 0 to 1; None: not known."""
@@ -21,20 +24,17 @@ class Screen:
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
-        # Names of files are no markup, and FORCE_COLOR makes no terminal of a log file.
-        self._console = Console(
-            stderr=True,
-            force_terminal=sys.stderr.isatty(),
-            highlight=False,
-            markup=False,
-            emoji=False,
-            soft_wrap=True,
-        )
+        self._console: Console | None = None
+        """Where the bar is, while there is one."""
 
     def say(self, line: str) -> None:
         """One line, as it is."""
-        if not self._quiet:
-            self._console.print(line)
+        if self._quiet:
+            return
+        if self._console is None:
+            typer.echo(line, err=True)
+        else:  # a file's name is no markup
+            self._console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
     def warn(self, sentences: Iterable[str]) -> None:
         """`warning: ...` for each."""
@@ -46,13 +46,9 @@ class Screen:
         """A function that shows what is going on until the block is left."""
         if self._quiet:
             yield lambda _text, _fraction: None
-        elif self._console.is_terminal:
-            columns = (BarColumn(), TextColumn("{task.description}", markup=False))
-            with Progress(*columns, console=self._console, transient=True) as bar:
-                task = bar.add_task("", total=None)
-                yield lambda text, fraction: bar.update(
-                    task, description=text, completed=fraction or 0, total=None if fraction is None else 1
-                )
+        elif sys.stderr.isatty():  # whatever FORCE_COLOR says: a log is no terminal
+            with self._bar() as show:
+                yield show
         else:
             yield self._lines()
 
@@ -71,6 +67,22 @@ class Screen:
                     show(f"{name}: {done} of {total} frames, {speed:.1f} frames/s, {left} left", done / total)
 
             yield update
+
+    @contextmanager
+    def _bar(self) -> Iterator[Show]:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        columns = (BarColumn(), TextColumn("{task.description}", markup=False))
+        self._console = Console(stderr=True)
+        try:
+            with Progress(*columns, console=self._console, transient=True) as bar:
+                task = bar.add_task("", total=None)
+                yield lambda text, fraction: bar.update(
+                    task, description=text, completed=fraction or 0, total=None if fraction is None else 1
+                )
+        finally:
+            self._console = None
 
     def _lines(self) -> Show:
         last = time.monotonic()

@@ -1,6 +1,6 @@
 """Data sets as people have them: any known layout, labels converted in memory, frames with those before them."""
 
-from tmaseg.data.check import Check, SplitCheck, check_dataset, paint_samples
+from tmaseg.data.check import Check, SplitCheck, check_dataset, spread
 from tmaseg.data.clip import Clip, ClipFrame
 from tmaseg.data.dataset import Dataset, Sample, frame_size, read_frame
 from tmaseg.data.find import DATASETS, data_root, is_described, open_dataset, variable
@@ -20,7 +20,7 @@ __all__ = [
     "frame_size",
     "is_described",
     "open_dataset",
-    "paint_samples",
     "read_frame",
+    "spread",
     "variable",
 ]

@@ -1,4 +1,4 @@
-"""`tmaseg data check`: which layout was found, what is in it, what is wrong and how to mend it; painted samples."""
+"""`tmaseg data check`: which layout was found, what is in it, what is wrong and how to mend it."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -8,20 +8,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from tmaseg.arrays import RGB, Labels
 from tmaseg.data.clip import Clip, ClipFrame
 from tmaseg.data.dataset import Dataset, read_frame
 from tmaseg.data.files import few
 from tmaseg.data.masks import BLACK_AND_WHITE, is_jpeg, read_values
-from tmaseg.errors import DataError, OutputError
-from tmaseg.files import atomic_write, check_not_read
-from tmaseg.labels import LabelSet
+from tmaseg.errors import DataError
 
 _THREADS = 4
-_SAMPLE_WIDTH, _LEGEND_LINE, _LEGEND_COLUMN = 420, 22, 190
-_OPACITY = 0.6
 _LISTED = 3  # films whose frames between are compared with the labelled ones
 
 
@@ -196,50 +191,3 @@ def _likeness_shift(frame: ClipFrame, near: Sequence[ClipFrame]) -> int:
 
 def _small(frame: ClipFrame) -> NDArray[np.float32]:
     return cv2.resize(read_frame(frame), (320, 240), interpolation=cv2.INTER_AREA).astype(np.float32)
-
-
-def paint_samples(dataset: Dataset, split: str, path: Path, *, count: int = 6) -> Path:
-    """Writes a PNG of `count` labelled frames of a split, each beside its labels, over a legend. Raises OutputError."""
-    frames = [frame for clip in dataset.split(split) for frame in clip.frames if frame.mask]
-    rows = [
-        _row(dataset.image(frame), dataset.truth(frame), dataset.labels, frame.name) for frame in spread(frames, count)
-    ]
-    sheet = np.concatenate([*rows, _legend(dataset.labels, 2 * _SAMPLE_WIDTH)])
-    check_not_read([path], dataset.paths())
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as part:
-            Image.fromarray(sheet).save(part, "PNG")
-    except OSError as error:
-        raise OutputError(f"{path}: the picture cannot be written ({error}): choose another place") from error
-    return path
-
-
-def _row(rgb: RGB, truth: Labels, labels: LabelSet, name: str) -> RGB:
-    height = max(1, round(_SAMPLE_WIDTH * rgb.shape[0] / rgb.shape[1]))
-    small = cv2.resize(rgb, (_SAMPLE_WIDTH, height), interpolation=cv2.INTER_AREA)
-    ids = cv2.resize(truth, (_SAMPLE_WIDTH, height), interpolation=cv2.INTER_NEAREST)
-    colours = labels.palette()[ids]
-    void = ((ids >= len(labels)) | np.isin(ids, labels.void))[..., None]
-    painted = np.where(void, small * 0.35, small * (1 - _OPACITY) + colours * _OPACITY).astype(np.uint8)
-    row = np.concatenate([np.asarray(small, np.uint8), painted], axis=1)
-    _letter(row, name, 6, 16)
-    return row
-
-
-def _legend(labels: LabelSet, width: int) -> RGB:
-    names: Sequence[str] = [*labels.names, "void (dark)"]
-    columns = max(1, width // _LEGEND_COLUMN)
-    lines = -(-len(names) // columns)
-    sheet = np.full((lines * _LEGEND_LINE + 8, width, 3), 24, np.uint8)
-    for place, name in enumerate(names):
-        x, y = (place % columns) * _LEGEND_COLUMN + 8, (place // columns) * _LEGEND_LINE + 6
-        colour = labels.colours[place] if place < len(labels) else (90, 90, 90)
-        sheet[y : y + 14, x : x + 14] = colour
-        _letter(sheet, name[:24], x + 20, y + 12)
-    return sheet
-
-
-def _letter(picture: NDArray[np.uint8], text: str, x: int, y: int) -> None:
-    for colour, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-        cv2.putText(picture, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.42, colour, thickness, cv2.LINE_AA)

@@ -1,22 +1,19 @@
-"""Cityscapes, the small cityscapes256, and KITTI: data sets that share Cityscapes' classes."""
+"""Cityscapes as it is downloaded, and the small cityscapes256."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
-from tmaseg.data.clip import Clip, ClipFrame, make_clips, single_clips, split_number
+from tmaseg.data.clip import Clip, ClipFrame, single_clips, split_number
 from tmaseg.data.dataset import Dataset
-from tmaseg.data.files import few, find_root, folders_in, images_in, listing, pair_problems, paired
+from tmaseg.data.files import folders_in, images_in, pair_problems, paired, require_root
 from tmaseg.data.masks import MaskReader
 from tmaseg.errors import DataError
 from tmaseg.labels import CITYSCAPES
 
 RATE = 17.0  # Cityscapes' snippets
-KITTI_RATE = 10.0
 _IMAGE, _IDS, _TRAIN_IDS, _COLOUR = "_leftImg8bit", "_labelIds", "_labelTrainIds", "_color"
-_LABEL_FOLDERS = (
-    "gtFine",
-    "gtFine_19",
-)  # the second is what the authors' configuration reads: trainIds under _labelIds
+# The second is what the authors' configuration reads: trainIds under the name _labelIds.
+_LABEL_FOLDERS = ("gtFine", "gtFine_19")
 
 LABEL_IDS = MaskReader.of_ids(CITYSCAPES, dict(zip(CITYSCAPES.ids or (), range(19), strict=True)), void=range(34))
 TRAIN_IDS = MaskReader.of_ids(CITYSCAPES, {index: index for index in range(19)}, void=(255,))
@@ -24,13 +21,13 @@ TRAIN_IDS = MaskReader.of_ids(CITYSCAPES, {index: index for index in range(19)},
 
 def find_cityscapes(root: Path) -> Dataset:
     """Cityscapes as it is downloaded, in `root` or one folder below. Raises DataError that says what is expected."""
-    found = find_root(root, lambda folder: (folder / "leftImg8bit").is_dir())
-    if not found:
-        raise DataError(
-            f"no Cityscapes in {root}, {listing(root)}; expected leftImg8bit/{{train,val,test}}/CITY/ and "
-            "gtFine/{train,val}/CITY/: unpack leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip there"
-        )
-    root = found
+    root = require_root(
+        root,
+        lambda folder: (folder / "leftImg8bit").is_dir(),
+        name="Cityscapes",
+        expected="leftImg8bit/{train,val,test}/CITY/ and gtFine/{train,val}/CITY/: unpack "
+        "leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip there",
+    )
     labels = next((root / name for name in _LABEL_FOLDERS if (root / name).is_dir()), None)
     if labels is None:
         raise DataError(f"{root} has leftImg8bit/ but no gtFine/: unpack gtFine_trainvaltest.zip beside it")
@@ -104,10 +101,12 @@ def _snippet(frame: ClipFrame, stem: str, past: dict[str, Path]) -> Clip:
 
 def find_cityscapes256(root: Path) -> Dataset:
     """Cityscapes squashed to 256x256: train/ + trainannot/, val/ + valannot/ with trainIds."""
-    found = find_root(root, lambda folder: (folder / "val").is_dir() and (folder / "valannot").is_dir())
-    if not found:
-        raise DataError(f"no cityscapes256 in {root}, {listing(root)}; expected train/ + trainannot/, val/ + valannot/")
-    root = found
+    root = require_root(
+        root,
+        lambda folder: (folder / "val").is_dir() and (folder / "valannot").is_dir(),
+        name="cityscapes256",
+        expected="train/ + trainannot/, val/ + valannot/",
+    )
     problems: list[str] = []
     splits = {}
     for split in ("train", "val"):
@@ -127,76 +126,3 @@ def find_cityscapes256(root: Path) -> Dataset:
         ),
         stretch=2.0,
     )
-
-
-def find_kitti(root: Path) -> Dataset:
-    """KITTI's semantic benchmark: training/image_2 + training/semantic (Cityscapes' label ids), testing/image_2."""
-    found = find_root(root, lambda folder: (folder / "training" / "image_2").is_dir())
-    if not found:
-        raise DataError(
-            f"no KITTI semantics in {root}, {listing(root)}; expected training/image_2/, training/semantic/ and "
-            "testing/image_2/: unpack data_semantics.zip there"
-        )
-    root = found
-    problems: list[str] = []
-    images = images_in(root / "training" / "image_2", problems)
-    masks = images_in(root / "training" / "semantic", problems)
-    problems += pair_problems(images, masks, where="training", image_only_ok=True)
-    test = [
-        ClipFrame(stem, image, split_number(stem)[1] or 0, wanted=stem.endswith("_10"))
-        for stem, image in images_in(root / "testing" / "image_2", problems).items()
-    ]
-    return Dataset(
-        "kitti",
-        "semantic benchmark, labelIds converted in memory",
-        root,
-        LABEL_IDS,
-        {
-            "train": _films(paired(images, masks, unlabelled=True)),
-            "test": _films(test),
-        },
-        default_split="train",
-        problems=tuple(problems),
-        notes=("training/ is its only labelled split: figures of weights trained on it mean nothing",),
-    )
-
-
-def _films(frames: list[ClipFrame]) -> tuple[Clip, ...]:
-    """Frames 000012_00 to 000012_20 are one film."""
-    return make_clips(((frame.name.rsplit("_", 1)[0], frame) for frame in frames), rate=KITTI_RATE)
-
-
-def find_kitti_step(root: Path) -> Dataset:
-    """KITTI-STEP: images/SPLIT/0000/*.png and panoptic_maps/SPLIT/0000/*.png, whose red channel is the trainId."""
-    found = find_root(root, lambda folder: (folder / "panoptic_maps").is_dir())
-    if not found:
-        raise DataError(
-            f"no KITTI-STEP in {root}, {listing(root)}; expected images/{{train,val}}/0000/ and "
-            "panoptic_maps/{train,val}/0000/, as its guide sets them up"
-        )
-    root = found
-    problems: list[str] = []
-    splits: dict[str, tuple[Clip, ...]] = {}
-    for split in ("train", "val", "test"):
-        frames: list[tuple[str, ClipFrame]] = []
-        for film in folders_in(root / "images" / split):
-            images = images_in(film, problems)
-            masks = images_in(root / "panoptic_maps" / split / film.name, problems)
-            where = f"images/{split}/{film.name}"
-            problems += pair_problems(images, masks, where=where) if split != "test" else []
-            frames += [
-                (
-                    film.name,
-                    ClipFrame(f"{film.name}/{stem}", path, int(split_number(stem)[1] or 0), masks.get(stem), True),
-                )
-                for stem, path in images.items()
-                if split == "test" or stem in masks
-            ]
-        splits[split] = make_clips(frames, rate=KITTI_RATE)
-    for lone in (film for split in folders_in(root / "panoptic_maps") for film in folders_in(split)):
-        if not (root / "images" / lone.parent.name / lone.name).is_dir():
-            problems.append(
-                f"{few([lone.name], 'sequence')} of panoptic_maps/{lone.parent.name}/ without images: add them"
-            )
-    reader = MaskReader.of_ids(CITYSCAPES, {index: index for index in range(19)}, void=(255,), channel=0)
-    return Dataset("kitti-step", "panoptic maps, trainIds in red", root, reader, splits, problems=tuple(problems))

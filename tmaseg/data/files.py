@@ -131,6 +131,14 @@ def find_root(root: Path, has_layout: Callable[[Path], object]) -> Path | None:
     return next((folder for folder in [root, *folders_in(root)] if has_layout(folder)), None)
 
 
+def require_root(root: Path, has_layout: Callable[[Path], object], *, name: str, expected: str) -> Path:
+    """`find_root`. Raises DataError that says what was expected where there is none."""
+    found = find_root(root, has_layout)
+    if found is None:
+        raise DataError(f"no {name} in {root}, {listing(root)}; expected {expected}")
+    return found
+
+
 def listing(root: Path) -> str:
     """What a folder holds, for messages."""
     if not root.exists():

@@ -5,10 +5,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tmaseg.data.camvid import find_camvid
-from tmaseg.data.cityscapes import find_cityscapes, find_cityscapes256, find_kitti, find_kitti_step
+from tmaseg.data.cityscapes import find_cityscapes, find_cityscapes256
 from tmaseg.data.dataset import Dataset
 from tmaseg.data.described import find_yaml
 from tmaseg.data.folder import find_folder
+from tmaseg.data.kitti import find_kitti, find_kitti_step
 from tmaseg.data.vspw import find_vspw
 from tmaseg.errors import DataError
 

@@ -4,9 +4,8 @@ from pathlib import Path
 
 from tmaseg.data.clip import ClipFrame, make_clips, split_number
 from tmaseg.data.dataset import Dataset
-from tmaseg.data.files import few, find_root, folders_in, images_in, listing, pair_problems, read_list
+from tmaseg.data.files import few, folders_in, images_in, pair_problems, read_list, require_root
 from tmaseg.data.masks import MaskReader
-from tmaseg.errors import DataError
 from tmaseg.labels import LabelSet, voc_colours
 
 RATE = 15.0
@@ -28,13 +27,13 @@ VSPW = LabelSet("vspw", tuple(_NAMES.split()), voc_colours(125)[1:], ids=tuple(r
 
 def find_vspw(root: Path) -> Dataset:
     """VSPW in `root` or one folder below: data/VIDEO/origin, data/VIDEO/mask, and lists of videos. Raises DataError."""
-    found = find_root(root, lambda folder: (folder / "data").is_dir() and any(folder.glob("*.txt")))
-    if not found:
-        raise DataError(
-            f"no VSPW in {root}, {listing(root)}; expected data/VIDEO/origin/, data/VIDEO/mask/ and train.txt, "
-            "val.txt, test.txt: give the VSPW or VSPW_480p folder"
-        )
-    root = found
+    root = require_root(
+        root,
+        lambda folder: (folder / "data").is_dir() and any(folder.glob("*.txt")),
+        name="VSPW",
+        expected="data/VIDEO/origin/, data/VIDEO/mask/ and train.txt, val.txt, test.txt: give the VSPW or VSPW_480p "
+        "folder",
+    )
     problems: list[str] = []
     known = {video.name for video in folders_in(root / "data") if (video / "origin").is_dir()}
     splits = {}

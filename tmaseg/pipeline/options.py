@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tmaseg.model.weights import WeightsInfo
     from tmaseg.render import Painter
     from tmaseg.video.encoder import WriteOptions
-    from tmaseg.video.source import ReadOptions
+    from tmaseg.video.facts import ReadOptions
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Mode = Literal["overlay", "mask", "side-by-side"]
@@ -79,7 +79,7 @@ class InputOptions:
 
     def read_options(self) -> "ReadOptions":
         """As `tmaseg.video` takes them. Raises ConfigError for a value out of range."""
-        from tmaseg.video.source import ReadOptions
+        from tmaseg.video.facts import ReadOptions
 
         values = vars(self).copy()
         return ReadOptions(autorotate=not values.pop("no_autorotate"), **values)
@@ -93,20 +93,22 @@ class ModelOptions:
         "street"
     )
     device: Annotated[str, _network(help="Device: auto, cpu, cuda, cuda:N, mps or xpu.", metavar="DEVICE")] = "auto"
-    precision: Annotated[Precision, _network(help="Arithmetic; auto takes the fastest the device has.")] = "auto"
+    precision: Annotated[Precision, _network(help="Arithmetic of the network; auto takes the device's fastest.")] = (
+        "auto"
+    )
     size: Annotated[
         int | None,
         _network(help="Short side of the network's input; outputs keep the input's size.", metavar="PIXELS"),
     ] = None
     memory_frames: Annotated[
         int | None,
-        _network("--memory", help="Number of past frames in memory; 0 segments each frame alone.", metavar="N"),
+        _network("--memory", help="Past frames in memory; 0 segments each frame alone.", metavar="N"),
     ] = None
     window: Annotated[int | None, _network(help="Side of square sliding windows.", metavar="PIXELS")] = None
     stride: Annotated[int | None, _network(help="Step between sliding windows.", metavar="PIXELS")] = None
     key_frames: Annotated[
         int,
-        _network(help="Run the network on every K-th frame and warp labels along the motion between.", metavar="K"),
+        _network(help="Run the network on every K-th frame; labels between follow the optical flow.", metavar="K"),
     ] = 1
     compile: Annotated[
         Literal["auto", "on", "off"],
@@ -209,7 +211,7 @@ class OutputOptions:
         _output("--mask-format", help="Formats of the masks: ids, indexed, color, overlay.", metavar="FORMAT,..."),
     ] = ("ids",)
     stats: Annotated[
-        Path | None, _output(help="CSV file for the fraction of each frame that each class covers.", metavar="FILE.csv")
+        Path | None, _output(help="CSV of the area that each class covers in each frame, 0 to 1.", metavar="FILE.csv")
     ] = None
     encoder: Annotated[str | None, _output(help="FFmpeg's name of the video encoder.", metavar="NAME")] = None
     crf: Annotated[float | None, _output(help="Constant rate factor of the encoder; lower is better.", metavar="N")] = (

@@ -9,15 +9,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import cv2
 import numpy as np
+from PIL import Image
 
 from tmaseg.arrays import RGB, Labels
 from tmaseg.errors import OutputError
 from tmaseg.files import atomic_write
 from tmaseg.labels import LabelSet
 from tmaseg.plots import GRID, SOFT, Series, draw_lines, new_figure, save_png
-from tmaseg.render import Painter
+from tmaseg.render import Painter, contact_sheet
 from tmaseg.training.callbacks import StepReport, ValidationScores
 
 _SAMPLE_WIDTH_PX = 360
@@ -115,19 +115,14 @@ def draw_samples(samples: Sequence[ValidationSample], path: Path) -> None:
         return
     rows = []
     for sample in samples:
-        painter = Painter(sample.labels, opacity=0.65)
-        shown = (sample.rgb, painter.paint(sample.rgb, sample.truth), painter.paint(sample.rgb, sample.prediction))
-        height = max(1, round(_SAMPLE_WIDTH_PX * sample.rgb.shape[0] / sample.rgb.shape[1]))
-        small = [cv2.resize(each, (_SAMPLE_WIDTH_PX, height), interpolation=cv2.INTER_AREA) for each in shown]
-        row = np.asarray(np.concatenate(small, axis=1), np.uint8)
-        for column, text in enumerate((sample.name, "truth", "prediction")):
-            _letter(row, text, column * _SAMPLE_WIDTH_PX + 6, 16)
-        rows.append(row)
-    png = cv2.imencode(".png", np.concatenate(rows)[..., ::-1])[1].tobytes()
+        paint = Painter(sample.labels, opacity=0.65).paint
+        truth, prediction = paint(sample.rgb, sample.truth), paint(sample.rgb, sample.prediction)
+        rows.append([(sample.name, sample.rgb), ("truth", truth), ("prediction", prediction)])
+    sheet = Image.fromarray(contact_sheet(rows, width=_SAMPLE_WIDTH_PX))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as part:
-            part.write_bytes(png)
+            sheet.save(part, "PNG")
     except OSError as error:
         raise OutputError(f"{path}: the picture cannot be written ({error.strerror}): make room there") from error
 
@@ -142,10 +137,3 @@ def _smoothed(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]
     size = max(1, len(points) // 100)
     parts = np.array(points[: len(points) // size * size]).reshape(-1, size, 2)
     return [(float(part[size // 2, 0]), float(part[:, 1].mean())) for part in parts]
-
-
-def _letter(sheet: RGB, text: str, x: int, y: int) -> None:
-    """White with a dark outline, to be read on any picture."""
-    around = [(-1, 0), (1, 0), (0, -1), (0, 1)]  # OpenCV 5's bold letters are wider: no outline
-    for dx, dy, colour in [*((dx, dy, (0, 0, 0)) for dx, dy in around), (0, 0, (255, 255, 255))]:
-        cv2.putText(sheet, text, (x + dx, y + dy), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, 1, cv2.LINE_AA)

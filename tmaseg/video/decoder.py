@@ -20,6 +20,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from tmaseg.errors import VideoError
+from tmaseg.video import missing
 from tmaseg.video.pipe import Pipe, PipeReader
 from tmaseg.video.timeline import Timeline
 
@@ -61,7 +62,7 @@ def _open_file(path: Path, hardware: HWAccel | None) -> InputContainer:
         with path.open("rb") as file:
             head = file.read(1024)
     except FileNotFoundError as error:
-        raise VideoError(f"{path} does not exist; give a video file, a folder of images, or a URL") from error
+        raise missing(path) from error
     except IsADirectoryError as error:
         raise VideoError(f"{path} is a folder; give a video file") from error
     except OSError as error:
