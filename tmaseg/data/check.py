@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tmaseg.arrays import RGB, Labels
 from tmaseg.data.clip import Clip, ClipFrame
 from tmaseg.data.dataset import Dataset, read_frame
 from tmaseg.data.files import few
