@@ -29,7 +29,7 @@ _PROCESS = Path("/proc/self")  # Linux
 class PartFile:
     """A file that is written under `path`, a hidden name beside `target`, and takes its own name when complete.
 
-    The part file is made and locked when `path` is first asked for. The lock tells a file in use from one that a killed
+    The part file is made and locked when `path` is first read. The lock tells a file in use from one that a killed
     process left behind, which the next write to the same target takes over.
     """
 

@@ -24,11 +24,11 @@ class SplitCheck:
     """What one split holds."""
 
     frames: int
-    """Frames that labels are asked for."""
+    """Frames that are scored, labelled or of a test split."""
     labelled: int
     """Those that have a mask."""
     past: int
-    """Unlabelled frames, seen by memory only."""
+    """Unlabelled frames, for memory only."""
     clips: int
     """Sequences."""
     read: int
@@ -41,7 +41,7 @@ class SplitCheck:
 
 @dataclass(frozen=True)
 class Check:
-    """Everything `tmaseg data check` has to say."""
+    """The result of `tmaseg data check`."""
 
     dataset: str
     layout: str

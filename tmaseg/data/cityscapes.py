@@ -61,7 +61,7 @@ def _label_kind(labels: Path) -> tuple[str, MaskReader, str]:
         return _TRAIN_IDS, TRAIN_IDS, "trainIds"
     if endings[_COLOUR]:
         raise DataError(
-            f"{labels} holds only *_color.png pictures, which are for looking at: add the *_gtFine_labelIds.png files "
+            f"{labels} holds only *_color.png pictures, which hold no ids: add the *_gtFine_labelIds.png files "
             "of gtFine_trainvaltest.zip"
         )
     raise DataError(f"{labels} holds no *_gtFine_labelIds.png: unpack gtFine_trainvaltest.zip there")

@@ -23,9 +23,9 @@ class ClipFrame:
     number: int
     """Its place in the film: numbers grow with time, gaps are frames that do not exist as files."""
     mask: Path | None = None
-    """Its labels; None for a frame that is only seen."""
+    """Its labels; None for a frame that serves as memory only."""
     wanted: bool = False
-    """Whether labels are asked for: it has a mask, or it belongs to a test split whose labels nobody has."""
+    """Whether a prediction is scored or submitted: it has a mask, or it belongs to a test split whose labels nobody has."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -115,7 +115,7 @@ def trim(clip: Clip, past: int) -> Iterator[Clip]:
     """What must be streamed so that every wanted frame has its `past` frames before it, and nothing else.
 
     Where wanted frames lie close together the clip goes on; otherwise a new one begins, so that a memory which holds no
-    more than `past` frames is the same as if the whole film had been seen. A missing frame repeats the one before.
+    more than `past` frames is the same as after the whole film. A missing frame repeats the one before.
     """
     runs: list[list[ClipFrame]] = []
     last: ClipFrame | None = None

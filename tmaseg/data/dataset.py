@@ -1,4 +1,4 @@
-"""Dataset: what every data set looks like once it has been found, whatever its layout on disk."""
+"""Dataset: clips of labelled frames by split, whatever their layout on disk."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -38,11 +38,11 @@ class Dataset:
     splits: Mapping[str, tuple[Clip, ...]]
     """Clips of each split."""
     default_split: str = "val"
-    """What evaluation takes when nobody says."""
+    """The split that evaluation takes by default."""
     problems: tuple[str, ...] = ()
     """What is wrong with the files, each with a remedy: pairs and listed files that are missing."""
     notes: tuple[str, ...] = ()
-    """What a user ought to know, such as that there are no past frames."""
+    """Facts that matter to the user, such as that there are no past frames."""
     stretch: float = field(default=1.0, kw_only=True)
     """By how much pictures must be widened for square pixels."""
     void_class: int | None = field(default=None, kw_only=True)
@@ -135,7 +135,7 @@ class Dataset:
 def read_frame(frame: ClipFrame, *, warn: Callable[[str], None] | None = None) -> RGB:
     """(H, W, 3) uint8, red first, upright, or as stored where only that fits its mask.
 
-    `warn` is told what is odd about a file that can be read. Raises DataError.
+    `warn` receives a sentence about a file that can be read but is odd. Raises DataError.
     """
     with _data_errors():
         return images.read_image(frame.image, mask_size=_mask_size(frame), warn=warn)

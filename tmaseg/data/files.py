@@ -16,7 +16,7 @@ _BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe
 def images_in(folder: Path, problems: list[str], *, ending: str = "") -> dict[str, Path]:
     """Stem -> file of the images in a folder, in natural order; `ending` must end the stem and is taken off.
 
-    {} for a folder that does not exist. Two images of one stem are told in `problems`; the first one is taken.
+    {} for a folder that does not exist. Two images of one stem are added to `problems`; the first one is taken.
     """
     found: dict[str, Path] = {}
     twice = []

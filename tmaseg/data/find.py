@@ -56,5 +56,5 @@ def variable(name: str) -> str:
 
 
 def data_root(name: str) -> Path:
-    """Where a data set is looked for when nobody says: the environment variable, else ./data/NAME."""
+    """The default folder of a data set: the environment variable, else ./data/NAME."""
     return Path(os.environ.get(variable(name)) or Path("data") / name)

@@ -58,7 +58,7 @@ def walk_folders(root: Path, problems: list[str], *, leave_out: Collection[Path]
     """`root` and every folder below it, in natural order, linked ones too.
 
     Resolved folders in `leave_out` are passed over. Links that lead in a circle, and folders that cannot be read, are
-    passed over and told in `problems`.
+    passed over and added to `problems`.
     """
 
     def walk(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
@@ -122,7 +122,7 @@ def read_image(path: Path, *, mask_size: Callable[[], Size] | None = None, warn:
     """One image file as upright RGB (H, W, 3) uint8; 16 bits are reduced to 8, transparency is dropped.
 
     `mask_size` gives the (width, height) of a mask that belongs to it: when only the stored picture has that size, the
-    picture stays as it is stored. `warn` is told what is odd about a file that can be read.
+    picture stays as it is stored. `warn` receives a sentence about a file that can be read but is odd.
     Raises VideoError when it is missing, cut short or cannot be read.
     """
     try:
