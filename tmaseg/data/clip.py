@@ -25,7 +25,7 @@ class ClipFrame:
     mask: Path | None = None
     """Its labels; None for a frame that serves as memory only."""
     wanted: bool = False
-    """Whether a prediction is scored or submitted: it has a mask, or it belongs to a test split whose labels nobody has."""
+    """Whether its prediction is scored or submitted: it has a mask, or is of a test split without public labels."""
 
 
 @dataclass(frozen=True, repr=False)
