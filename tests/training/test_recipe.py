@@ -71,8 +71,6 @@ def test_a_length_in_steps_takes_the_place_of_the_preset_s_minutes_and_both_are_
         ("lr=true", "optimizer.lr is True; it must be a number above 0"),
         ("flip=1.5", "augmentation.flip is 1.5; it must be a number of at least 0 and of at most 1"),
         ("speed=1", "unknown setting 'speed'; known are about, init"),
-        ("average=0.9", "unknown setting 'average'; it is called ema_decay now"),
-        ("descent.decline=poly", "unknown setting 'descent.decline'; it is called lr_schedule now"),
         ("descent.lr=1", "unknown setting 'descent.lr'"),
         ("optimizer.speed=1", "unknown setting 'speed' in [optimizer]; known are algorithm, lr"),
         ("lr", "must be name=value"),
@@ -111,65 +109,3 @@ def test_a_file_that_is_no_recipe_is_named(tmp_path):
     assert load_recipe(path).optimizer.lr == 1.0
     with pytest.raises(ConfigError, match="unknown preset 'fast'; choose camvid, finetune"):
         load_recipe("fast")
-
-
-OLD = """
-about = "a run of an older version"
-init = "street"
-[network]
-key_channels = 8
-[shares]
-camvid = 0.3
-[augment]
-crop = "416x320"
-scale_from = 0.7
-scale_even = "logarithm"
-hue = 9.0
-light_share = 1.0
-crop_most = 0.75
-[remember]
-form = "mutual"
-own_share = 0.5
-moved_share = 0.15
-past_share = 0.35
-light_together = false
-motion_zoom = 0.05
-[loss]
-ohem = 0.0
-ohem_least = 0.1
-lovasz = 1.0
-[descent]
-optimiser = "adamw"
-decay_all = false
-momentum = 0.9
-minutes = 30.0
-decline = "poly"
-power = 0.9
-average = 0.998
-freeze = ["stem"]
-[running]
-norms = "own"
-augment_on = "auto"
-save_every = 250
-"""
-
-
-def test_a_recipe_of_an_older_version_is_understood(tmp_path):
-    path = tmp_path / "old.toml"
-    path.write_text(OLD)
-    recipe = load_recipe(path)
-    augmentation, memory, optimizer = recipe.augmentation, recipe.memory, recipe.optimizer
-    assert (recipe.mixture, recipe.init, recipe.network) == ({"camvid": 0.3}, "street", {"key_channels": 8})
-    assert (augmentation.scale_min, augmentation.scale_distribution, augmentation.hue) == (0.7, "log-uniform", 18.0)
-    assert (augmentation.light_probability, memory.self_probability, memory.same_light) == (1.0, 0.5, False)
-    assert (optimizer.algorithm, optimizer.lr_schedule, optimizer.ema_decay) == ("adamw", "poly", 0.998)
-    assert (optimizer.freeze, recipe.loss.lovasz) == (("stem",), 1.0)
-    assert (recipe.run.minutes, recipe.run.sync_bn, recipe.run.save_every) == (30.0, False, 250)
-    for old, new, said in (
-        ("momentum = 0.9", "momentum = 0.5", r"descent\.momentum is 0\.5; .* only 0\.9 is left"),
-        ("decay_all = false", "decay_all = true", r"descent\.decay_all is True; .* only False is left"),
-        ("ohem = 0.0", "ohem = 0.7", r"loss\.ohem is 0\.7"),
-    ):
-        path.write_text(OLD.replace(old, new))
-        with pytest.raises(ConfigError, match=said):
-            load_recipe(path)

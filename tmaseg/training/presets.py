@@ -12,7 +12,6 @@ from pydantic.fields import FieldInfo
 
 from tmaseg.errors import ConfigError
 from tmaseg.model.config import TMANetConfig
-from tmaseg.training.legacy import RENAMED, upgrade_recipe
 from tmaseg.training.recipe import Recipe
 
 _FOLDER = Path(__file__).with_name("presets")
@@ -37,10 +36,7 @@ def preset_names() -> tuple[str, ...]:
 
 
 def load_recipe(name_or_path: str | Path) -> Recipe:
-    """A preset by name, or a recipe file; files of older versions are understood.
-
-    Raises ConfigError that names the file and the setting that is wrong.
-    """
+    """A preset by name, or a recipe file. Raises ConfigError that names the file and the setting that is wrong."""
     path = Path(name_or_path)
     if path.suffix.lower() != ".toml":
         if str(name_or_path) not in preset_names():
@@ -52,7 +48,7 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path}: the recipe cannot be read ({error}): --show-preset prints an example") from error
     try:
-        return from_values(upgrade_recipe(values))
+        return from_values(values)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
 
@@ -120,8 +116,6 @@ def _resolve(name: str) -> tuple[str, str]:
     for group, kind in GROUPS.items():
         if name in kind.model_fields:
             return group, name
-    if name.rpartition(".")[2] in RENAMED:
-        raise ConfigError(f"unknown setting {name!r}; it is called {RENAMED[name.rpartition('.')[2]]} now")
     plain = [each for each in Recipe.model_fields if each not in _TABLES]
     known = [*plain, *_NETWORK, *(each for kind in GROUPS.values() for each in kind.model_fields)]
     raise ConfigError(f"unknown setting {name!r}; known are {', '.join(known)}")

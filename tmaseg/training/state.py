@@ -9,7 +9,6 @@ import torch
 
 from tmaseg.errors import CheckpointError, OutputError
 from tmaseg.files import atomic_write
-from tmaseg.training.legacy import upgrade_state
 
 _FORMAT = 2
 
@@ -38,7 +37,6 @@ def load_state(path: Path) -> dict[str, Any]:
     except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{path}: a damaged state ({reason}): begin again from the run's last weights") from error
-    state = upgrade_state(state)
     if state.get("format") != _FORMAT:
         raise CheckpointError(f"{path}: no state of this version of tmaseg: begin again from the run's last weights")
     return state
