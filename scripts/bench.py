@@ -19,9 +19,9 @@ from tmaseg.cli.tables import show_bench
 from tmaseg.errors import TmasegError
 
 RUNS = {
-    "street": BenchOptions(curves=True),
+    "street": BenchOptions(plot=Path("street.png")),
     "camvid": BenchOptions(paper="camvid"),
-    "cityscapes": BenchOptions(paper="cityscapes", size_hw=(769, 769), count_only=True),
+    "cityscapes": BenchOptions(paper="cityscapes", frame="769x769", count_only=True),
 }
 
 
@@ -29,10 +29,13 @@ def measure(name: str, args: argparse.Namespace) -> None:
     """One run: its table on standard output, its files in the folder."""
     options = RUNS[name]
     if not options.count_only:
-        compiled, precisions = args.compile == "on", tuple(args.precisions.split(","))
-        options = replace(options, compiled=compiled, precisions=precisions, device=args.device, repeats=args.repeats)
-        options = replace(options, curves=options.curves and not args.no_curves)
-    report = run_bench(options, lambda line: print(f"{name}: measuring {line}", file=sys.stderr))
+        precisions, plot = tuple(args.precisions.split(",")), None if args.no_curves else options.plot
+        options = replace(options, compile=args.compile, precisions=precisions, repeats=args.repeats, plot=plot)
+    report = run_bench(
+        options,
+        device="auto" if options.count_only else args.device,
+        progress=lambda line: print(f"{name}: measuring {line}", file=sys.stderr),
+    )
     args.output.mkdir(parents=True, exist_ok=True)
     (args.output / f"{name}.json").write_text(json.dumps(report.to_dict(), indent=2) + "\n")
     if report.curves:

@@ -19,7 +19,7 @@ LEVELS = (
     ("files",),
     ("labels", "signals"),
     ("model", "video"),
-    ("data", "inference", "metrics", "plots", "render"),
+    ("data", "inference", "metrics", "options", "plots", "render"),
     ("evaluation",),
     ("benchmark", "pipeline", "training"),
     ("cli",),

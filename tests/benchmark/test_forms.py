@@ -4,11 +4,10 @@ from tiny import tiny_net
 from torch.utils.flop_counter import FlopCounterMode
 
 from tmaseg.benchmark import Row, measure, ratios
-from tmaseg.benchmark.forms import attention_form, form_call, network_cases
+from tmaseg.benchmark.forms import form_call, network_cases
 from tmaseg.benchmark.rows import peak_memory
 from tmaseg.errors import ConfigError
 from tmaseg.inference.engine import Engine
-from tmaseg.model.attention import chunked, fused
 
 
 def test_every_form_and_precision_is_measured():
@@ -59,13 +58,6 @@ def test_what_falls_back_is_not_told_as_compiled(monkeypatch):
     monkeypatch.setattr(Engine, "compile", fail)
     with pytest.raises(ConfigError, match="no such header"):
         measure(network_cases(tiny_net(), (48, 64), ("fp32",), compiled=True), repeats=1)
-
-
-@pytest.mark.parametrize(("name", "form"), [("fused", fused), ("explicit", chunked)])
-def test_attention_tells_its_form(name, form):
-    net = tiny_net()
-    net.attend = form
-    assert attention_form(form_call(Engine(net), (48, 64), "stream")) == name
 
 
 def test_ratios_are_of_the_pairs_that_were_measured():

@@ -28,6 +28,7 @@ def test_bench_tells_of_network_stages_and_curves_in_one_object(weights, tmp_pat
     assert told["rows"][0]["gmacs"] >= told["rows"][1]["gmacs"]
     assert "stream over clip, fp32" in told["ratios"]
     assert set(told["attention"]) == {"fp32", "bf16"}
+    assert told["attention"]["fp32"] == "explicit"  # on the CPU
     assert [point["memory_frames"] for point in told["curves"]["against_memory"]] == [0, 1, 2, 4, 6, 8]
     assert all(point["stream"]["seconds_per_frame"] > 0 for point in told["curves"]["against_size"])
     assert cv2.imread(str(plot)) is not None

@@ -13,9 +13,9 @@ from sklearn.metrics import accuracy_score, confusion_matrix, jaccard_score
 
 from tmaseg.data import open_dataset
 from tmaseg.errors import ConfigError, DataError, LabelError, OutputError
-from tmaseg.evaluation import EvalOptions, Shard, check_submission, evaluate
+from tmaseg.evaluation import EvalOptions, Shard, evaluate
 from tmaseg.evaluation.frames import is_close, limited
-from tmaseg.evaluation.result import spread
+from tmaseg.evaluation.result import moving_means
 from tmaseg.inference.segmenter import Segmenter
 from tmaseg.labels import CAMVID, CAMVID12, CITYSCAPES, LabelSet, map_by_name
 from tmaseg.metrics import ConfusionMatrix, Flicker, TemporalConsistency
@@ -128,7 +128,7 @@ def test_films_a_second_apart_are_no_runs(camvid, weights):
     assert report["tc"] is report["vc8"] is report["flicker"] is None
     assert any("follow each other closely" in note for note in report["notes"])
     assert [(row["name"], row["images"]) for row in report["per_sequence"]] == [("0001TP", 3), ("Seq05VD", 3)]
-    quiet = evaluate(camvid, weights(), EvalOptions(split="val", temporal=False)).to_dict()
+    quiet = evaluate(camvid, weights(), EvalOptions(split="val", no_temporal=True)).to_dict()
     assert quiet["vc8"] is quiet["tc"] is None
 
 
@@ -189,8 +189,8 @@ def test_only_the_frames_that_memory_needs_are_shown(weights, tmp_path):
 def test_twelve_classes_with_void(camvid, weights, tmp_path):
     """The authors' count: void is scored, and their output 0 answers it."""
     ready = weights(CAMVID12)
-    eleven = evaluate(camvid, ready, EvalOptions(split="val", temporal=False))
-    twelve = evaluate(camvid, ready, EvalOptions(split="val", score_void=True, temporal=False, save=tmp_path))
+    eleven = evaluate(camvid, ready, EvalOptions(split="val", no_temporal=True))
+    twelve = evaluate(camvid, ready, EvalOptions(split="val", score_void=True, no_temporal=True, save=tmp_path))
     assert (len(eleven.scored), len(twelve.scored)) == (11, 12)
     assert "void" in twelve.to_dict()["classes"]
     assert "void" not in eleven.to_dict()["classes"]
@@ -200,7 +200,7 @@ def test_twelve_classes_with_void(camvid, weights, tmp_path):
     labels = np.stack(truths(camvid, "val"))  # void is 11 in both
     expected = jaccard_score(labels.ravel(), masks.ravel(), labels=[11], average=None, zero_division=0)[0]
     assert twelve.to_dict()["classes"]["void"] == pytest.approx(expected)
-    assert twelve.passes[0].scores.accuracy.pixels == labels.size
+    assert twelve.passes[0].scores.matrix.counts.sum() == labels.size
 
 
 def test_other_classes_are_said(camvid, weights):
@@ -228,7 +228,7 @@ def coarse(root):
 def test_probabilities_of_a_unions_members_are_summed(options, weights, tmp_path):
     dataset, fine = coarse(tmp_path / "data")
     network = weights(fine)
-    result = evaluate(dataset, network, EvalOptions(split="val", save=tmp_path / "out", temporal=False, **options))
+    result = evaluate(dataset, network, EvalOptions(split="val", save=tmp_path / "out", no_temporal=True, **options))
     matrix, differs = ConfusionMatrix(4), 0
     for sample in dataset.samples("val"):
         total = 0
@@ -262,7 +262,7 @@ def test_what_is_one_class_to_the_weights_is_scored_as_one(weights, tmp_path):
     assert "truck" not in result.to_dict()["classes"]
     mask = read(tmp_path / "masks" / f"{sample.frame.name}.png")
     expected = jaccard_score((bands != 7).ravel(), (mask == car).ravel())
-    assert result.passes[0].scores.accuracy.iou[car] == pytest.approx(expected)
+    assert result.to_dict()["classes"]["car"] == pytest.approx(expected)
     assert expected > 0  # or the test says nothing
     found = validate(network, [ValSet("cityscapes", dataset, "val")], Shard())
     assert found.miou["cityscapes"] == pytest.approx(result.to_dict()["miou"])
@@ -305,32 +305,14 @@ def test_a_folder_for_the_server(weights, tmp_path):
     frames = [frame for clip in dataset.split("test") for frame in clip.frames]
     assert sorted(path.name for path in out.iterdir()) == ["berlin_000000_000019.png", "berlin_000001_000019.png"]
     ids = read(out / "berlin_000000_000019.png")
-    assert set(np.unique(ids).tolist()) <= set(CITYSCAPES.ids)
     expected = Segmenter(weights(CITYSCAPES).net, CITYSCAPES).step(dataset.image(frames[0])).labels
     np.testing.assert_array_equal(ids, CITYSCAPES.encode_table()[expected])
-    assert check_submission(dataset, frames, out) == []
+    for frame in frames:
+        with Image.open(out / f"{frame.name.rpartition('/')[2]}.png") as mask, Image.open(frame.image) as picture:
+            assert (mask.mode, mask.size) == ("L", picture.size)
+            assert set(np.unique(mask).tolist()) <= set(CITYSCAPES.ids)
     with pytest.raises(OutputError, match="holds pictures already"):
         evaluate(dataset, weights(CITYSCAPES), EvalOptions(split="test", submit=out))
-
-
-def test_what_a_server_would_refuse_is_found(weights, tmp_path):
-    dataset, out = cityscapes(tmp_path / "data"), tmp_path / "submission"
-    evaluate(dataset, weights(CITYSCAPES), EvalOptions(split="test", submit=out))
-    frames = [frame for clip in dataset.split("test") for frame in clip.frames]
-    (out / "berlin_000001_000019.png").rename(out / "other.png")
-    Image.fromarray(read(out / "other.png")).save(out / "berlin_000000_000019_color.png")
-    problems = "\n".join(check_submission(dataset, frames, out))
-    assert "berlin_000000_000019: 2 files" in problems
-    assert "berlin_000001_000019: 0 files" in problems
-    assert "other.png: the file of no frame" in problems
-    (out / "berlin_000000_000019_color.png").unlink()
-    for picture, message in (
-        (np.full((36, 48), 18, np.uint8), "ids [18] are no regular ids"),
-        (np.full((36, 40), 7, np.uint8), "40x36, but its picture is 48x36"),
-        (np.zeros((36, 48, 3), np.uint8), "mode RGB"),
-    ):
-        Image.fromarray(picture).save(out / "berlin_000000_000019.png")
-        assert message in "\n".join(check_submission(dataset, frames, out))
 
 
 def test_submissions_are_for_their_benchmarks(camvid, weights, tmp_path):
@@ -413,14 +395,14 @@ def test_key_frames_are_those_of_the_segmenter_and_cost_less(camvid, weights, tm
     assert plain["key_frames"] == 1
     assert report["gmacs_per_frame"] == pytest.approx(plain["gmacs_per_frame"] / 3)
     assert any("both are flattered" in note for note in report["notes"])
-    assert spread([4, 1, 1, 4, 1, 1, 4], 3) == (2, 2, 2, 2, 2)
-    assert (spread([3, 5], 1), spread([3, 5], 3), spread([], 2)) == ((3, 5), (4,), ())
+    assert moving_means([4, 1, 1, 4, 1, 1, 4], 3) == (2, 2, 2, 2, 2)
+    assert (moving_means([3, 5], 1), moving_means([3, 5], 3), moving_means([], 2)) == ((3, 5), (4,), ())
 
 
 def test_sparsely_scored_frames_are_the_last_before_a_key_frame(camvid, weights, monkeypatch):
     """Else every scored frame of such data were a key frame, and carrying labels would seem to cost nothing."""
     asked = []
     monkeypatch.setattr(type(camvid), "streams", lambda self, split, *, past: asked.append(past) or self.split(split))
-    evaluate(camvid, weights(), EvalOptions(split="test", temporal=False))
-    evaluate(camvid, weights(), EvalOptions(split="test", temporal=False, key_frames=4))
+    evaluate(camvid, weights(), EvalOptions(split="test", no_temporal=True))
+    evaluate(camvid, weights(), EvalOptions(split="test", no_temporal=True, key_frames=4))
     assert asked == [3, 15]

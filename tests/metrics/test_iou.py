@@ -37,7 +37,7 @@ def test_confusion_is_scikit_learns(frames):
     truth, prediction = truth[scored], np.minimum(prediction[scored], 5)
     result = matrix.compute()
     if not scored.any():
-        assert result.pixels == 0
+        assert not result.confusion.any()
         assert math.isnan(result.miou)
         assert math.isnan(result.pixel_accuracy)
         return
@@ -81,8 +81,6 @@ def test_merged_parts_are_the_whole(frames, cut):
         np.testing.assert_array_equal(own, confusion(prediction, truth))
     left.merge(right)
     np.testing.assert_array_equal(left.counts, whole.counts)
-    whole.reset()
-    assert whole.compute().pixels == 0
 
 
 def confusion(prediction, truth):
@@ -149,6 +147,6 @@ def test_boundary_iou_sees_what_miou_hides():
     rims.update(grown, truth)
     assert areas.compute().iou[1] > 0.85
     assert rims.compute()[1] < 0.3
-    rims.reset()
-    rims.update(truth, truth)
-    assert rims.mean() == 1
+    perfect = BoundaryIoU(2)
+    perfect.update(truth, truth)
+    assert perfect.mean() == 1

@@ -10,7 +10,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from tmaseg.benchmark.rows import Case
 from tmaseg.errors import ConfigError
@@ -81,22 +80,3 @@ def form_call(engine: Engine, size_hw: tuple[int, int], form: Form) -> Callable[
         return logits
 
     return run
-
-
-def attention_form(run: Callable[[], object]) -> Literal["fused", "explicit"]:
-    """Whether attention goes through a fused kernel or through matrix products; runs the call once."""
-    with _OperationLog() as log:
-        run()
-    return "fused" if any("scaled_dot_product" in name for name in log.names) else "explicit"
-
-
-class _OperationLog(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Collects the names of the operations that run."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.names: set[str] = set()
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
-        self.names.add(str(func))
-        return func(*args, **(kwargs or {}))

@@ -1,4 +1,4 @@
-"""run_bench: everything that the options ask for, measured, as a BenchReport."""
+"""run_bench: measures the network, the stages of a run and cost curves, as a BenchReport."""
 
 import platform
 from collections.abc import Callable, Mapping, Sequence
@@ -9,20 +9,29 @@ from typing import Any
 import torch
 
 from tmaseg.benchmark.curves import Curves, measure_curves
-from tmaseg.benchmark.forms import attention_form, form_works, network_cases
-from tmaseg.benchmark.options import BenchOptions
+from tmaseg.benchmark.forms import form_works, network_cases
 from tmaseg.benchmark.rows import Row, measure, ratios
 from tmaseg.benchmark.stages import measure_stages
 from tmaseg.errors import ConfigError
-from tmaseg.inference.device import choose_device, choose_precision, describe_device, is_accelerator
+from tmaseg.inference.device import (
+    attention_for,
+    choose_device,
+    choose_precision,
+    describe_device,
+    dtype_of,
+    is_accelerator,
+)
 from tmaseg.inference.loading import load_network
 from tmaseg.inference.segmenter import Segmenter
 from tmaseg.labels import generic_labels
+from tmaseg.model.attention import fused
 from tmaseg.model.checkpoint import Checkpoint, load_checkpoint
 from tmaseg.model.config import TMANetConfig
 from tmaseg.model.tmanet import TMANet
+from tmaseg.options import BenchOptions
 from tmaseg.video.source import open_source
 
+DEFAULT_WEIGHTS = "street"
 _PAPER_CONFIGS = {
     "camvid": TMANetConfig(classes=12, memory_encoder="per-slot"),
     "cityscapes": TMANetConfig(classes=19, memory_frames=2, memory_encoder="per-slot", align_corners=True),
@@ -37,7 +46,8 @@ class BenchReport:
     """The network."""
     machine: str
     device: str
-    size_hw: tuple[int, int]
+    frame: str
+    """Size of the network's input, WIDTHxHEIGHT."""
     memory_frames: int
     """T."""
     rows: Sequence[Row]
@@ -52,12 +62,6 @@ class BenchReport:
     def headline(self) -> str:
         """The title of the plot: what was measured, in which precision, where."""
         return f"{self.title}, {self.run_precision}, on {self.machine}"
-
-    @property
-    def frame(self) -> str:
-        """WIDTHxHEIGHT."""
-        height, width = self.size_hw
-        return f"{width}x{height}"
 
     @property
     def ratios(self) -> dict[str, float]:
@@ -80,45 +84,52 @@ class BenchReport:
         return values | ({"curves": self.curves.to_dict()} if self.curves else {})
 
 
-def run_bench(options: BenchOptions, progress: Callable[[str], None] = lambda _: None) -> BenchReport:
-    """Measures the network, then the stages of a run, then the curves if asked for.
+def run_bench(
+    options: BenchOptions,
+    *,
+    weights: str = DEFAULT_WEIGHTS,
+    device: str = "auto",
+    progress: Callable[[str], None] = lambda _: None,
+) -> BenchReport:
+    """Measures the network, then the stages of a run, then the curves if `options.plot` is set.
 
-    `progress` is called with what comes next. Raises TmasegError.
+    Stages and curves are measured in the precision that a run would take if it is among those compared, else in the
+    first. `progress` is called with what comes next. Raises TmasegError.
     """
-    device = choose_device(options.device)
-    checkpoint = _checkpoint(options)
-    title, config = _network(options, checkpoint)
-    where = machine(device)
-    facts: dict[str, Any] = {"title": title, "machine": where, "device": str(device), "size_hw": options.size_hw}
+    target = choose_device(device)
+    title, config, checkpoint = _network(options, weights)
+    where = machine(target)
+    facts: dict[str, Any] = {"title": title, "machine": where, "device": str(target), "frame": options.frame}
     facts["memory_frames"] = config.memory_frames
     if options.count_only:
         with torch.device("meta"):
             works = form_works(TMANet(config), options.size_hw)
         return BenchReport(**facts, rows=[Row(form, None, work) for form, work in works.items()])
-    if options.curves and not config.memory_frames:
+    if options.plot and not config.memory_frames:
         raise ConfigError("--plot compares streaming with recomputing, but this network has no memory: leave it out")
     if options.video:
         open_source(options.video).close()  # a bad video is an error before minutes of measuring
-    precisions = [choose_precision(name, device) for name in options.precisions]
-    usual = choose_precision("auto", device)
+    precisions = [choose_precision(name, target) for name in options.precisions]
+    usual = choose_precision("auto", target)
     usual = usual if usual in precisions else precisions[0]
 
     progress(f"the network: {title}, {' and '.join(precisions)}, on {where}")
-    net = (checkpoint.build() if checkpoint else TMANet(config).eval()).to(device)
-    cases = network_cases(net, options.size_hw, precisions, compiled=options.compiled)
+    net = (checkpoint.build() if checkpoint else TMANet(config).eval()).to(target)
+    cases = network_cases(net, options.size_hw, precisions, compiled=options.compile == "on")
     rows = measure(cases, repeats=options.repeats)
-    calls = {case.name: case.run for case in cases}
-    streams = {precision: calls.get(f"stream {precision}") for precision in precisions}
-    attention: dict[str, str] = {precision: attention_form(call) for precision, call in streams.items() if call}
     progress(f"the stages of a run, {usual}")
     checkpoint = checkpoint or Checkpoint(config, generic_labels(config.classes), net.state_dict())
-    network = load_network(checkpoint, device=device, precision=usual)
+    network = load_network(checkpoint, device=target, precision=usual)
     segmenter = Segmenter(network.engine, network.labels, geometry=network.geometry)
     rows += measure_stages(segmenter, options.video)
     curves = None
-    if options.curves:
+    if options.plot:
         progress(f"cost against memory length and frame size, {usual}")
-        curves = measure_curves(config, options.size_hw, device, usual, repeats=options.repeats)
+        curves = measure_curves(config, options.size_hw, target, usual, repeats=options.repeats)
+    attention: dict[str, str] = {
+        precision: "fused" if attention_for(target, dtype_of(precision)) is fused else "explicit"
+        for precision in (precisions if config.memory_frames else ())
+    }
     return BenchReport(**facts, rows=rows, attention=attention, run_precision=usual, curves=curves)
 
 
@@ -135,20 +146,20 @@ def machine(device: torch.device) -> str:
     return f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}"
 
 
-def _checkpoint(options: BenchOptions) -> Checkpoint | None:
-    """The weights that are measured; None for a network of another configuration: cost does not depend on weights."""
-    return None if options.paper or options.changes else load_checkpoint(options.weights)
+def _network(options: BenchOptions, weights: str) -> tuple[str, TMANetConfig, Checkpoint | None]:
+    """Title, configuration, and the weights where these are measured: cost does not depend on them.
 
-
-def _network(options: BenchOptions, checkpoint: Checkpoint | None) -> tuple[str, TMANetConfig]:
-    """Title and configuration. Raises ConfigError for a change that the configuration cannot take."""
-    if checkpoint:
-        return options.weights, checkpoint.config
+    Raises ConfigError for a change that the configuration cannot take.
+    """
+    changes = options.config_changes()
     if options.paper:
-        title, config = f"the authors' network for {options.paper}", _PAPER_CONFIGS[options.paper]
+        if weights != DEFAULT_WEIGHTS:
+            raise ConfigError(f"--paper {options.paper} is measured without weights: leave out --weights or --paper")
+        title, config, checkpoint = f"the authors' network for {options.paper}", _PAPER_CONFIGS[options.paper], None
     else:
-        title, config = options.weights, load_checkpoint(options.weights).config
-    if options.changes:
-        title += ", " + ", ".join(f"{name}={value}" for name, value in options.changes.items())
-        config = TMANetConfig.from_dict({**config.to_dict(), **options.changes})
-    return title, config
+        checkpoint = load_checkpoint(weights)
+        title, config = weights, checkpoint.config
+    if changes:
+        title += ", " + ", ".join(f"{name}={value}" for name, value in changes.items())
+        config, checkpoint = TMANetConfig.from_dict({**config.to_dict(), **changes}), None
+    return title, config, checkpoint

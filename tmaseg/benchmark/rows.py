@@ -32,9 +32,9 @@ class Row:
     work: Work | None = None
     """Multiply-adds; None for stages such as decoding."""
     peak_mb: float | None = None
-    """Peak memory while it ran: resident in the process, on a GPU of tensors; None where the system does not tell."""
+    """Peak memory while it ran: of the process, on a GPU of tensors; None where the system does not report it."""
     working_mb: float | None = None
-    """How much of the peak was not held before: activations, scratch."""
+    """How much of the peak was not held before the call: activations, scratch."""
     first_seconds: float | None = None
     """The first call, which includes compilation."""
 
@@ -67,7 +67,7 @@ def measure(cases: Sequence[Case], *, repeats: int = 5) -> list[Row]:
 def peak_memory(run: Callable[[], object], device: torch.device) -> tuple[float, float] | tuple[None, None]:
     """(peak, working) in MB (2^20 bytes) of one call: of tensors on a GPU, else of the process.
 
-    (None, None) where the system does not tell.
+    (None, None) where the system does not report it.
     """
     if is_accelerator(device):
         before = reset_peak_memory(device)

@@ -63,11 +63,11 @@ def _measure(segmenter: Segmenter, path: Path, out: Path) -> list[Row]:
 
 def _frames(source: Source) -> Iterator[Frame]:
     """The first frames, limited by count, by time, and by the memory that the painted ones take."""
-    begun = time.perf_counter()
+    start_time = time.perf_counter()
     limit = max(1, _PAINTED_BYTES // (3 * source.info.width * source.info.height))
     for frame in islice(source, min(_FRAMES, limit)):
         yield frame
-        if time.perf_counter() - begun > _MAX_SECONDS:
+        if time.perf_counter() - start_time > _MAX_SECONDS:
             return
 
 
@@ -95,6 +95,6 @@ class _Timer:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        begun = time.perf_counter()
+        start_time = time.perf_counter()
         yield
-        self.seconds[name].append(time.perf_counter() - begun)
+        self.seconds[name].append(time.perf_counter() - start_time)

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal, cast, get_args, get_origin, get_type
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup
 
+from tmaseg.errors import ConfigError
+
 CONSOLE = "Console"
 
 Command = Callable[..., None]
@@ -47,7 +49,8 @@ def with_options(command: Command) -> Command:
     """A command whose parameters may be dataclasses: each field of these becomes an option of the command line.
 
     A field is annotated as a parameter of Typer is. One of type `tuple[T, ...]` may be repeated and takes values with
-    commas between; where T is a Literal, other values are wrong usage. The command gets the objects that are built.
+    commas between; where T is a Literal, other values are wrong usage; float is converted. The command gets the
+    objects that are built.
     """
     parameters: list[Parameter] = []
     groups: dict[str, tuple[type, list[_Option]]] = {}
@@ -87,18 +90,24 @@ class _Option:
         """As Typer takes it."""
         annotation, default = self._annotation, self._default
         if self._element is not None:
-            annotation, default = Annotated[list[str] | None, self._option], default and list(default)
+            annotation, default = Annotated[list[str] | None, self._option], default and list(map(str, default))
         return Parameter(self.name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
     def value(self, given: Any) -> Any:
-        """The field's value from what Typer gives. Raises typer.BadParameter."""
+        """The field's value from what Typer gives. Raises typer.BadParameter, and ConfigError for what is no number."""
         if self._element is None or given is None:
             return given
+        flag = str(self._option.default)  # in Annotated, Typer takes the first name for the default
         parts = tuple(dict.fromkeys(part.strip() for value in given for part in value.split(",") if part.strip()))
+        if self._element is float:
+            try:
+                return tuple(map(float, parts))
+            except ValueError as error:
+                text = f"{flag} is {','.join(given)!r}; write numbers with commas between, such as 0.5,1,1.5"
+                raise ConfigError(text) from error
         allowed = get_args(self._element) if get_origin(self._element) is Literal else parts
         for part in parts:
             if part not in allowed:
-                flag = str(self._option.default)  # in Annotated, Typer takes the first name for the default
                 raise typer.BadParameter(f"{part!r} is not one of {', '.join(allowed)}", param_hint=flag)
         return parts
 

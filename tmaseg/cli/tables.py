@@ -14,8 +14,21 @@ if TYPE_CHECKING:
     from tmaseg.data import Check
     from tmaseg.evaluation import Evaluation, Pass, VideoEvaluation
 
-
 _WIDEST = 250
+_ACCURACY = {
+    "pixel accuracy": "pixel_accuracy",
+    "class accuracy": "mean_accuracy",
+    "frequency-weighted IoU": "frequency_weighted_iou",
+    "boundary mIoU": "boundary_miou",
+}
+_TEMPORAL = {
+    "VC8, as published": "vc8",
+    "VC8, corrected": "vc8_corrected",
+    "VC16, as published": "vc16",
+    "VC16, corrected": "vc16_corrected",
+    "TC (DIS flow, not RAFT)": "tc",
+    "flicker (DIS flow)": "flicker",
+}
 
 
 def show_json(values: dict[str, Any]) -> None:
@@ -26,24 +39,12 @@ def show_json(values: dict[str, Any]) -> None:
 def show_data_set(evaluation: "Evaluation") -> None:
     """The scores on a data set, passes side by side."""
     passes = evaluation.passes
-    scores = [each.scores for each in passes]
+    values = evaluation.pass_values()
     head = [f"{evaluation.dataset} {evaluation.split}, {evaluation.images} frames", *(each.title for each in passes)]
-    rows: list[list[str]] = []
-    if evaluation.images:
-        accuracies = [each.accuracy for each in scores]
-        rows += [
-            [f"mIoU, {len(evaluation.scored)} classes", *(_percent(each.miou) for each in accuracies)],
-            ["pixel accuracy", *(_percent(each.pixel_accuracy) for each in accuracies)],
-            ["class accuracy", *(_percent(each.mean_accuracy) for each in accuracies)],
-            ["frequency-weighted IoU", *(_percent(each.frequency_weighted_iou) for each in accuracies)],
-            ["boundary mIoU", *(_percent(each.boundary_miou) for each in scores)],
-        ]
-    if any(each.flicker.pairs for each in scores):
-        for frames in (8, 16):
-            rows.append([f"VC{frames}, as published", *(_percent(each.vc[frames, "published"]) for each in scores)])
-            rows.append([f"VC{frames}, corrected", *(_percent(each.vc[frames, "corrected"]) for each in scores)])
-        rows.append(["TC (DIS flow, not RAFT)", *(_percent(each.tc) for each in scores)])
-        rows.append(["flicker (DIS flow)", *(_percent(each.flicker.flicker) for each in scores)])
+    figures = {f"mIoU, {len(evaluation.scored)} classes": "miou", **_ACCURACY} if evaluation.images else {}
+    if any(each["tc_pairs"] for each in values):
+        figures |= _TEMPORAL
+    rows = [[title, *(_percent(each[name]) for each in values)] for title, name in figures.items()]
     rows += _speed(passes)
     rows.append(["in all, seconds a frame", f"{evaluation.seconds_per_frame:.3f}", *[""] * (len(passes) - 1)])
     rows += [
@@ -51,7 +52,10 @@ def show_data_set(evaluation: "Evaluation") -> None:
     ]
     _print(_table(head, rows))
     if evaluation.images:
-        _print(_classes(evaluation))
+        titles = [f", {each.title}" if len(passes) > 1 else "" for each in passes]
+        columns = [column for each in values for column in (each["classes"], each["class_accuracy"])]
+        head = ["class", *(f"{figure}{title}" for title in titles for figure in ("IoU", "accuracy"))]
+        _print(_table(head, [[name, *(_percent(column[name]) for column in columns)] for name in columns[0]]))
 
 
 def show_video(evaluation: "VideoEvaluation") -> None:
@@ -120,19 +124,6 @@ def _speed(passes: "Sequence[Pass]") -> list[list[str]]:
     ]
 
 
-def _classes(evaluation: "Evaluation") -> "RenderableType":
-    labels = evaluation.labels
-    head = ["class"]
-    columns = []
-    for each in evaluation.passes:
-        title = f", {each.title}" if len(evaluation.passes) > 1 else ""
-        head += [f"IoU{title}", f"accuracy{title}"]
-        columns += [each.scores.accuracy.iou, each.scores.accuracy.class_accuracy]
-    return _table(
-        head, [[labels.names[index], *(_percent(column[index]) for column in columns)] for index in evaluation.scored]
-    )
-
-
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> "RenderableType":
     from rich.table import Table
     from rich.text import Text
@@ -152,8 +143,8 @@ def _print(what: "RenderableType") -> None:
     Console(width=max(Console().width, _WIDEST)).print(what)
 
 
-def _percent(value: float) -> str:
-    return "-" if math.isnan(value) else f"{100 * value:.2f} %"
+def _percent(value: float | None) -> str:
+    return "-" if value is None or math.isnan(value) else f"{100 * value:.2f} %"
 
 
 def _memory_title(name: str) -> str:

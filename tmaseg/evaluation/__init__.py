@@ -1,12 +1,11 @@
 """Evaluation: a data set or a plain video streamed through the network, measured, and written up."""
 
-from tmaseg.evaluation.options import EvalOptions
 from tmaseg.evaluation.report import write_report
 from tmaseg.evaluation.result import DatasetPass, Evaluation, Pass, VideoEvaluation, VideoPass
 from tmaseg.evaluation.run import evaluate
 from tmaseg.evaluation.shard import Shard, open_shard
-from tmaseg.evaluation.submission import check_submission
 from tmaseg.evaluation.video import evaluate_video
+from tmaseg.options import EvalOptions
 
 __all__ = [
     "DatasetPass",
@@ -16,7 +15,6 @@ __all__ = [
     "Shard",
     "VideoEvaluation",
     "VideoPass",
-    "check_submission",
     "evaluate",
     "evaluate_video",
     "open_shard",

@@ -1,4 +1,4 @@
-"""The frames of a data set in the order in which every pass is given them, read ahead of the network."""
+"""The frames of a data set, read ahead of the network, in the order in which each pass gets them."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from tmaseg.arrays import RGB
 from tmaseg.data import Clip, ClipFrame, Dataset
 
-CLOSE_SECONDS = 0.25  # labelled frames this far apart at most are a run: consistency over a second says nothing
+CLOSE_SECONDS = 0.25  # labelled frames this far apart at most are a run: over a second, consistency means nothing
 _READ_AHEAD = 4
-_Item = tuple[Clip, int, ClipFrame]
+_Item = tuple[Clip, ClipFrame]
 
 
 @dataclass(frozen=True, eq=False)
 class StreamFrame:
-    """A frame that every pass is given."""
+    """A frame for the network, scored or not."""
 
     clip: Clip
     frame: ClipFrame
@@ -23,9 +23,7 @@ class StreamFrame:
     first: bool
     """Whether it begins a sequence."""
     follows: bool
-    """Whether it is scored, and so was the frame just before, a moment earlier."""
-    index: int
-    """How many scored frames of the split lie before it."""
+    """Whether the frame before it was scored and is close in time: consistency is measured between the two."""
 
 
 def limited(clips: Iterable[Clip], limit: int | None) -> Iterator[Clip]:
@@ -42,38 +40,28 @@ def limited(clips: Iterable[Clip], limit: int | None) -> Iterator[Clip]:
 
 
 def is_close(clip: Clip, before: ClipFrame, frame: ClipFrame) -> bool:
-    """Whether a frame comes a moment after another of its clip, so that consistency between them means something."""
+    """Whether a frame follows another of its clip closely enough in time to measure consistency between them."""
     earlier, later = clip.seconds(before), clip.seconds(frame)
     if earlier is None or later is None:
         return frame.number - before.number <= clip.step
     return later - earlier <= CLOSE_SECONDS
 
 
-def read_frames(data: Dataset, clips: Iterable[tuple[Clip, int]], *, runs: bool) -> Iterator[StreamFrame]:
-    """Every frame in order, a few of them read ahead. Each clip comes with the number of scored frames before it.
-
-    Without `runs` none follows another.
-    """
+def read_frames(data: Dataset, clips: Iterable[Clip], *, runs: bool) -> Iterator[StreamFrame]:
+    """Every frame in order, a few of them read ahead. Without `runs` none follows another."""
     last: tuple[Clip, ClipFrame] | None = None
-    for (clip, index, frame), rgb in _read_ahead(data, _indexed(clips)):
+    for (clip, frame), rgb in _read_ahead(data, ((each, frame) for each in clips for frame in each.frames)):
         first = last is None or last[0] is not clip
         follows = runs and last is not None and not first and last[1].wanted and is_close(clip, last[1], frame)
-        yield StreamFrame(clip, frame, rgb, first, follows, index)
+        yield StreamFrame(clip, frame, rgb, first, follows)
         last = (clip, frame)
-
-
-def _indexed(clips: Iterable[tuple[Clip, int]]) -> Iterator[_Item]:
-    for clip, index in clips:
-        for frame in clip.frames:
-            yield clip, index, frame
-            index += frame.wanted
 
 
 def _read_ahead(data: Dataset, items: Iterable[_Item]) -> Iterator[tuple[_Item, RGB]]:
     with ThreadPoolExecutor(2) as pool:
         waiting: deque[tuple[_Item, Future[RGB]]] = deque()
         for item in items:
-            waiting.append((item, pool.submit(data.image, item[2])))
+            waiting.append((item, pool.submit(data.image, item[1])))
             if len(waiting) > _READ_AHEAD:
                 ready, future = waiting.popleft()
                 yield ready, future.result()

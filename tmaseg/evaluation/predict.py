@@ -12,7 +12,6 @@ from torch import Tensor
 
 from tmaseg.arrays import RGB, Labels
 from tmaseg.errors import ConfigError, LabelError
-from tmaseg.evaluation.options import EvalOptions
 from tmaseg.inference.loading import LoadedNetwork
 from tmaseg.inference.postprocess import classify
 from tmaseg.inference.segmenter import Segmenter
@@ -21,6 +20,7 @@ from tmaseg.labels import LabelSet, map_by_name, unite_by_name
 from tmaseg.model.geometry import InputGeometry
 from tmaseg.model.preprocess import Preprocess
 from tmaseg.model.work import step_work
+from tmaseg.options import EvalOptions
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,7 @@ class ClassMapping:
     sums: bool
     """Whether the data set has unions of finer classes of the network: their probabilities are summed."""
     notes: tuple[str, ...]
-    """What a reader of the figures must know; empty where the classes are the same."""
+    """Remarks for the reader of the scores; empty where the classes are the same."""
 
     @classmethod
     def by_name(cls, network: LabelSet, data: LabelSet, void_class: int | None = None) -> "ClassMapping":
@@ -112,7 +112,7 @@ class Predictor:
         self._options = options
         self._stretch = stretch
         self._detect_cuts = detect_cuts
-        self._averages = options.flip or options.scales != (1.0,) or mapping.sums
+        self._averages = options.augmented or mapping.sums
         if self._averages and options.key_frames > 1:
             raise ConfigError(
                 f"--key-frames is {options.key_frames}, but {mapping.data.name} has unions of finer classes, whose "
@@ -121,9 +121,7 @@ class Predictor:
         self._memory_frames = memory_frames
         self.memory_frames = self._segmenter(self.network.geometry).memory_frames  # checks the options, too
         self.seconds: list[float] = []
-        """What each frame took, from its pixels to its labels."""
-        self.frames = 0
-        """Frames predicted, scored or not."""
+        """Seconds of each frame, from its pixels to its labels."""
         self.start()
 
     def start(self) -> None:
@@ -135,7 +133,7 @@ class Predictor:
 
     def step(self, rgb: RGB, *, seconds: float | None = None, discontinuity: bool = False) -> Labels:
         """The next frame (H, W, 3) uint8 -> its classes (H, W) uint8, in the data set's ids."""
-        begun = time.perf_counter()
+        start_time = time.perf_counter()
         wide = self._widen(rgb)
         if min(wide.shape[:2]) != self._short_side:
             self._open_streams(min(wide.shape[:2]))
@@ -144,11 +142,11 @@ class Predictor:
         else:
             result = self._streams[0][0].step(wide, seconds=seconds, discontinuity=discontinuity)
             labels, self.reset_before = self._mapping.table[result.labels], result.reset
-        return self._finish([labels], [rgb], begun)[0]
+        return self._finish([labels], [rgb], start_time)[0]
 
     @torch.inference_mode()
     def batch(self, rgbs: Sequence[RGB]) -> list[Labels]:
-        """Frames of one size at once, each reading only itself: what `step` gives for lone pictures.
+        """Frames of one size at once, without memory: the labels that `step` gives for single pictures.
 
         Raises ConfigError for weights with sliding windows.
         """
@@ -158,7 +156,7 @@ class Predictor:
                 f"{self.network.name} takes frames in windows of {geometry.window}, one frame at a time: "
                 "leave out --batch"
             )
-        begun = time.perf_counter()
+        start_time = time.perf_counter()
         wide = [self._widen(rgb) for rgb in rgbs]
         size_hw = (wide[0].shape[0], wide[0].shape[1])
         pixels = torch.from_numpy(np.stack(wide)).to(engine.device)  # (B, H, W, 3)
@@ -171,7 +169,7 @@ class Predictor:
             align_corners = engine.net.config.align_corners
             ids = [classify(each, size_hw, align_corners=align_corners).cpu().numpy() for each in logits]
             labels = [self._mapping.table[each] for each in ids]
-        return self._finish(labels, rgbs, begun)
+        return self._finish(labels, rgbs, start_time)
 
     def frame_gmacs(self, size_hw: tuple[int, int]) -> float:
         """Multiply-adds of one streamed frame of `size_hw`, attention included, in thousands of millions.
@@ -187,7 +185,7 @@ class Predictor:
             total += windows * step_work(self.network.net.config, window_hw, self.memory_frames).total
         return total * (2 if self._options.flip else 1) / self._options.key_frames
 
-    def _finish(self, labels: Sequence[Labels], rgbs: Sequence[RGB], begun: float) -> list[Labels]:
+    def _finish(self, labels: Sequence[Labels], rgbs: Sequence[RGB], start_time: float) -> list[Labels]:
         """The labels at the pictures' own sizes; notes the time."""
         finished = []
         for each, rgb in zip(labels, rgbs, strict=True):
@@ -195,8 +193,7 @@ class Predictor:
             if each.shape != (height, width):
                 each = np.asarray(cv2.resize(each, (width, height), interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
             finished.append(each)
-        self.seconds += [(time.perf_counter() - begun) / len(rgbs)] * len(rgbs)
-        self.frames += len(rgbs)
+        self.seconds += [(time.perf_counter() - start_time) / len(rgbs)] * len(rgbs)
         return finished
 
     def _widen(self, rgb: RGB) -> RGB:
@@ -212,7 +209,7 @@ class Predictor:
         return [geometry if scale == 1 else replace(geometry, size=round(base * scale)) for scale in scales]
 
     def _open_streams(self, short_side: int) -> None:
-        """A stream for each scale, plain and mirrored. Frames of another size share no memory anyway."""
+        """A stream for each scale, plain and mirrored; frames of another size begin new ones."""
         self._short_side = short_side
         mirrored = (False, True) if self._options.flip else (False,)
         self._streams = [(self._segmenter(each), flip) for each in self._geometries(short_side) for flip in mirrored]

@@ -29,7 +29,7 @@ def write_report(evaluation: Evaluation | VideoEvaluation, path: Path) -> None:
         with atomic_write(path) as part:
             part.write_text(page, encoding="utf-8")
     except OSError as error:
-        raise OutputError(f"{path}: the report cannot be written ({error.strerror}): choose another place") from error
+        raise OutputError(f"{path}: the report cannot be written ({error.strerror}): choose another path") from error
 
 
 def render_report(evaluation: Evaluation | VideoEvaluation) -> str:
@@ -43,7 +43,11 @@ def render_report(evaluation: Evaluation | VideoEvaluation) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "seconds": _seconds, "width": _width, "base64": _base64}
+    environment.filters |= {
+        "percent": percent,
+        "seconds": _seconds,
+        "base64": lambda data: b64encode(data).decode(),
+    }
     context = _dataset_context(evaluation) if isinstance(evaluation, Evaluation) else _video_context(evaluation)
     weights = Path(evaluation.weights).name
     page = environment.get_template("report.html").render(
@@ -52,24 +56,26 @@ def render_report(evaluation: Evaluation | VideoEvaluation) -> str:
     return page.lstrip()
 
 
-def percent(value: float, digits: int = 1) -> str:
+def percent(value: float | None, digits: int = 1) -> str:
     """ "57.3 %", or a dash where nothing was measured."""
-    return "\u2013" if math.isnan(value) else f"{100 * value:.{digits}f} %"
+    return "\u2013" if value is None or math.isnan(value) else f"{100 * value:.{digits}f} %"
 
 
 def _dataset_context(evaluation: Evaluation) -> dict[str, Any]:
-    frames = evaluation.passes[0].scores.frames
+    scores = evaluation.passes[0].scores
+    frames = scores.frames
     series = [
         Series(each.title, [(index, 100 * frame.miou) for index, frame in enumerate(each.scores.frames)])
         for each in evaluation.passes
     ]
     breaks = [index - 0.5 for index in range(1, len(frames)) if frames[index].clip != frames[index - 1].clip]
-    counts = evaluation.passes[0].scores.accuracy.confusion
+    counts = scores.matrix.counts
     few = len(evaluation.labels) <= _MATRIX_CLASSES
     return {
         "is_dataset": True,
         "title": f"{evaluation.dataset} {evaluation.split}, {evaluation.weights}",
         "frames": frames,
+        "values": evaluation.pass_values(),
         "plots": _plots(series, "frame", ymax=100, breaks=breaks) if frames else {},
         "matrix": confusion_matrix(counts, evaluation.labels) if few else None,
         "mistakes": [] if few else largest_mistakes(counts, evaluation.labels),
@@ -93,11 +99,11 @@ def confusion_matrix(counts: NDArray[np.int64], labels: LabelSet) -> dict[str, A
     true = [index for index in scored if counts[index].any()]
     columns = [index for index in scored if index in true or counts[:, index].any()]
     columns += [counts.shape[1] - 1] if counts[:, -1].any() else []
-    shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    fractions = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     names = (*labels.names, "none of them")
     return {
         "columns": [names[index] for index in columns],
-        "rows": [(names[index], shares[index, columns].tolist()) for index in true],
+        "rows": [(names[index], fractions[index, columns].tolist()) for index in true],
     }
 
 
@@ -135,11 +141,3 @@ def _seconds(value: float) -> str:
     if math.isnan(value):
         return "\u2013"
     return f"{1000 * value:.0f} ms" if value < 1 else f"{value:.2f} s"
-
-
-def _width(value: float) -> str:
-    return "0" if math.isnan(value) else f"{100 * value:.1f}"
-
-
-def _base64(data: bytes) -> str:
-    return b64encode(data).decode()

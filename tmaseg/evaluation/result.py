@@ -1,18 +1,20 @@
-"""What `tmaseg eval` measured, of a data set or of a video, and the one JSON object that says it."""
+"""Results of `tmaseg eval` on a data set or a video, and their form as one JSON object."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
-from typing import Any, Generic, TypeVar
+from typing import Any
 
-from tmaseg.evaluation.scores import VC_FRAMES, PassScores
-from tmaseg.evaluation.worst import WorstFrame
+from tmaseg.evaluation.scores import VC_FRAMES, Scores
 from tmaseg.labels import LabelSet
 from tmaseg.metrics import FlickerResult
 
 FLOW_NOTE = "OpenCV DIS; not comparable with figures made with RAFT"
+KEY_FRAMES_NOTE = (
+    "between key frames labels follow the very motion that TC and flicker are measured along: both are flattered"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +24,7 @@ class Pass:
     memory_frames: int
     """0: each frame alone."""
     network_seconds: tuple[float, ...]
-    """Seconds of each frame, from its pixels to its labels; with key frames see `spread`."""
+    """Seconds of each frame, from its pixels to its labels; with key frames see `moving_means`."""
     gmacs: float
     """Multiply-adds of a frame, attention included, in thousands of millions; optical flow is not counted."""
 
@@ -33,7 +35,7 @@ class Pass:
 
     @property
     def median_seconds(self) -> float:
-        """Of a frame; NaN of none. The first frames, which warm everything up, do not matter to it."""
+        """Median time of a frame; NaN of none. The slow first frames hardly affect it."""
         return median(self.network_seconds) if self.network_seconds else math.nan
 
     def cost(self) -> dict[str, Any]:
@@ -49,12 +51,11 @@ class Pass:
 class DatasetPass(Pass):
     """One pass over a split of a data set."""
 
-    scores: PassScores
-    worst: tuple[WorstFrame, ...] = ()
+    scores: Scores
 
     def to_dict(self, labels: LabelSet, scored: Sequence[int]) -> dict[str, Any]:
         """Plain values; what could not be measured is None."""
-        scores, accuracy = self.scores, self.scores.accuracy
+        scores, accuracy, boundary = self.scores, self.scores.matrix.compute(), self.scores.boundary.compute()
         return {
             **self.cost(),
             "miou": plain(accuracy.miou),
@@ -62,18 +63,18 @@ class DatasetPass(Pass):
             "mean_accuracy": plain(accuracy.mean_accuracy),
             "frequency_weighted_iou": plain(accuracy.frequency_weighted_iou),
             "miou_of_classes_present": plain(accuracy.miou_present),
-            "boundary_miou": plain(scores.boundary_miou),
+            "boundary_miou": plain(scores.boundary.mean()),
             "classes": {labels.names[index]: plain(accuracy.iou[index]) for index in scored},
             "class_accuracy": {labels.names[index]: plain(accuracy.class_accuracy[index]) for index in scored},
-            "boundary_classes": {labels.names[index]: plain(scores.boundary[index]) for index in scored},
-            **{f"vc{frames}": plain(scores.vc[frames, "published"]) for frames in VC_FRAMES},
-            **{f"vc{frames}_corrected": plain(scores.vc[frames, "corrected"]) for frames in VC_FRAMES},
-            **{f"vc{frames}_windows": scores.vc_windows[frames, "corrected"] for frames in VC_FRAMES},
+            "boundary_classes": {labels.names[index]: plain(boundary[index]) for index in scored},
+            **{f"vc{frames}": plain(scores.vc[frames, "published"].compute()) for frames in VC_FRAMES},
+            **{f"vc{frames}_corrected": plain(scores.vc[frames, "corrected"].compute()) for frames in VC_FRAMES},
+            **{f"vc{frames}_windows": scores.vc[frames, "corrected"].windows for frames in VC_FRAMES},
             "vc_definition": "vc8, vc16: as VSPW published it; _corrected: equal to the truth, no void, all windows",
-            "tc": plain(scores.tc),
+            "tc": plain(scores.tc.compute()),
             "tc_pairs": scores.flicker.pairs,
             "tc_flow": FLOW_NOTE,
-            "flicker": plain(scores.flicker.flicker),
+            "flicker": plain(scores.flicker.compute().flicker),
             "confusion": accuracy.confusion.tolist(),
         }
 
@@ -83,7 +84,7 @@ class VideoPass(Pass):
     """One pass over a video."""
 
     tc: float
-    """mIoU between each frame's classes and the moved ones of the frame before; NaN for a single frame."""
+    """mIoU between each frame's labels and the warped labels of the frame before; NaN for a single frame."""
     flicker: FlickerResult
     per_frame: tuple[tuple[float, float], ...]
     """(seconds, flicker) of each frame; flicker is NaN where a frame follows none."""
@@ -101,12 +102,9 @@ class VideoPass(Pass):
         }
 
 
-P = TypeVar("P", bound=Pass)
-
-
 @dataclass(frozen=True, kw_only=True)
-class _Result(Generic[P]):
-    """What is known of every evaluation."""
+class _Result:
+    """Facts of an evaluation on a data set or a video."""
 
     weights: str
     device: str
@@ -114,8 +112,8 @@ class _Result(Generic[P]):
     frames: int
     """Frames that the network was given, past ones included, in each pass."""
     notes: tuple[str, ...]
-    """What a reader of the figures must know."""
-    passes: tuple[P, ...]
+    """Remarks for the reader of the figures."""
+    passes: tuple[Pass, ...]
     """At least one; the first is the main one."""
     seconds: float
     """Wall-clock time, reading and scoring included."""
@@ -139,9 +137,10 @@ class _Result(Generic[P]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation(_Result[DatasetPass]):
+class Evaluation(_Result):
     """An evaluation on a split of a data set."""
 
+    passes: tuple[DatasetPass, ...]
     dataset: str
     layout: str
     root: str
@@ -160,9 +159,13 @@ class Evaluation(_Result[DatasetPass]):
         """Scored frames."""
         return len(self.passes[0].scores.frames)
 
+    def pass_values(self) -> list[dict[str, Any]]:
+        """The figures of each pass as plain values; what could not be measured is None."""
+        return [each.to_dict(self.labels, self.scored) for each in self.passes]
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON: the first pass's figures beside the facts, and every pass under "passes"."""
-        passes = [each.to_dict(self.labels, self.scored) for each in self.passes]
+        passes = self.pass_values()
         return {
             "dataset": self.dataset,
             "split": self.split,
@@ -186,9 +189,10 @@ class Evaluation(_Result[DatasetPass]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class VideoEvaluation(_Result[VideoPass]):
+class VideoEvaluation(_Result):
     """An evaluation on a video, without ground truth."""
 
+    passes: tuple[VideoPass, ...]
     video: str
     width: int
     height: int
@@ -221,7 +225,7 @@ def plain(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
 
 
-def spread(seconds: Sequence[float], key_frames: int) -> tuple[float, ...]:
-    """Each frame's seconds as the mean over `key_frames` successive ones: a key frame is paid for by those after it."""
-    windows = max(1, len(seconds) - key_frames + 1) if seconds else 0
-    return tuple(fmean(seconds[start : start + key_frames]) for start in range(windows))
+def moving_means(seconds: Sequence[float], count: int) -> tuple[float, ...]:
+    """Means over `count` successive frames, one for each start: a key frame's time is divided among those after it."""
+    windows = max(1, len(seconds) - count + 1) if seconds else 0
+    return tuple(fmean(seconds[start : start + count]) for start in range(windows))

@@ -1,52 +1,46 @@
-"""evaluate: a data set, streamed through the network as `tmaseg run` would, and scored."""
+"""evaluate: a data set streamed through the network as in `tmaseg run`, and scored."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path
 
 from tmaseg.arrays import Labels
 from tmaseg.data import Clip, ClipFrame, Dataset
 from tmaseg.errors import ConfigError
 from tmaseg.evaluation.frames import StreamFrame, batches, limited, read_frames
-from tmaseg.evaluation.options import KEY_FRAMES_NOTE, EvalOptions
+from tmaseg.evaluation.pictures import PictureFolder, Submission
 from tmaseg.evaluation.predict import ClassMapping, Predictor, open_passes
-from tmaseg.evaluation.result import DatasetPass, Evaluation, spread
+from tmaseg.evaluation.result import KEY_FRAMES_NOTE, DatasetPass, Evaluation, moving_means
 from tmaseg.evaluation.scores import Scores
 from tmaseg.evaluation.shard import Shard
-from tmaseg.evaluation.submission import PictureFolder, Submission
-from tmaseg.evaluation.worst import WorstFrames
 from tmaseg.files import check_not_read, peak_memory_mb
 from tmaseg.inference.loading import LoadedNetwork
+from tmaseg.options import EvalOptions
 from tmaseg.video.optical_flow import BackwardFlow, FlowEstimator
 
+_WORST = 6  # frames shown in a report
 Progress = Callable[[int, int], None]
 _NO_TRUTH = "no ground truth in this split: nothing is scored"
 _NO_RUNS = "no labelled frames follow each other closely here: VC, TC and flicker cannot be measured"
 
 
 class _RunningPass:
-    """One pass while it runs: a predictor, its scores, and where its pictures go."""
+    """State of a pass: predictor, scores, and writers of pictures."""
 
     def __init__(
         self, predictor: Predictor, dataset: Dataset, options: EvalOptions, frames: Sequence[ClipFrame]
     ) -> None:
         """`frames`: all that are scored."""
         self.predictor = predictor
-        self.scores = Scores(dataset.labels)
-        self.worst = WorstFrames(options.worst, dataset.labels)
+        self.scores = Scores(dataset.labels, worst=_WORST if options.report else 0)
+        self.scores.seconds = predictor.seconds
         self._batches = options.batch > 1
         folder = options.save
         if folder and len(options.memories) > 1:
             folder = folder / f"memory-{predictor.memory_frames}"
-        self._pictures = PictureFolder(folder, dataset.labels, frames) if folder else None
+        self.pictures = PictureFolder(folder, dataset.labels, frames) if folder else None
         self._submission = Submission(options.submit, dataset) if options.submit else None
-
-    @property
-    def outputs(self) -> list[Path]:
-        """Every picture that it may write, besides a submission, whose folder is new."""
-        return self._pictures.outputs if self._pictures else []
 
     def predict(self, batch: Sequence[StreamFrame]) -> list[Labels]:
         """One frame in its stream, or several without memory."""
@@ -59,47 +53,23 @@ class _RunningPass:
     def score(
         self, frame: StreamFrame, prediction: Labels, truth: tuple[Labels, Labels] | None, flow: BackwardFlow | None
     ) -> None:
-        """Counts a frame; `truth` is the class ids and the values in the file."""
-        if not frame.follows:
-            self.scores.end_run()
-        if truth is None:
-            self.scores.update_unlabelled(prediction, flow)
-        else:
-            score = self.scores.update(frame, prediction, truth[0], raw_truth=truth[1], flow=flow)
-            self.worst.offer(score.miou, frame.frame.name, frame.rgb, prediction, truth[0])
-        if self._pictures:
-            self._pictures.write(frame.frame, frame.rgb, prediction, truth[0] if truth else None)
+        """Scores and writes a frame; arguments as of `Scores.update`."""
+        self.scores.update(frame, prediction, truth, flow)
+        if self.pictures:
+            self.pictures.write(frame.frame, frame.rgb, prediction, truth[0] if truth else None)
         if self._submission:
             self._submission.write(frame.frame, prediction)
 
 
 @dataclass(frozen=True)
-class _Partial:
-    """What one process measured: for each pass its scores, its seconds and its worst frames."""
+class _Part:
+    """What one process measured."""
 
     scores: list[Scores]
-    seconds: list[list[float]]
-    worst: list[WorstFrames]
-    frames: int
-    """Given to each pass."""
+    """One for each pass."""
     size_hw: tuple[int, int]
     """Of the last frame; (0, 0) where there was none."""
     peak_mb: dict[str, float]
-
-    def merge(self, other: "_Partial") -> "_Partial":
-        """Both together; the scores of this one grow."""
-        for mine, theirs in zip(self.scores, other.scores, strict=True):
-            mine.merge(theirs)
-        for kept, more in zip(self.worst, other.worst, strict=True):
-            kept.merge(more)
-        return _Partial(
-            self.scores,
-            [[*mine, *theirs] for mine, theirs in zip(self.seconds, other.seconds, strict=True)],
-            self.worst,
-            self.frames + other.frames,
-            max(self.size_hw, other.size_hw),
-            {name: max(value, other.peak_mb.get(name, 0.0)) for name, value in self.peak_mb.items()},
-        )
 
 
 def evaluate(
@@ -115,7 +85,7 @@ def evaluate(
     `progress` is called with how many scored frames of how many are done. With several processes, None on all but the
     first. Raises DataError, LabelError, ConfigError and OutputError.
     """
-    begun = time.perf_counter()
+    start_time = time.perf_counter()
     data = dataset.scoring_void() if options.score_void else dataset
     mapping = ClassMapping.by_name(network.labels, data.labels, data.void_class)
     predictors = open_passes(network, mapping, options, stretch=data.stretch)
@@ -123,14 +93,14 @@ def evaluate(
     frames = [frame for clip in clips for frame in clip.frames if frame.wanted]
     passes = [_RunningPass(predictor, data, options, frames) for predictor in predictors]
     report = [options.report] if options.report else []
-    check_not_read([*report, *(path for each in passes for path in each.outputs)], [*data.paths(), Path(network.name)])
+    pictures = [path for each in passes if each.pictures for path in each.pictures.outputs]
+    check_not_read([*report, *pictures], [*data.paths(), Path(network.name)])
     shard.barrier()  # all have checked the folders before anyone writes there
-    mine = shard.select(_numbered(clips), lambda numbered: len(numbered[0].frames))
-    partials = shard.gather(_run(data, mapping, passes, mine, options, progress))
+    mine = shard.select(clips, lambda clip: len(clip.frames))
+    parts = shard.gather(_run(data, mapping, passes, mine, options, progress))
     if not shard.first:
         return None
-    total = reduce(_Partial.merge, partials)
-    finished = tuple(_finish(passes, total, options))
+    finished = _finish(predictors, parts, [frame.name for frame in frames], options)
     return Evaluation(
         dataset=data.name,
         layout=data.layout,
@@ -139,17 +109,23 @@ def evaluate(
         labels=data.labels,
         scored=mapping.scored,
         void_scored=options.score_void,
-        frames=total.frames,
+        frames=len(finished[0].scores.seconds),
         sequences=len(clips),
         weights=network.name,
         device=str(network.device),
         precision=network.precision,
         processes=shard.count,
-        input={**vars(predictors[0].network.geometry), **options.input_facts()},
+        input={
+            **vars(predictors[0].network.geometry),
+            "scales": list(options.scales),
+            "flip": options.flip,
+            "batch": options.batch,
+            "key_frames": options.key_frames,
+        },
         notes=(*mapping.notes, *_notes(data, finished[0], options), *data.notes),
         passes=finished,
-        seconds=time.perf_counter() - begun,
-        peak_mb=total.peak_mb,
+        seconds=time.perf_counter() - start_time,
+        peak_mb={name: max(part.peak_mb[name] for part in parts) for name in parts[0].peak_mb},
     )
 
 
@@ -166,28 +142,19 @@ def _clips(data: Dataset, predictors: Sequence[Predictor], options: EvalOptions)
     return clips
 
 
-def _numbered(clips: Sequence[Clip]) -> list[tuple[Clip, int]]:
-    """Each clip with how many scored frames lie before it."""
-    numbered, total = [], 0
-    for clip in clips:
-        numbered.append((clip, total))
-        total += sum(frame.wanted for frame in clip.frames)
-    return numbered
-
-
 def _run(
     data: Dataset,
     mapping: ClassMapping,
     passes: Sequence[_RunningPass],
-    clips: Sequence[tuple[Clip, int]],
+    clips: Sequence[Clip],
     options: EvalOptions,
     progress: Progress,
-) -> _Partial:
-    """Gives every frame to every pass."""
+) -> _Part:
+    """Runs all passes over the clips, frame by frame."""
     estimator = FlowEstimator()
-    total = sum(frame.wanted for clip, _ in clips for frame in clip.frames)
+    total = sum(frame.wanted for clip in clips for frame in clip.frames)
     done, size_hw = 0, (0, 0)
-    for batch in batches(read_frames(data, clips, runs=options.temporal), options.batch):
+    for batch in batches(read_frames(data, clips, runs=not options.no_temporal), options.batch):
         size_hw = (batch[0].rgb.shape[0], batch[0].rgb.shape[1])
         predictions = [each.predict(batch) for each in passes]
         for index, frame in enumerate(batch):
@@ -195,7 +162,7 @@ def _run(
                 continue
             if not frame.follows:
                 estimator.reset()
-            flow = estimator.update(frame.rgb) if options.temporal else None
+            flow = None if options.no_temporal else estimator.update(frame.rgb)
             truth = None
             if frame.frame.mask:
                 truth = (mapping.merged[data.truth(frame.frame)], data.raw_truth(frame.frame))
@@ -203,25 +170,30 @@ def _run(
                 each.score(frame, predicted[index], truth, flow)
             done += 1
             progress(done, total)
-    return _Partial(
-        [each.scores for each in passes],
-        [each.predictor.seconds for each in passes],
-        [each.worst for each in passes],
-        passes[0].predictor.frames,
-        size_hw,
-        peak_memory_mb(passes[0].predictor.network.device),
-    )
+    return _Part([each.scores for each in passes], size_hw, peak_memory_mb(passes[0].predictor.network.device))
 
 
-def _finish(passes: Sequence[_RunningPass], total: _Partial, options: EvalOptions) -> Iterator[DatasetPass]:
-    for each, scores, seconds, worst in zip(passes, total.scores, total.seconds, total.worst, strict=True):
-        yield DatasetPass(
-            memory_frames=each.predictor.memory_frames,
-            scores=scores.compute(),
-            network_seconds=spread(seconds, options.key_frames),
-            gmacs=each.predictor.frame_gmacs(total.size_hw),
-            worst=tuple(worst.frames),
+def _finish(
+    predictors: Sequence[Predictor], parts: Sequence[_Part], names: Sequence[str], options: EvalOptions
+) -> tuple[DatasetPass, ...]:
+    """The passes with the scores of all processes together; `names`: those of the scored frames, in order."""
+    order = {name: index for index, name in enumerate(names)}
+    size_hw = max(part.size_hw for part in parts)
+    finished = []
+    for index, predictor in enumerate(predictors):
+        scores, *others = (part.scores[index] for part in parts)
+        for other in others:
+            scores.merge(other)
+        scores.frames.sort(key=lambda frame: order[frame.name])
+        finished.append(
+            DatasetPass(
+                memory_frames=predictor.memory_frames,
+                scores=scores,
+                network_seconds=moving_means(scores.seconds, options.key_frames),
+                gmacs=predictor.frame_gmacs(size_hw),
+            )
         )
+    return tuple(finished)
 
 
 def _notes(data: Dataset, first: DatasetPass, options: EvalOptions) -> Iterator[str]:
@@ -232,5 +204,5 @@ def _notes(data: Dataset, first: DatasetPass, options: EvalOptions) -> Iterator[
         yield KEY_FRAMES_NOTE
     if not first.scores.frames:
         yield _NO_TRUTH
-    elif options.temporal and not first.scores.flicker.pairs:
+    elif not options.no_temporal and not first.scores.flicker.pairs:
         yield _NO_RUNS

@@ -1,4 +1,4 @@
-"""Shard: evaluation in several processes under `torchrun`. Sequences are shared out, counts are summed on the first."""
+"""Shard: evaluation in several processes under `torchrun`. Sequences are divided; counts are summed on the first."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -33,7 +33,7 @@ class Shard:
         return name if self.count == 1 else device_of_process(name, self.local_rank)
 
     def select(self, items: Sequence[T], weight: Callable[[T], int]) -> list[T]:
-        """This process's items, in order: heavy ones are dealt out first, each to whoever has least."""
+        """This process's items, in order; the heaviest are assigned first, each to the process with the least work."""
         loads = [0] * self.count
         owner = {}
         for index in sorted(range(len(items)), key=lambda index: -weight(items[index])):
@@ -43,7 +43,7 @@ class Shard:
         return [item for index, item in enumerate(items) if owner[index] == self.rank]
 
     def barrier(self) -> None:
-        """Until every process is here."""
+        """Waits for all processes."""
         if self.count > 1:
             distributed.barrier()
 

@@ -1,22 +1,22 @@
-"""evaluate_video: how much the masks of any video flicker, with memory and without. No ground truth is needed."""
+"""evaluate_video: flicker and TC of the masks of any video, with memory and without. It needs no ground truth."""
 
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tmaseg.evaluation.options import KEY_FRAMES_NOTE, EvalOptions
 from tmaseg.evaluation.predict import ClassMapping, Predictor, open_passes
-from tmaseg.evaluation.result import VideoEvaluation, VideoPass, spread
+from tmaseg.evaluation.result import KEY_FRAMES_NOTE, VideoEvaluation, VideoPass, moving_means
 from tmaseg.files import check_not_read, peak_memory_mb
 from tmaseg.inference.loading import LoadedNetwork
 from tmaseg.metrics import Flicker, TemporalConsistency
+from tmaseg.options import EvalOptions
 from tmaseg.video.frame import Frame
 from tmaseg.video.optical_flow import BackwardFlow, FlowEstimator
 from tmaseg.video.source import Source
 
 
 class _RunningPass:
-    """One pass while it runs."""
+    """State of a pass: predictor and metrics."""
 
     def __init__(self, predictor: Predictor, classes: int, void: tuple[int, ...]) -> None:
         self._predictor = predictor
@@ -43,7 +43,7 @@ class _RunningPass:
             flicker=self._flicker.compute(),
             per_frame=tuple(self._per_frame),
             memory_resets=self._resets,
-            network_seconds=spread(self._predictor.seconds, key_frames),
+            network_seconds=moving_means(self._predictor.seconds, key_frames),
             gmacs=self._predictor.frame_gmacs(size_hw),
         )
 
@@ -55,12 +55,12 @@ def evaluate_video(
     *,
     progress: Callable[[int, int | None], None] = lambda *_: None,
 ) -> VideoEvaluation:
-    """Streams a source through every pass at once, as `tmaseg run` would, scene cuts included.
+    """Streams a source through all passes at once as in `tmaseg run`, with scene-cut detection.
 
     `source` is read to its end, or to `options.limit` frames. `progress` is called with how many frames of how many
     (None: unknown) are done.
     """
-    begun = time.perf_counter()
+    start_time = time.perf_counter()
     if options.report:
         check_not_read([options.report], [Path(source.info.name), Path(network.name)])
     labels = network.labels
@@ -90,6 +90,6 @@ def evaluate_video(
         key_frames=options.key_frames,
         notes=(*source.warnings, *source.damage.lines(), *([KEY_FRAMES_NOTE] if options.key_frames > 1 else [])),
         passes=tuple(each.finish(size_hw, options.key_frames) for each in passes),
-        seconds=time.perf_counter() - begun,
+        seconds=time.perf_counter() - start_time,
         peak_mb=peak_memory_mb(network.device),
     )

@@ -1,4 +1,4 @@
-"""Accuracy and temporal consistency of label maps. Each metric has `update`, `compute`, `merge` and `reset`."""
+"""Accuracy and temporal consistency of label maps. Each metric has `update`, `merge` and `compute`."""
 
 from tmaseg.metrics.boundary import BoundaryIoU
 from tmaseg.metrics.iou import Accuracy, ConfusionMatrix

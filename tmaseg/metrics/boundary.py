@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmaseg.arrays import Labels
-from tmaseg.metrics.iou import Counts, Floats
+from tmaseg.metrics.iou import Counts, Floats, mean_known
 
 
 class BoundaryIoU:
@@ -23,10 +23,6 @@ class BoundaryIoU:
         """Rim width as a fraction of the frame's diagonal; the paper's 2 %."""
         self._void = [ignore_index, *void]
         self._scored = [index for index in range(classes) if index not in self._void]
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget every frame."""
         self.intersection: Counts = np.zeros(self.classes, np.int64)
         self.union: Counts = np.zeros(self.classes, np.int64)
 
@@ -54,9 +50,7 @@ class BoundaryIoU:
 
     def mean(self) -> float:
         """Mean of `compute` over the classes that are true or predicted somewhere; NaN of none."""
-        values = self.compute()
-        known = values[~np.isnan(values)]
-        return float(known.mean()) if known.size else float("nan")
+        return mean_known(self.compute())
 
 
 def rim(mask: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:

@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, repr=False)
 class Accuracy:
-    """What a confusion matrix says. Fractions are in [0, 1]; NaN where there was nothing to count."""
+    """Accuracies that follow from a confusion matrix. Fractions are in [0, 1]; NaN where there was nothing to count."""
 
     confusion: Counts
     """(K, K + 1) pixels: row true class, column predicted class; the last column is "none of the classes"."""
@@ -37,11 +37,6 @@ class Accuracy:
     frequency_weighted_iou: float
     """Mean of `iou` weighted by each class's fraction of the true pixels."""
 
-    @property
-    def pixels(self) -> int:
-        """Scored pixels."""
-        return int(self.confusion.sum())
-
     def __repr__(self) -> str:
         return f"Accuracy(miou={self.miou:.4f}, pixel_accuracy={self.pixel_accuracy:.4f}, classes={len(self.iou)})"
 
@@ -58,16 +53,12 @@ class ConfusionMatrix:
         self.classes = classes
         self.ignore_index = ignore_index
         self.void = tuple(void)
-        # 256 entries so that a prediction of any 8-bit value has a column; unknown ones share the last.
+        # 256 entries so that a prediction of any 8-bit value has a column; all that are no class go to the last.
         self._columns = np.minimum(np.arange(256), classes)
         self._columns[list(self.void)] = classes
         self._known = np.arange(256) < classes
         self._scored = self._known.copy()
         self._scored[[ignore_index, *self.void]] = False
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget every pixel."""
         self.counts: Counts = np.zeros((self.classes, self.classes + 1), np.int64)
 
     def update(self, prediction: Labels, truth: Labels) -> Counts:
@@ -75,12 +66,6 @@ class ConfusionMatrix:
 
         Raises DataError when the shapes differ or the truth holds an id that is neither a class nor `ignore_index`.
         """
-        frame = self.count(prediction, truth)
-        self.counts += frame
-        return frame
-
-    def count(self, prediction: Labels, truth: Labels) -> Counts:
-        """The (K, K + 1) counts of one frame, added to nothing."""
         if prediction.shape != truth.shape:
             raise DataError(
                 f"the prediction is {_size(prediction)} and its ground truth {_size(truth)}: "
@@ -98,6 +83,7 @@ class ConfusionMatrix:
         merged = np.zeros((256, self.classes + 1), np.int64)
         np.add.at(merged.T, self._columns, table.T)
         merged[~self._scored] = 0
+        self.counts += merged[: self.classes]
         return merged[: self.classes]
 
     def merge(self, other: "ConfusionMatrix") -> None:
@@ -123,19 +109,19 @@ def accuracy(counts: Counts) -> Accuracy:
         confusion=counts.copy(),
         iou=iou,
         class_accuracy=recall,
-        miou=_mean(iou),
-        miou_present=_mean(iou[present]),
-        mean_accuracy=_mean(recall),
+        miou=mean_known(iou),
+        miou_present=mean_known(iou[present]),
+        mean_accuracy=mean_known(recall),
         pixel_accuracy=float(right.sum() / total) if total else float("nan"),
         frequency_weighted_iou=float((true[present] * iou[present]).sum() / total) if total else float("nan"),
     )
 
 
-def _fraction(part: Floats, whole: Floats) -> Floats:
-    return np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 0)
+def _fraction(part: Floats, total: Floats) -> Floats:
+    return np.divide(part, total, out=np.full_like(part, np.nan), where=total > 0)
 
 
-def _mean(values: Floats) -> float:
+def mean_known(values: Floats) -> float:
     """Mean of what is not NaN; NaN of nothing."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if known.size else float("nan")

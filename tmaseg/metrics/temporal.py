@@ -1,6 +1,6 @@
 """Temporal consistency of label maps: VC against ground truth; TC and flicker along the optical flow.
 
-Every metric here is fed frame by frame and keeps a constant amount of state. `end_run` says that the next frame does
+Every metric here is updated frame by frame and keeps a constant amount of state. After `end_run` the next frame does
 not follow the one before it.
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmaseg.arrays import Labels
-from tmaseg.metrics.iou import Accuracy, ConfusionMatrix
+from tmaseg.metrics.iou import ConfusionMatrix, accuracy
 from tmaseg.video.optical_flow import BackwardFlow
 
 Runs = NDArray[np.int32]
@@ -41,10 +41,6 @@ class VideoConsistency:
         self.frames = frames
         self.definition = definition
         self._void = [ignore_index, *void]
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget every window."""
         self.total = 0.0
         self.windows = 0
         self.end_run()
@@ -103,17 +99,12 @@ class VideoConsistency:
 class TemporalConsistency:
     """TC: mIoU between each prediction and the previous prediction moved along the optical flow.
 
-    It asks for no ground truth. Pixels that were outside the previous frame are not counted. VSPW moves the later
+    It needs no ground truth. Pixels that were outside the previous frame are not counted. VSPW moves the later
     prediction back with RAFT's flow: these figures are not comparable with those.
     """
 
     def __init__(self, classes: int, *, ignore_index: int = 255, void: Sequence[int] = ()) -> None:
         self._matrix = ConfusionMatrix(classes, ignore_index=ignore_index, void=void)
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget every pair."""
-        self._matrix.reset()
         self.pairs = 0
         self.end_run()
 
@@ -133,9 +124,7 @@ class TemporalConsistency:
         expected = np.where(known, expected, self._matrix.ignore_index).astype(np.uint8)
         counts = self._matrix.update(now.astype(np.uint8), expected)
         self.pairs += 1
-        pair = ConfusionMatrix(self._matrix.classes)
-        pair.counts = counts
-        return pair.compute().miou
+        return accuracy(counts).miou
 
     def merge(self, other: "TemporalConsistency") -> None:
         """Add another metric's pairs."""
@@ -144,11 +133,7 @@ class TemporalConsistency:
 
     def compute(self) -> float:
         """TC in [0, 1] over all pixels of all pairs; NaN when there was no pair."""
-        return self.accuracy().miou
-
-    def accuracy(self) -> Accuracy:
-        """The confusion behind TC: the moved previous prediction as truth, and what follows from it for each class."""
-        return self._matrix.compute()
+        return self._matrix.compute().miou
 
 
 @dataclass(frozen=True)
@@ -158,22 +143,18 @@ class FlickerResult:
     flicker: float
     """Mean fraction of pixels with consistent flow whose label is not the one they had before, followed along it."""
     changed: float
-    """Mean fraction of all pixels whose label differs from the same place in the previous frame: motion and flicker."""
+    """Mean fraction of all pixels whose label differs from the same pixel in the previous frame: motion and flicker."""
     pairs: int
     """Pairs of frames that were compared."""
 
 
 class Flicker:
-    """How many pixels change their label though the picture only moved. It asks for no ground truth.
+    """How many pixels change their label though the picture only moved. It needs no ground truth.
 
-    Only pixels with consistent flow count: occlusions and lost flow would look like flicker.
+    Only pixels with consistent flow count: occlusions and lost flow would count as flicker.
     """
 
     def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget every pair."""
         self.flicker_total = 0.0
         self.changed_total = 0.0
         self.pairs = 0
@@ -207,7 +188,7 @@ class Flicker:
         return FlickerResult(self.flicker_total / self.pairs, self.changed_total / self.pairs, self.pairs)
 
 
-def _fraction(part: NDArray[np.bool_], whole: NDArray[np.bool_]) -> float | None:
+def _fraction(part: NDArray[np.bool_], total: NDArray[np.bool_]) -> float | None:
     """None for a window with nothing to count: it is left out of the mean, as NaN is upstream."""
-    pixels = np.count_nonzero(whole)
+    pixels = np.count_nonzero(total)
     return float(np.count_nonzero(part) / pixels) if pixels else None

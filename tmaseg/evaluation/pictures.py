@@ -1,6 +1,8 @@
-"""Pictures that an evaluation leaves behind: masks, error maps, and the folder that a benchmark's server takes."""
+"""Pictures of an evaluation: masks, error maps, files for a benchmark's server, and the worst frames for the report."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -12,9 +14,11 @@ from tmaseg.data import ClipFrame, Dataset
 from tmaseg.errors import ConfigError, OutputError
 from tmaseg.files import atomic_write, output_name, output_names
 from tmaseg.labels import LabelSet
+from tmaseg.render import Painter
 
 SERVERS = ("cityscapes", "kitti")  # data sets whose servers take regular ids
-_WRONG = np.array([255, 40, 40])
+_WRONG_COLOUR = np.array([255, 40, 40])
+_WIDTH_PX = 360
 
 
 def error_map(rgb: RGB, prediction: Labels, truth: Labels, labels: LabelSet) -> RGB:
@@ -22,7 +26,7 @@ def error_map(rgb: RGB, prediction: Labels, truth: Labels, labels: LabelSet) -> 
     grey = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY))[..., None] * 0.45
     void = (truth == labels.ignore_index) | np.isin(truth, labels.void)
     wrong = (prediction != truth) & ~void
-    painted = np.where(wrong[..., None], 0.35 * grey + 0.8 * _WRONG, np.broadcast_to(grey, rgb.shape))
+    painted = np.where(wrong[..., None], 0.35 * grey + 0.8 * _WRONG_COLOUR, np.broadcast_to(grey, rgb.shape))
     painted[void] = 0
     return np.clip(painted, 0, 255).astype(np.uint8)
 
@@ -71,42 +75,52 @@ class Submission:
         self._table[len(dataset.labels) :] = 0  # "unlabeled", where no class was found
 
     def write(self, frame: ClipFrame, prediction: Labels) -> None:
-        """The frame's file."""
-        save_png(Image.fromarray(self._table[prediction]), submission_path(self._folder, frame))
+        """berlin/berlin_000000_000019 -> FOLDER/berlin_000000_000019.png: servers find files by their names."""
+        path = self._folder / output_name(frame.name.rpartition("/")[2], ".png")
+        save_png(Image.fromarray(self._table[prediction]), path)
 
 
-def submission_path(folder: Path, frame: ClipFrame) -> Path:
-    """berlin/berlin_000000_000019 -> FOLDER/berlin_000000_000019.png: servers find files by their names."""
-    return folder / output_name(frame.name.rpartition("/")[2], ".png")
+@dataclass(frozen=True, order=True)
+class WorstFrame:
+    """A frame with a low score."""
+
+    miou: float
+    """In [0, 1]."""
+    name: str
+    pictures: tuple[tuple[str, bytes], ...] = field(compare=False, repr=False)
+    """Title and JPEG file of each: picture, ground truth, prediction, mistakes."""
 
 
-def check_submission(dataset: Dataset, frames: Sequence[ClipFrame], folder: Path) -> list[str]:
-    """What a server would refuse: frames without a file or with two, other sizes, other ids, files of no frame."""
-    allowed = {0, *(dataset.labels.ids or range(len(dataset.labels)))}
-    problems = []
-    found = sorted(folder.rglob("*.png"))
-    claimed: set[Path] = set()
-    for frame in frames:
-        stem = frame.name.rpartition("/")[2]
-        files = [path for path in found if path.name.startswith(stem)]
-        claimed.update(files)
-        if len(files) != 1:
-            problems.append(f"{stem}: {len(files)} files in {folder}, but a server takes exactly one")
-            continue
-        with Image.open(files[0]) as mask, Image.open(frame.image) as picture:
-            if mask.mode != "L":
-                problems.append(f"{files[0].name}: mode {mask.mode}, but it must be 8-bit grey")
-            elif mask.size != picture.size:
-                problems.append(
-                    f"{files[0].name}: {mask.size[0]}x{mask.size[1]}, but its picture is "
-                    f"{picture.size[0]}x{picture.size[1]}"
-                )
-            else:
-                foreign = sorted(set(np.unique(np.asarray(mask)).tolist()) - allowed)
-                if foreign:
-                    problems.append(f"{files[0].name}: ids {foreign} are no regular ids of {dataset.labels.name}")
-    problems += [f"{path.name}: the file of no frame" for path in found if path not in claimed]
-    return problems
+class WorstFrames:
+    """At most `count` frames, those of the lowest mIoU so far."""
+
+    def __init__(self, count: int, labels: LabelSet) -> None:
+        self._count = count
+        self._labels = labels
+        self._painter = Painter(labels, opacity=0.65)
+        self.frames: list[WorstFrame] = []
+        """In order of mIoU."""
+
+    def offer(self, miou: float, name: str, rgb: RGB, prediction: Labels, truth: Labels) -> None:
+        """Keeps the frame if its mIoU is among the lowest so far. Arguments as of `error_map`."""
+        full = len(self.frames) == self._count
+        if not self._count or math.isnan(miou) or (full and miou >= self.frames[-1].miou):
+            return
+        pictures = {
+            "picture": rgb,
+            "ground truth": self._painter.paint(rgb, truth),
+            "prediction": self._painter.paint(rgb, prediction),
+            "mistakes in red": error_map(rgb, prediction, truth, self._labels),
+        }
+        jpegs = tuple((title, _jpeg(picture)) for title, picture in pictures.items())
+        self._keep([*self.frames, WorstFrame(miou, name, jpegs)])
+
+    def merge(self, other: "WorstFrames") -> None:
+        """Adds the frames of another process."""
+        self._keep([*self.frames, *other.frames])
+
+    def _keep(self, frames: list[WorstFrame]) -> None:
+        self.frames = sorted(frames)[: self._count]
 
 
 def save_png(picture: Image.Image, path: Path) -> None:
@@ -117,3 +131,10 @@ def save_png(picture: Image.Image, path: Path) -> None:
             picture.save(part, "PNG", compress_level=3)
     except OSError as error:
         raise OutputError(f"{path}: the picture cannot be written ({error}): choose another folder") from error
+
+
+def _jpeg(picture: RGB) -> bytes:
+    height = max(1, round(_WIDTH_PX * picture.shape[0] / picture.shape[1]))
+    small = cv2.resize(picture, (_WIDTH_PX, height), interpolation=cv2.INTER_AREA)
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 82])
+    return bytes(data.tobytes())
