@@ -18,7 +18,7 @@ from av.packet import Packet
 from av.stream import Discard, Stream
 
 from tmaseg.errors import VideoError
-from tmaseg.video.decoder import coder_of, open_input
+from tmaseg.video.container import coder_of, open_input
 from tmaseg.video.facts import StreamInfo
 from tmaseg.video.pipe import Pipe
 from tmaseg.video.sound import CHANGE, SoundFormat, Transcode, decoded, format_for, with_adts

@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 from tmaseg.errors import OutputError
 from tmaseg.files import check_not_read
 from tmaseg.video.colour import EncoderPictures
-from tmaseg.video.decoder import is_url
+from tmaseg.video.container import is_url
 from tmaseg.video.encoder import WriteOptions, choose_encoder
 from tmaseg.video.facts import StreamInfo
 from tmaseg.video.frame import Frame

@@ -13,7 +13,8 @@ from av.video.frame import VideoFrame
 
 from tmaseg.errors import VideoError
 from tmaseg.video.colour import PictureMaker
-from tmaseg.video.decoder import Decoder, Deinterlacer, coder_of, is_url
+from tmaseg.video.container import coder_of, is_url
+from tmaseg.video.decoder import Decoder, Deinterlacer
 from tmaseg.video.facts import ColourSpace, Damage, ReadOptions, StreamInfo
 from tmaseg.video.frame import Frame
 from tmaseg.video.image_source import ImageSource
@@ -59,6 +60,10 @@ class VideoSource:
         self._decoder = Decoder(self._location, options.timeout, hardware=options.hardware)
         self._frames = self._timed()
         try:
+            # Users count seconds from the beginning of the video; these are on the container's time line.
+            start, end = options.exact_start, options.exact_end
+            self._start = None if start is None else self._decoder.beginning + start
+            self._end = None if end is None else self._decoder.beginning + end
             self._rate, self._clock = self._time()
             self._first: Frame | None = self._peek()
             self._info = self._describe()
@@ -123,18 +128,6 @@ class VideoSource:
     def _warn(self, sentence: str) -> None:
         if sentence not in self._warnings:
             self._warnings.append(sentence)
-
-    # Users count seconds from the beginning of the video; these are on the container's time line.
-
-    @property
-    def _start(self) -> Fraction | None:
-        start = self._options.exact_start
-        return None if start is None else self._decoder.beginning + start
-
-    @property
-    def _end(self) -> Fraction | None:
-        end = self._options.exact_end
-        return None if end is None else self._decoder.beginning + end
 
     def _time(self) -> tuple[Fraction, FrameClock]:
         """Frames a second, and what gives frames their time: a raw stream has none but its rate."""
