@@ -24,6 +24,9 @@ def test_every_odd_file(tmaseg, shared, tmp_path):
         assert answer.code == 0, answer.err
         with av.open(str(path)) as before, av.open(str(target)) as after:
             times, size = video_of(before)
+            if before.format.name in ("mpeg", "mpegts"):  # their clocks begin anywhere: the output's begins with them
+                origin = min(each.start_time * each.time_base for each in before.streams)
+                times = [each - origin for each in times]
             new_times, new_size = video_of(after)
             context, sound = after.streams.video[0].codec_context, len(after.streams.audio)
             assert new_times == times, path.name

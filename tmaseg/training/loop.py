@@ -13,7 +13,7 @@ from tmaseg.errors import CheckpointError, ConfigError, OutputError
 from tmaseg.evaluation import Shard
 from tmaseg.files import check_not_read
 from tmaseg.inference.compiler import can_compile
-from tmaseg.inference.device import Precision, choose_device, choose_precision
+from tmaseg.inference.device import Precision, choose_device, choose_precision, has_streams
 from tmaseg.inference.loading import load_network
 from tmaseg.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from tmaseg.training.batches import Batch, BatchLoader, BatchMaker, check_batches
@@ -74,7 +74,7 @@ class _Loop:
         check_batches(self.recipe, net.config, shard.count)
         cache_bytes = int(self.recipe.run.cache_gb * 2**30 / shard.count)
         self.data = read_labels(datasets, labels, self.recipe, callback, cache_bytes=cache_bytes)
-        self.batches = BatchMaker(self.data.train, self.recipe, net.config, shard, pinned=self.device.type == "cuda")
+        self.batches = BatchMaker(self.data.train, self.recipe, net.config, shard, pinned=has_streams(self.device))
         self.trainer = Trainer(
             net, self.data.train, self.recipe, shard=shard, device=self.device, precision=self.precision
         )
