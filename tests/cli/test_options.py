@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from tmaseg.cli import app
 from tmaseg.cli.options import ConsoleOptions, Omit, Only, PanelCommand, with_options
+from tmaseg.errors import ConfigError, TmasegError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +17,7 @@ class Some:
     number: Annotated[int, typer.Option(help="A number.", rich_help_panel="Numbers")] = 3
     names: Annotated[tuple[str, ...] | None, typer.Option("--name", help="Names.")] = None
     kinds: Annotated[tuple[Literal["a", "b"], ...], typer.Option("--kind", help="Kinds.")] = ("a",)
+    factors: Annotated[tuple[float, ...], typer.Option("--factor", help="Factors.")] = (1.0,)
     needed: Annotated[str, typer.Option("--needed", help="No default.")]
 
 
@@ -28,6 +30,8 @@ def call():
         small = typer.Typer(rich_markup_mode=None, add_completion=False)
         small.command(cls=PanelCommand)(with_options(command(got.append)))
         result = CliRunner().invoke(small, list(words))
+        if isinstance(result.exception, TmasegError):
+            raise result.exception
         return result.exit_code, result.output, got
 
     return run
@@ -44,9 +48,13 @@ def plain(keep):
 
 def test_fields_become_options_and_the_command_gets_the_object(call):
     assert call(plain, "--needed", "x")[2] == [(Some(needed="x"), "r")]
-    words = ("--needed", "x", "--number", "5", "--name", "u,v", "--name", "v, w", "--kind", "b,a", "q")
+    words = (
+        *["--needed", "x", "--number", "5", "--name", "u,v", "--name"],
+        "v, w",
+        *["--kind", "b,a", "--factor", "2,0.5", "q"],
+    )
     assert call(plain, *words)[2] == [
-        (Some(needed="x", number=5, names=("u", "v", "w"), kinds=("b", "a")), "q"),
+        (Some(needed="x", number=5, names=("u", "v", "w"), kinds=("b", "a"), factors=(2.0, 0.5)), "q"),
     ]
 
 
@@ -56,6 +64,8 @@ def test_wrong_values_and_missing_ones_are_wrong_usage(call):
     assert "--kind" in said
     assert "'c' is not one of a, b" in said
     assert call(plain)[0] == 2
+    with pytest.raises(ConfigError, match="--factor is '1,big'; write numbers"):
+        call(plain, "--needed", "x", "--factor", "1,big")
 
 
 def test_help_has_panels_and_flowing_text(call):
