@@ -381,7 +381,7 @@ def test_a_second_signal_leaves_nothing_behind(tmaseg, clip, tmp_path, signalled
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_command_that_has_nothing_to_finish_ends_at_once(tmaseg, monkeypatch, number, code):
-    monkeypatch.setattr("tmaseg.benchmark.run_bench", lambda *_: signal.raise_signal(number))
+    monkeypatch.setattr("tmaseg.benchmark.run_bench", lambda *_, **__: signal.raise_signal(number))
     answer = tmaseg("bench")
     assert (answer.code, answer.out, answer.err) == (code, "", "interrupted\n")
 
