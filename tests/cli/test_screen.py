@@ -41,13 +41,16 @@ def test_quiet_prints_nothing(capsys):
 
 def test_a_terminal_gets_a_bar_with_the_name_as_it_is(monkeypatch):
     master, slave = pty.openpty()
+    shown = ""
     with os.fdopen(slave, "w") as terminal, monkeypatch.context() as patch:
         patch.setattr(sys, "stderr", terminal)
         patch.setenv("TERM", "xterm")
         with Screen().progress("[b]:dog:.mp4") as update:
             update(3, 4)
+        terminal.write("END")
         terminal.flush()
-        shown = os.read(master, 100_000).decode()
+        while "END" not in shown:  # a terminal hands on what is written in parts
+            shown += os.read(master, 100_000).decode()
     os.close(master)
     assert "[b]:dog:.mp4: 3 of 4 frames" in shown
     assert "\x1b[" in shown
