@@ -75,6 +75,7 @@ class StopRequest:
         self._before.clear()
         if self._exit:
             self._exit.cancel()
+            self._exit.join()  # at once: no thread is left behind
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         if number == signal.SIGHUP:
