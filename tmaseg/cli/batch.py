@@ -15,7 +15,7 @@ from tmaseg.cli.guard import say_error
 from tmaseg.cli.screen import Screen, duration
 from tmaseg.errors import ConfigError, OutputError, TmasegError
 from tmaseg.files import check_not_read, output_name
-from tmaseg.pipeline.options import OutputOptions, RunOptions
+from tmaseg.options import OutputOptions, RunOptions
 from tmaseg.pipeline.report import RunReport
 from tmaseg.signals import StopRequest
 from tmaseg.video.sink import SUFFIXES

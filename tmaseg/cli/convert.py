@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from tmaseg.cli.options import ConsoleOptions, Only
-from tmaseg.pipeline.options import Overwrite
+from tmaseg.options import Overwrite
 
 
 def convert(

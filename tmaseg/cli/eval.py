@@ -11,8 +11,7 @@ import typer
 from tmaseg.cli.options import ConsoleOptions, Omit
 from tmaseg.cli.tables import show_data_set, show_json, show_video
 from tmaseg.errors import ConfigError
-from tmaseg.options import EvalInput, EvalOptions
-from tmaseg.pipeline.options import ModelOptions
+from tmaseg.options import EvalInput, EvalOptions, ModelOptions
 
 if TYPE_CHECKING:
     from tmaseg.cli.screen import Screen

@@ -8,7 +8,7 @@ import typer
 
 from tmaseg.cli.guard import finish
 from tmaseg.cli.options import ConsoleOptions, Omit
-from tmaseg.pipeline.options import FramesOutputOptions, ModelOptions, PaintOptions
+from tmaseg.options import FramesOutputOptions, ModelOptions, PaintOptions
 from tmaseg.signals import StopRequest
 
 

@@ -6,7 +6,7 @@ import typer
 
 from tmaseg.cli.guard import finish
 from tmaseg.cli.options import ConsoleOptions
-from tmaseg.pipeline.options import InputOptions, ModelOptions, OutputOptions, PaintOptions, RunOptions
+from tmaseg.options import InputOptions, ModelOptions, OutputOptions, PaintOptions, RunOptions
 
 
 def run(

@@ -1,6 +1,5 @@
 """From a source through the network to outputs, all at once.
 
-options   every option, declared once
 video     one video: `run_video`, `segment_video`
 frames    a folder of images: `run_frames`
 stages    the threads between source and outputs

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tmaseg.arrays import RGB
 from tmaseg.errors import OutputError, VideoError
 from tmaseg.files import output_names
-from tmaseg.pipeline.options import FramesOutputOptions, ModelOptions, PaintOptions
+from tmaseg.options import FramesOutputOptions, ModelOptions, PaintOptions
 from tmaseg.pipeline.outputs import folders_of, picture_outputs
 from tmaseg.pipeline.report import FramesReport, network_facts
 from tmaseg.pipeline.stages import Output, segment

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tmaseg.errors import ConfigError, OutputError
 from tmaseg.files import check_not_read
 from tmaseg.labels import LabelSet
-from tmaseg.pipeline.options import PictureFormat, RunOptions
+from tmaseg.options import PictureFormat, RunOptions
 from tmaseg.pipeline.stages import Output
 from tmaseg.render import Painter
 from tmaseg.video.frame import Frame

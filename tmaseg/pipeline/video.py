@@ -6,7 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tmaseg.pipeline.options import InputOptions, ModelOptions, OutputOptions, PaintOptions, RunOptions
+from tmaseg.options import InputOptions, ModelOptions, OutputOptions, PaintOptions, RunOptions
 from tmaseg.pipeline.outputs import open_outputs
 from tmaseg.pipeline.report import RunReport, network_facts
 from tmaseg.pipeline.stages import segment
@@ -29,7 +29,7 @@ def segment_video(
 
     `output` is the video file; with `masks` (a folder) or `stats` (a CSV file) among the options it may be None.
     `weights` is a name of shipped weights or a file. `options` are those of the command line, by the names of the
-    fields of `InputOptions`, `ModelOptions`, `PaintOptions` and `OutputOptions` in `tmaseg.pipeline.options`:
+    fields of `InputOptions`, `ModelOptions`, `PaintOptions` and `OutputOptions` in `tmaseg.options`:
     `segment_video("in.mp4", "out.mp4", palette="cityscapes", memory_frames=2, start=10.0)`. `progress` is called with
     the number of frames done; `stop` is called between frames, and True ends the outputs early, complete up to there.
 

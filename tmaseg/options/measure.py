@@ -1,36 +1,17 @@
-"""Options of `tmaseg eval` and `tmaseg bench`, each declared once: its name, type, default, and what `--help` says.
-
-Those of `tmaseg run` and `frames` are in `tmaseg.pipeline.options`. Nothing here imports torch, so that a wrong value
-is reported at once.
-"""
+"""What `tmaseg eval` and `tmaseg bench` measure, and how."""
 
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from tmaseg.errors import ConfigError
 from tmaseg.model.geometry import InputGeometry
+from tmaseg.options.panels import BENCHMARK, INPUT, MEASUREMENT, OUTPUT, option
 
 _LEAST_SIDE = 32
-
-
-def _input(*flags: str, **about: Any) -> Any:
-    return typer.Option(*flags, rich_help_panel="Input", **about)
-
-
-def _measure(*flags: str, **about: Any) -> Any:
-    return typer.Option(*flags, rich_help_panel="Measurement", **about)
-
-
-def _output(*flags: str, **about: Any) -> Any:
-    return typer.Option(*flags, rich_help_panel="Output", **about)
-
-
-def _benchmark(*flags: str, **about: Any) -> Any:
-    return typer.Option(*flags, rich_help_panel="Benchmark", **about)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,17 +20,20 @@ class EvalInput:
 
     dataset: Annotated[
         str | None,
-        _input(
+        option(
+            INPUT,
             help="Data set: camvid, cityscapes, cityscapes256, kitti, kitti-step, vspw, folder, or a YAML file.",
             metavar="NAME|FILE.yaml",
         ),
     ] = None
     data: Annotated[
         Path | None,
-        _input(help="Folder of the data set; else $CAMVID_DATASET and the like, else ./data/NAME.", metavar="DIR"),
+        option(
+            INPUT, help="Folder of the data set; else $CAMVID_DATASET and the like, else ./data/NAME.", metavar="DIR"
+        ),
     ] = None
     video: Annotated[
-        str | None, _input(help="Measure flicker on a video, URL or folder of images.", metavar="SOURCE")
+        str | None, option(INPUT, help="Measure flicker on a video, URL or folder of images.", metavar="SOURCE")
     ] = None
 
     def __post_init__(self) -> None:
@@ -61,23 +45,30 @@ class EvalInput:
 class EvalOptions:
     """What is evaluated and how. Raises ConfigError, naming the option, for values that cannot work."""
 
-    split: Annotated[str | None, _input(help="Split of the data set; val by default.", metavar="NAME")] = None
-    limit: Annotated[int | None, _input(help="Score at most this many frames.", metavar="N")] = None
+    split: Annotated[str | None, option(INPUT, help="Split of the data set; val by default.", metavar="NAME")] = None
+    limit: Annotated[int | None, option(INPUT, help="Score at most this many frames.", metavar="N")] = None
     scales: Annotated[
         tuple[float, ...],
-        _measure("--scales", help="Scales at which probabilities are averaged, such as 0.75,1.", metavar="FACTOR,..."),
+        option(
+            MEASUREMENT,
+            "--scales",
+            help="Scales at which probabilities are averaged, such as 0.75,1.",
+            metavar="FACTOR,...",
+        ),
     ] = (1.0,)
-    flip: Annotated[bool, _measure("--flip", help="Average with the mirrored frame.")] = False
-    batch: Annotated[int, _measure(help="Frames in a batch, where none depends on another.", metavar="N")] = 1
-    no_temporal: Annotated[bool, _measure("--no-temporal", help="Leave out VC, TC and flicker.")] = False
+    flip: Annotated[bool, option(MEASUREMENT, "--flip", help="Average with the mirrored frame.")] = False
+    batch: Annotated[
+        int, option(MEASUREMENT, help="Frames in a batch, where none depends on another.", metavar="N")
+    ] = 1
+    no_temporal: Annotated[bool, option(MEASUREMENT, "--no-temporal", help="Leave out VC, TC and flicker.")] = False
     score_void: Annotated[
-        bool, _measure("--score-void", help="Score void as a class, as the authors do (12-class CamVid).")
+        bool, option(MEASUREMENT, "--score-void", help="Score void as a class, as the authors do (12-class CamVid).")
     ] = False
-    save: Annotated[Path | None, _output(help="Folder for masks and error maps.", metavar="DIR")] = None
+    save: Annotated[Path | None, option(OUTPUT, help="Folder for masks and error maps.", metavar="DIR")] = None
     submit: Annotated[
-        Path | None, _output(help="Folder for files of a benchmark server: cityscapes, kitti.", metavar="DIR")
+        Path | None, option(OUTPUT, help="Folder for files of a benchmark server: cityscapes, kitti.", metavar="DIR")
     ] = None
-    report: Annotated[Path | None, _output(help="Self-contained HTML report.", metavar="FILE.html")] = None
+    report: Annotated[Path | None, option(OUTPUT, help="Self-contained HTML report.", metavar="FILE.html")] = None
 
     # From the options of the network:
     memories: tuple[int | None, ...] = (None,)
@@ -122,34 +113,36 @@ class BenchOptions:
 
     paper: Annotated[
         Literal["camvid", "cityscapes"] | None,
-        _benchmark(help="Measure the authors' network for this data set instead, without weights."),
+        option(BENCHMARK, help="Measure the authors' network for this data set instead, without weights."),
     ] = None
     changes: Annotated[
         list[str] | None,
-        _benchmark(
+        option(
+            BENCHMARK,
             "--set",
             help="Value of the network's configuration, such as memory_frames=8; repeatable.",
             metavar="NAME=VALUE",
             show_default=False,
         ),
     ] = None
-    frame: Annotated[str, _benchmark(help="Size of the network's input.", metavar="WIDTHxHEIGHT")] = "480x360"
+    frame: Annotated[str, option(BENCHMARK, help="Size of the network's input.", metavar="WIDTHxHEIGHT")] = "480x360"
     precisions: Annotated[
-        tuple[str, ...], _benchmark("--precisions", help="Precisions to compare.", metavar="NAME,...")
+        tuple[str, ...], option(BENCHMARK, "--precisions", help="Precisions to compare.", metavar="NAME,...")
     ] = ("fp32", "bf16")
-    compile: Annotated[Literal["on", "off"], _benchmark(help="Measure the compiled network (torch.compile) too.")] = (
-        "off"
-    )
+    compile: Annotated[
+        Literal["on", "off"], option(BENCHMARK, help="Measure the compiled network (torch.compile) too.")
+    ] = "off"
     video: Annotated[
-        Path | None, _benchmark(help="Video whose stages are measured; the demo clip by default.", metavar="FILE")
+        Path | None,
+        option(BENCHMARK, help="Video whose stages are measured; the demo clip by default.", metavar="FILE"),
     ] = None
     plot: Annotated[
-        Path | None, _benchmark(help="Plot of cost against T and against frame size.", metavar="FILE.png")
+        Path | None, option(BENCHMARK, help="Plot of cost against T and against frame size.", metavar="FILE.png")
     ] = None
-    count_only: Annotated[bool, _benchmark("--count-only", help="Count multiply-adds without running anything.")] = (
-        False
-    )
-    repeats: Annotated[int, _benchmark(help="Number of rounds; medians are reported.", metavar="N", min=1)] = 5
+    count_only: Annotated[
+        bool, option(BENCHMARK, "--count-only", help="Count multiply-adds without running anything.")
+    ] = False
+    repeats: Annotated[int, option(BENCHMARK, help="Number of rounds; medians are reported.", metavar="N", min=1)] = 5
 
     def __post_init__(self) -> None:
         if min(self.size_hw) < _LEAST_SIDE:

@@ -1,0 +1,91 @@
+"""Which network runs, where, and what it is given."""
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
+
+from tmaseg.errors import ConfigError
+from tmaseg.options.panels import NETWORK, option
+
+if TYPE_CHECKING:
+    from tmaseg.inference.segmenter import Segmenter
+    from tmaseg.model.geometry import InputGeometry
+    from tmaseg.model.weights import WeightsInfo
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """Which network runs, where, and what it is given."""
+
+    weights: Annotated[
+        str, option(NETWORK, help="Name of shipped weights, or a .safetensors file.", metavar="NAME|FILE")
+    ] = "street"
+    device: Annotated[str, option(NETWORK, help="Device: auto, cpu, cuda, cuda:N, mps or xpu.", metavar="DEVICE")] = (
+        "auto"
+    )
+    precision: Annotated[
+        Precision, option(NETWORK, help="Arithmetic of the network; auto takes the device's fastest.")
+    ] = "auto"
+    size: Annotated[
+        int | None,
+        option(NETWORK, help="Short side of the network's input; outputs keep the input's size.", metavar="PIXELS"),
+    ] = None
+    memory_frames: Annotated[
+        int | None,
+        option(NETWORK, "--memory", help="Past frames in memory; 0 segments each frame alone.", metavar="N"),
+    ] = None
+    window: Annotated[int | None, option(NETWORK, help="Side of square sliding windows.", metavar="PIXELS")] = None
+    stride: Annotated[int | None, option(NETWORK, help="Step between sliding windows.", metavar="PIXELS")] = None
+    key_frames: Annotated[
+        int,
+        option(
+            NETWORK, help="Run the network on every K-th frame; labels between follow the optical flow.", metavar="K"
+        ),
+    ] = 1
+    compile: Annotated[
+        Literal["auto", "on", "off"],
+        option(NETWORK, help="Compile the network (torch.compile); auto does so if the input is long enough."),
+    ] = "auto"
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"auto|(cpu|cuda|mps|xpu)(:\d+)?", self.device):
+            raise ConfigError(f"--device is {self.device!r}; it must be auto, cpu, cuda, cuda:N, mps or xpu")
+        if self.precision not in get_args(Precision):
+            raise ConfigError(f"--precision is {self.precision!r}; it must be {', '.join(get_args(Precision))}")
+        if self.key_frames < 1:
+            raise ConfigError(f"--key-frames is {self.key_frames}; it must be 1 (all frames) or more")
+
+    @property
+    def geometry(self) -> "InputGeometry":
+        """The part of it that replaces the weights' own."""
+        from tmaseg.model.geometry import InputGeometry
+
+        return InputGeometry(self.size, self.window, self.stride)
+
+    def weights_info(self) -> "WeightsInfo":
+        """The metadata of the weights, after a check that these options fit them. Imports no torch.
+
+        Raises CheckpointError and ConfigError.
+        """
+        from tmaseg.model.weights import read_weights_info
+
+        info = read_weights_info(self.weights)
+        info.geometry.overridden_by(self.geometry).check()
+        info.config.checked_memory_frames(self.memory_frames)
+        return info
+
+    def load(self) -> "Segmenter":
+        """The network, ready for a first frame. Raises CheckpointError and ConfigError."""
+        from tmaseg.inference.segmenter import load
+
+        return load(
+            self.weights,
+            device=self.device,
+            precision=self.precision,
+            geometry=self.geometry,
+            memory_frames=self.memory_frames,
+            compile=self.compile,
+            key_frames=self.key_frames,
+        )

@@ -1,0 +1,172 @@
+"""How class ids are painted, and what is written."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
+
+from tmaseg.errors import ConfigError
+from tmaseg.options.inputs import InputOptions
+from tmaseg.options.network import ModelOptions
+from tmaseg.options.panels import OUTPUT, PAINTING, option
+
+if TYPE_CHECKING:
+    from tmaseg.labels import LabelSet
+    from tmaseg.render import Painter
+    from tmaseg.video.encoder import WriteOptions
+
+Mode = Literal["overlay", "mask", "side-by-side"]
+PictureFormat = Literal["ids", "indexed", "color", "overlay"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaintOptions:
+    """How class ids become colours; see `tmaseg.render.Painter`."""
+
+    mode: Annotated[Mode, option(PAINTING, help="Content of the video.")] = "overlay"
+    opacity: Annotated[
+        float, option(PAINTING, help="Opacity of the colours in an overlay, 0 to 1.", metavar="ALPHA")
+    ] = 0.5
+    palette: Annotated[
+        str | None,
+        option(
+            PAINTING,
+            help="Colours, matched by class name: cityscapes, camvid, camvid32, voc, or a JSON or YAML file.",
+            metavar="NAME|FILE",
+        ),
+    ] = None
+    classes: Annotated[
+        tuple[str, ...] | None, option(PAINTING, help="Paint these classes only, such as road,car.", metavar="NAME,...")
+    ] = None
+    legend: Annotated[bool, option(PAINTING, "--legend", help="Add a legend of class names.")] = False
+
+    def painter(self, labels: "LabelSet", mode: Mode | None = None) -> "Painter":
+        """For `labels`, in another mode where one is given. Raises ConfigError and LabelError."""
+        from tmaseg.render import Painter
+
+        return Painter(
+            labels,
+            mode=mode or self.mode,
+            opacity=self.opacity,
+            palette=self.palette,
+            classes=self.classes or None,
+            legend=self.legend,
+        )
+
+    def warnings(self, labels: "LabelSet") -> tuple[str, ...]:
+        """Classes that the palette has no colour for."""
+        missing = self.painter(labels).missing
+        return (f"the palette {self.palette} has no class for {', '.join(missing)}: not painted",) if missing else ()
+
+
+Overwrite = Annotated[bool, option(OUTPUT, "--overwrite", help="Replace existing outputs.")]
+SkipExisting = Annotated[bool, option(OUTPUT, "--skip-existing", help="Keep existing outputs and make the others.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputOptions:
+    """What is written of a video: at least one of `output`, `masks` and `stats`."""
+
+    output: Annotated[
+        str | None, option(OUTPUT, "--output", "-o", help="Video file; a folder for several sources.", metavar="OUT")
+    ] = None
+    masks: Annotated[Path | None, option(OUTPUT, help="Folder for a PNG mask of each frame.", metavar="DIR")] = None
+    mask_formats: Annotated[
+        tuple[PictureFormat, ...],
+        option(
+            OUTPUT, "--mask-format", help="Formats of the masks: ids, indexed, color, overlay.", metavar="FORMAT,..."
+        ),
+    ] = ("ids",)
+    stats: Annotated[
+        Path | None,
+        option(OUTPUT, help="CSV of the area that each class covers in each frame, 0 to 1.", metavar="FILE.csv"),
+    ] = None
+    encoder: Annotated[str | None, option(OUTPUT, help="FFmpeg's name of the video encoder.", metavar="NAME")] = None
+    crf: Annotated[
+        float | None, option(OUTPUT, help="Constant rate factor of the encoder; lower is better.", metavar="N")
+    ] = None
+    preset: Annotated[
+        str | None, option(OUTPUT, help="Preset of the encoder, such as fast or slow.", metavar="NAME")
+    ] = None
+    lossless: Annotated[bool, option(OUTPUT, "--lossless", help="Write exact colours: FFV1 in .mkv.")] = False
+    no_audio: Annotated[bool, option(OUTPUT, "--no-audio", help="Leave out the sound.")] = False
+    overwrite: Overwrite = False
+    skip_existing: SkipExisting = False
+
+    def __post_init__(self) -> None:
+        _check_formats("--mask-format", self.mask_formats)
+        _check_existing(self.overwrite, self.skip_existing)
+        _check_no_stream(self.paths)
+
+    @property
+    def video(self) -> Path | None:
+        """`output` as a path."""
+        return Path(self.output) if self.output else None
+
+    @property
+    def paths(self) -> list[Path]:
+        """Every file and folder that is written."""
+        return [path for path in (self.video, self.masks, self.stats) if path]
+
+    def write_options(self, source: InputOptions) -> "WriteOptions":
+        """As `tmaseg.video` takes them. Raises ConfigError for values that contradict each other."""
+        from tmaseg.video.encoder import WriteOptions
+
+        return WriteOptions(
+            encoder=self.encoder,
+            crf=self.crf,
+            preset=self.preset,
+            lossless=self.lossless,
+            audio=not self.no_audio,
+            overwrite=self.overwrite,
+            hardware=source.hardware,
+            timeout=source.timeout,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FramesOutputOptions:
+    """What is written of a folder of images."""
+
+    output: Annotated[Path, option(OUTPUT, "--output", "-o", help="Folder for the PNGs.", metavar="OUT_DIR")]
+    formats: Annotated[
+        tuple[PictureFormat, ...],
+        option(
+            OUTPUT,
+            "--format",
+            help="Formats of the PNGs: ids, indexed, color, overlay; several get a sub-folder each.",
+            metavar="FORMAT,...",
+        ),
+    ] = ("ids",)
+    overwrite: Overwrite = False
+    skip_existing: SkipExisting = False
+
+    def __post_init__(self) -> None:
+        _check_formats("--format", self.formats)
+        _check_existing(self.overwrite, self.skip_existing)
+        _check_no_stream([self.output])
+
+
+def _check_formats(flag: str, formats: tuple[str, ...]) -> None:
+    known = get_args(PictureFormat)
+    if not formats or not {*formats} <= {*known}:
+        raise ConfigError(f"{flag} is {','.join(formats)!r}; choose from {', '.join(known)}")
+
+
+def _check_no_stream(paths: list[Path]) -> None:
+    if {"-", "/dev/stdout"} & {str(path) for path in paths}:
+        raise ConfigError("standard output cannot be an output: what is written is completed as a file; give a name")
+
+
+def _check_existing(overwrite: bool, skip_existing: bool) -> None:
+    if overwrite and skip_existing:
+        raise ConfigError("--overwrite and --skip-existing contradict each other; give one of them")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """All options of one video."""
+
+    output: OutputOptions
+    input: InputOptions = field(default_factory=InputOptions)
+    model: ModelOptions = field(default_factory=ModelOptions)
+    paint: PaintOptions = field(default_factory=PaintOptions)
