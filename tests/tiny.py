@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 
 from tmaseg.labels import generic_labels
 from tmaseg.model.checkpoint import Checkpoint
-from tmaseg.model.config import TMANetConfig
-from tmaseg.model.geometry import InputGeometry
+from tmaseg.model.config import InputGeometry, TMANetConfig
 from tmaseg.model.tmanet import TMANet
 
 

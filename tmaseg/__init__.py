@@ -22,7 +22,7 @@ from tmaseg.errors import (
 if TYPE_CHECKING:
     from tmaseg.inference.segmenter import Segmentation, Segmenter, load
     from tmaseg.labels import LabelSet, get_labels
-    from tmaseg.model.geometry import InputGeometry
+    from tmaseg.model.config import InputGeometry
     from tmaseg.pipeline.report import RunReport
     from tmaseg.pipeline.video import segment_video
 
@@ -52,7 +52,7 @@ __all__ = [
 
 # Imported on first access: torch takes seconds, and `tmaseg --help` needs none of it.
 _LAZY = {
-    "InputGeometry": "tmaseg.model.geometry",
+    "InputGeometry": "tmaseg.model.config",
     "LabelSet": "tmaseg.labels",
     "RunReport": "tmaseg.pipeline.report",
     "Segmentation": "tmaseg.inference.segmenter",

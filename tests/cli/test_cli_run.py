@@ -99,7 +99,7 @@ def test_painting_follows_the_options(tmaseg, clip, weights, tmp_path):
 
 
 def test_the_network_follows_the_options(tmaseg, clip, weights, tmp_path):
-    from tmaseg.model.geometry import InputGeometry
+    from tmaseg.model.config import InputGeometry
 
     masks = tmp_path / "masks"
     code = tmaseg("run", clip, "--masks", masks, "--memory", 1, "--size", 40, "--window", 40, "--stride", 24).code

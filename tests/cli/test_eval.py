@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from tmaseg.cli import app
 from tmaseg.labels import CAMVID
 from tmaseg.model.checkpoint import Checkpoint, save_checkpoint
-from tmaseg.model.geometry import InputGeometry
+from tmaseg.model.config import InputGeometry
 
 runner = CliRunner()
 

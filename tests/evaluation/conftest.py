@@ -10,7 +10,7 @@ from tmaseg.data import Dataset, open_dataset
 from tmaseg.inference.engine import Engine
 from tmaseg.inference.loading import LoadedNetwork
 from tmaseg.labels import CAMVID, LabelSet
-from tmaseg.model.geometry import InputGeometry
+from tmaseg.model.config import InputGeometry
 
 
 @pytest.fixture(scope="session")

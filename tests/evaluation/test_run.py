@@ -19,7 +19,7 @@ from tmaseg.evaluation.result import moving_means
 from tmaseg.inference.segmenter import Segmenter
 from tmaseg.labels import CAMVID, CAMVID12, CITYSCAPES, LabelSet, map_by_name
 from tmaseg.metrics import ConfusionMatrix, Flicker, TemporalConsistency
-from tmaseg.model.geometry import InputGeometry
+from tmaseg.model.config import InputGeometry
 from tmaseg.training.validation import ValSet, validate
 from tmaseg.video.images import read_image
 from tmaseg.video.optical_flow import FlowEstimator

@@ -106,11 +106,11 @@ def test_frames_go_up_and_labels_down_without_waiting_for_more_than_they_must(mo
     transfer = Transfer(torch.device("cuda"))
     arrivals, used = [], []
     for number in range(3):
-        there = transfer.up(np.full((2, 3, 3), number, np.uint8))
+        there = transfer.to_device(np.full((2, 3, 3), number, np.uint8))
         assert (there == number).all()
         cuda.compute.do(f"network {number}", cuda.after)
         labels = there[..., 0] + 10
-        arrivals.append(transfer.down(labels))
+        arrivals.append(transfer.to_host(labels))
         used += [there, labels]
         assert not cuda.synchronised  # nobody waits on the host
     for number in range(3):
@@ -137,8 +137,8 @@ def test_frames_go_up_and_labels_down_without_waiting_for_more_than_they_must(mo
 def test_on_a_cpu_the_labels_are_those_of_the_network(writeable):
     transfer, pixels = Transfer(torch.device("cpu")), np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
     pixels.flags.writeable = writeable
-    labels = transfer.up(pixels)[..., 0]
-    np.testing.assert_array_equal(transfer.down(labels).wait(), pixels[..., 0])
+    labels = transfer.to_device(pixels)[..., 0]
+    np.testing.assert_array_equal(transfer.to_host(labels).wait(), pixels[..., 0])
 
 
 class FakeModule:

@@ -7,12 +7,11 @@ from torch._inductor import compile_fx
 from torch._inductor import config as inductor
 
 from tmaseg.errors import ConfigError
-from tmaseg.inference import compiler, engine
-from tmaseg.inference.compiler import CompiledBefore, can_compile, repays
-from tmaseg.inference.engine import Engine, prepare
+from tmaseg.inference import engine
+from tmaseg.inference.engine import Engine, can_compile, prepare, repays
 from tmaseg.inference.segmenter import Segmenter
 from tmaseg.labels import generic_labels
-from tmaseg.model.geometry import InputGeometry
+from tmaseg.model.config import InputGeometry
 
 CPU = torch.device("cpu")
 
@@ -83,7 +82,7 @@ def test_compiled_passes_have_their_weights_inside_and_give_the_logits_of_the_pl
 
 
 def test_without_a_compiler_it_goes_on_as_it_was_and_says_so(monkeypatch):
-    monkeypatch.setattr(compiler, "can_compile", lambda: False)
+    monkeypatch.setattr(engine, "can_compile", lambda: False)
     net = prepare(tiny_net(), CPU, "fp32")
     segmenter, logits = stream(net, compile="on")
     assert not segmenter.engine.compiled
@@ -126,9 +125,9 @@ def test_a_compiler_that_fails_costs_nothing_but_a_line(monkeypatch, inner, caus
 
 
 def test_more_shapes_than_torch_would_compile_are_compiled(monkeypatch):
-    monkeypatch.setattr(compiler, "can_compile", lambda: True)
+    monkeypatch.setattr(engine, "can_compile", lambda: True)
     graphs = inputs_of_graphs(monkeypatch, build=False)
-    double = compiler.compiled(lambda x: 2 * x, CPU)
+    double = engine.compiled(lambda x: 2 * x, CPU)
     with torch.inference_mode():
         for length in range(2, 14):
             assert (double(torch.ones(length)) == 2).all()
@@ -136,8 +135,8 @@ def test_more_shapes_than_torch_would_compile_are_compiled(monkeypatch):
 
 
 def test_too_many_shapes_are_a_failure_to_compile(monkeypatch):
-    monkeypatch.setattr(compiler, "can_compile", lambda: True)
-    monkeypatch.setattr(compiler, "_MOST_SHAPES", 1)
+    monkeypatch.setattr(engine, "can_compile", lambda: True)
+    monkeypatch.setattr(engine, "_MOST_SHAPES", 1)
     inputs_of_graphs(monkeypatch, build=False)
     net = prepare(tiny_net(), CPU, "fp32")
     fast, plain = (Segmenter(net, generic_labels(5), compile=choice) for choice in ("on", "off"))
@@ -183,7 +182,7 @@ def test_auto_compiles_long_videos_only(monkeypatch):
 
 
 def test_auto_misses_a_compiler_only_where_it_would_repay_and_says_so_once(monkeypatch):
-    monkeypatch.setattr(compiler, "can_compile", lambda: False)
+    monkeypatch.setattr(engine, "can_compile", lambda: False)
     segmenter = Segmenter(prepare(tiny_net(), CPU, "fp32"), generic_labels(5), compile="auto")
     said = []
     for expected in (8, 10**7, 10**7):
@@ -197,7 +196,7 @@ def test_auto_misses_a_compiler_only_where_it_would_repay_and_says_so_once(monke
 def test_what_was_compiled_before_is_known_by_what_the_network_saw(monkeypatch):
     known = []
     monkeypatch.setattr(engine, "compiled", lambda function, _: function)
-    monkeypatch.setattr("tmaseg.inference.compile_policy.repays", lambda *_, again: known.append(again))
+    monkeypatch.setattr("tmaseg.inference.engine.repays", lambda *_, again: known.append(again))
     net = prepare(tiny_net(), CPU, "fp32")
     watched(net, noise_frames(1, (96, 144)), compile="on", geometry=InputGeometry(size=64))
     for options in (
@@ -212,12 +211,7 @@ def test_what_was_compiled_before_is_known_by_what_the_network_saw(monkeypatch):
     assert known == [True, True, False, False, True, True]
 
 
-def test_what_was_compiled_before_repays_sooner(monkeypatch):
-    before = CompiledBefore("network", (64, 96))
-    assert not before
-    before.note()
-    assert CompiledBefore("network", (64, 96))
-    assert not CompiledBefore("network", (64, 97))
+def test_what_was_compiled_before_repays_sooner():
     assert repays(0.1, 5000, torch.float32, CPU, again=True)
     assert not repays(0.1, 5000, torch.float32, CPU, again=False)
 
@@ -230,7 +224,7 @@ def test_what_compiling_gains_depends_on_where_it_runs(monkeypatch):
         ({"amx_bf16"}, torch.device("cuda"), torch.bfloat16, 1501),
         (set(), torch.device("cuda"), torch.float32, 1501),
     ):
-        monkeypatch.setattr(compiler, "cpu_flags", lambda flags=flags: frozenset(flags))
+        monkeypatch.setattr(engine, "cpu_flags", lambda flags=flags: frozenset(flags))
         assert repays(0.1, frames, dtype, device, again=False)
         assert not repays(0.1, frames - 2, dtype, device, again=False)
 
@@ -238,4 +232,4 @@ def test_what_compiling_gains_depends_on_where_it_runs(monkeypatch):
 def test_no_compiler_is_an_error_that_says_what_to_do(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(ConfigError, match=r"install g\+\+"):
-        compiler.compiled(lambda x: x, CPU)
+        engine.compiled(lambda x: x, CPU)

@@ -9,7 +9,7 @@ from tmaseg.errors import CheckpointError, ConfigError
 from tmaseg.inference.loading import load_network
 from tmaseg.inference.segmenter import Segmenter
 from tmaseg.model.checkpoint import save_checkpoint
-from tmaseg.model.geometry import InputGeometry
+from tmaseg.model.config import InputGeometry
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from tmaseg.inference.engine import Engine, prepare
 from tmaseg.inference.segmenter import Segmenter
 from tmaseg.inference.sliding_window import window_grid
 from tmaseg.labels import generic_labels
-from tmaseg.model.geometry import InputGeometry
+from tmaseg.model.config import InputGeometry
 
 MEAN = torch.tensor([123.675, 116.28, 103.53]).view(3, 1, 1)
 STD = torch.tensor([58.395, 57.12, 57.375]).view(3, 1, 1)

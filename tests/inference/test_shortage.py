@@ -10,7 +10,7 @@ from tmaseg.errors import ShortageError
 from tmaseg.inference.device import is_out_of_memory
 from tmaseg.inference.segmenter import Segmenter
 from tmaseg.labels import generic_labels
-from tmaseg.model.geometry import InputGeometry
+from tmaseg.model.config import InputGeometry
 
 LABELS = generic_labels(5)
 

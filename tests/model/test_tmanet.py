@@ -7,7 +7,7 @@ from tiny import tiny_config, tiny_net
 
 import tmaseg.model
 from tmaseg.errors import ConfigError
-from tmaseg.inference.fold import fold_batch_norm
+from tmaseg.inference.engine import fold_batch_norm
 from tmaseg.model.config import TMANetConfig
 from tmaseg.model.tmanet import TMANet
 

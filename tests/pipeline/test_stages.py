@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tmaseg.inference.device import Arrival
+from tmaseg.inference.device import HostCopy
 from tmaseg.inference.segmenter import Segmentation
 from tmaseg.pipeline.stages import Output, segment
 from tmaseg.video.frame import Frame
@@ -35,7 +35,7 @@ class Stepper:
             raise self.error or BoomError("model")
         self.seen.append(index)
         self.memory_resets += discontinuity
-        return Segmentation(Arrival(torch.from_numpy(rgb[..., 0] + 1)), None, discontinuity)
+        return Segmentation(HostCopy(torch.from_numpy(rgb[..., 0] + 1)), None, discontinuity)
 
 
 class Recorder:

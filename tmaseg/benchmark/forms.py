@@ -16,9 +16,9 @@ from tmaseg.errors import ConfigError
 from tmaseg.inference.device import Precision
 from tmaseg.inference.engine import Engine, prepare
 from tmaseg.inference.sliding_window import SlidingWindow
-from tmaseg.model.geometry import InputGeometry
+from tmaseg.model.config import InputGeometry
+from tmaseg.model.macs import Macs, clip_macs, step_macs
 from tmaseg.model.tmanet import TMANet
-from tmaseg.model.work import Work, clip_work, step_work
 
 Form = Literal["clip", "stream", "alone"]
 
@@ -45,18 +45,18 @@ def network_cases(
     return cases
 
 
-def form_works(net: TMANet, size_hw: tuple[int, int]) -> dict[Form, Work]:
+def form_works(net: TMANet, size_hw: tuple[int, int]) -> dict[Form, Macs]:
     """The forms that this network has, and the multiply-adds of each; nothing is run."""
     if not net.config.memory_frames:
-        return {"alone": step_work(net.config, size_hw, 0)}
+        return {"alone": step_macs(net.config, size_hw, 0)}
     return {
-        "clip": clip_work(net.config, size_hw),
-        "stream": step_work(net.config, size_hw),
-        "alone": step_work(net.config, size_hw, 0),
+        "clip": clip_macs(net.config, size_hw),
+        "stream": step_macs(net.config, size_hw),
+        "alone": step_macs(net.config, size_hw, 0),
     }
 
 
-def form_cases(engine: Engine, size_hw: tuple[int, int], works: dict[Form, Work], suffix: str) -> list[Case]:
+def form_cases(engine: Engine, size_hw: tuple[int, int], works: dict[Form, Macs], suffix: str) -> list[Case]:
     """The forms in `works`, each named with the suffix; without the clip form for a compiled engine."""
     return [
         Case(f"{form} {suffix}".strip(), form_call(engine, size_hw, form), engine.device, work)

@@ -9,7 +9,7 @@ import torch
 
 from tmaseg.files import peak_resident_mb, reset_peak, resident_mb
 from tmaseg.inference.device import is_accelerator, peak_memory_mb, reset_peak_memory, seconds_of
-from tmaseg.model.work import Work
+from tmaseg.model.macs import Macs
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Case:
     name: str
     run: Callable[[], object]
     device: torch.device
-    work: Work | None = None
+    work: Macs | None = None
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Row:
     name: str
     seconds_per_frame: float | None
     """Median; None if only counted."""
-    work: Work | None = None
+    work: Macs | None = None
     """Multiply-adds; None for stages such as decoding."""
     peak_mb: float | None = None
     """Peak memory while it ran: of the process, on a GPU of tensors; None where the system does not report it."""

@@ -39,9 +39,8 @@ def convert(
     from tmaseg.errors import OutputError
     from tmaseg.files import check_not_read
     from tmaseg.labels import get_labels
-    from tmaseg.model.checkpoint import save_checkpoint
+    from tmaseg.model.checkpoint import read_weights_info, save_checkpoint
     from tmaseg.model.upstream import convert_upstream, guess_preset, read_upstream
-    from tmaseg.model.weights import read_weights_info
 
     screen = Screen(quiet=console.quiet)
     if output.suffix != ".safetensors":

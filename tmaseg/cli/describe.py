@@ -8,7 +8,7 @@ from typing import Any
 
 import tmaseg
 from tmaseg.errors import TmasegError
-from tmaseg.model.weights import WeightsInfo, read_weights_info, shipped_weights
+from tmaseg.model.checkpoint import WeightsInfo, read_weights_info, shipped_weights
 from tmaseg.video import check_exists
 
 _PACKAGES = ("torch", "torchvision", "av", "numpy", "opencv-python-headless", "safetensors", "typer")

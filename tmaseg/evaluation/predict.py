@@ -17,9 +17,9 @@ from tmaseg.inference.postprocess import classify
 from tmaseg.inference.segmenter import Segmenter
 from tmaseg.inference.sliding_window import SlidingWindow, window_grid
 from tmaseg.labels import LabelSet, map_by_name, unite_by_name
-from tmaseg.model.geometry import InputGeometry
+from tmaseg.model.config import InputGeometry
+from tmaseg.model.macs import step_macs
 from tmaseg.model.preprocess import Preprocess
-from tmaseg.model.work import step_work
 from tmaseg.options import EvalOptions
 
 
@@ -182,7 +182,7 @@ class Predictor:
         for geometry in self._geometries(min(height, width)):
             windows = len(window_grid(geometry.input_hw((height, width)), geometry))
             window_hw = geometry.window_hw((height, width))
-            total += windows * step_work(self.network.net.config, window_hw, self.memory_frames).total
+            total += windows * step_macs(self.network.net.config, window_hw, self.memory_frames).total
         return total * (2 if self._options.flip else 1) / self._options.key_frames
 
     def _finish(self, labels: Sequence[Labels], rgbs: Sequence[RGB], start_time: float) -> list[Labels]:

@@ -2,8 +2,7 @@
 
 loading         load_network: from weights to a network that is ready to stream
 device          which device and precision, copies; the only module that names kinds of devices
-engine, fold    the network's three methods, folded, joined, compiled
-compiler, compile_policy    torch.compile, and when it repays
+engine          the network's three methods, folded, joined, compiled
 sliding_window  regions of a frame, each with a memory of its own
 scene_cut       cuts and gaps in time
 key_frames      labels warped between the frames that pass the network

@@ -54,7 +54,7 @@ def accelerators() -> list[torch.device]:
     found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     if found is None or found.type not in _ACCELERATORS:
         return []
-    others = range(1, _of(found).device_count())
+    others = range(1, _module(found).device_count())
     return [torch.device(found.type), *(torch.device(found.type, index) for index in others)]
 
 
@@ -71,7 +71,7 @@ def use_device_of_process(local_rank: int) -> str:
     found = accelerators()
     if not found or found[0].type not in _WITH_STREAMS:
         return "gloo"
-    _of(found[0]).set_device(local_rank % len(found))
+    _module(found[0]).set_device(local_rank % len(found))
     return f"cpu:gloo,{found[0].type}:{distributed.Backend.default_device_backend_map[found[0].type]}"
 
 
@@ -91,7 +91,7 @@ def describe_device(device: torch.device) -> str:
         return ""
     if not has_streams(device):
         return device.type.upper()
-    facts = _of(device).get_device_properties(device)
+    facts = _module(device).get_device_properties(device)
     return f"{facts.name}, {facts.total_memory / 2**30:.0f} GiB"
 
 
@@ -150,8 +150,8 @@ def _cpu_computes_bf16() -> bool:
 
 def _accelerator_computes_bf16(device: torch.device) -> bool:
     """As it says itself, or by trying."""
-    if hasattr(_of(device), "is_bf16_supported"):
-        return bool(_of(device).is_bf16_supported())
+    if hasattr(_module(device), "is_bf16_supported"):
+        return bool(_module(device).is_bf16_supported())
     try:
         torch.ones(1, 1, device=device, dtype=torch.bfloat16).mm(torch.ones(1, 1, device=device, dtype=torch.bfloat16))
     except (RuntimeError, TypeError):
@@ -187,13 +187,13 @@ def is_out_of_memory(error: BaseException) -> bool:
 def free_cached_memory(device: torch.device) -> None:
     """Gives back what an accelerator's allocator keeps for later; on a CPU nothing is kept that could be."""
     if is_accelerator(device):
-        _of(device).empty_cache()
+        _module(device).empty_cache()
 
 
 def reset_peak_memory(device: torch.device) -> float:
     """Starts `peak_memory_mb` again at what tensors take now, which it returns, in MB of 2**20 bytes."""
     with suppress(AttributeError):  # Apple's counts no peak
-        _of(device).reset_peak_memory_stats(device)
+        _module(device).reset_peak_memory_stats(device)
     return float(_memory_mb(device, "memory_allocated", "current_allocated_memory"))
 
 
@@ -203,7 +203,7 @@ def peak_memory_mb(device: torch.device) -> float:
 
 
 def _memory_mb(device: torch.device, name: str, of_mps: str) -> float:
-    module = _of(device)
+    module = _module(device)
     held = getattr(module, name)(device) if hasattr(module, name) else getattr(module, of_mps)()
     return float(held / 2**20)
 
@@ -214,8 +214,8 @@ def seconds_of(run: Callable[[], object], device: torch.device) -> float:
         begun = time.perf_counter()
         run()
         return time.perf_counter() - begun
-    with _of(device).device(device) if hasattr(_of(device), "device") else nullcontext():
-        begin, end = (_of(device).Event(enable_timing=True) for _ in range(2))
+    with _module(device).device(device) if hasattr(_module(device), "device") else nullcontext():
+        begin, end = (_module(device).Event(enable_timing=True) for _ in range(2))
         begin.record()
         run()
         end.record()
@@ -234,7 +234,7 @@ def begin_graphs(device: torch.device) -> None:
         torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
 
 
-class Arrival:
+class HostCopy:
     """An array on its way from the device."""
 
     def __init__(self, there: Tensor, event: Any = None) -> None:
@@ -261,36 +261,36 @@ class Transfer:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._streams = [_of(device).Stream(device) for _ in range(2)] if has_streams(device) else None
+        self._streams = [_module(device).Stream(device) for _ in range(2)] if has_streams(device) else None
 
-    def up(self, pixels: NDArray[np.uint8]) -> Tensor:
+    def to_device(self, pixels: NDArray[np.uint8]) -> Tensor:
         """The array on the device; kernels launched from now on find it complete. The copy waits for nothing."""
         host = torch.from_numpy(np.require(pixels, requirements=["C", "W"]))
         if self._streams is None:
             return host.to(self._device) if is_accelerator(self._device) else host
         stream, _ = self._streams
-        with _of(self._device).stream(stream):
+        with _module(self._device).stream(stream):
             there = host.pin_memory().to(self._device, non_blocking=True)
-        current = _of(self._device).current_stream(self._device)
+        current = _module(self._device).current_stream(self._device)
         current.wait_stream(stream)
         there.record_stream(current)  # its memory is not given away before the network has read it
         return there
 
-    def down(self, labels: Tensor) -> Arrival:
+    def to_host(self, labels: Tensor) -> HostCopy:
         """Starts the way back of uint8 `labels`; kernels launched before are waited for by the copy, not by us."""
         if self._streams is None:
-            return Arrival(labels)
+            return HostCopy(labels)
         _, stream = self._streams
-        stream.wait_stream(_of(self._device).current_stream(self._device))
-        with _of(self._device).stream(stream):
+        stream.wait_stream(_module(self._device).current_stream(self._device))
+        with _module(self._device).stream(stream):
             there = torch.empty(labels.shape, dtype=labels.dtype, pin_memory=True)
             there.copy_(labels, non_blocking=True)
             labels.record_stream(stream)  # nor that of the labels before they are copied
-            event = _of(self._device).Event()
+            event = _module(self._device).Event()
             event.record(stream)
-        return Arrival(there, event)
+        return HostCopy(there, event)
 
 
-def _of(device: torch.device) -> Any:
+def _module(device: torch.device) -> Any:
     """torch's module for a kind of accelerator, such as torch.cuda."""
     return torch.get_device_module(device)

@@ -1,19 +1,67 @@
-"""Engine: a network as inference runs it: its three methods, its encoders joined, compiled on request.
+"""Engine: a network as inference runs it: batch norm folded, encoders joined, compiled where that repays.
 
 Notation: B batch, S memory encoders, N memory positions, P = h w positions of a frame, Ck key and Cv value channels,
 K classes.
+
+Compiling, measured by `scripts/bench --compile on` on two AVX-512 cores without AMX, at 480x360 in fp32: `street` 116
+ms a frame, then 113; the authors' ResNet-50 708, then 703. The first compilation of `street` took 14 s, later ones 5 s
+with its artefacts kept. With AMX in bf16 the ResNet-50 gained far more: 200 ms, then 126.
 """
 
+import hashlib
+import logging
+import os
+import shutil
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from functools import wraps
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any, Literal, TypeVar, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from tmaseg.inference.compiler import cause, compiled, free_compiled, is_compilers
-from tmaseg.inference.device import Precision, attention_for, begin_graphs, dtype_of
-from tmaseg.inference.fold import fold_batch_norm
+from tmaseg.errors import ConfigError
+from tmaseg.inference.device import (
+    HostCopy,
+    Precision,
+    attention_for,
+    begin_graphs,
+    compile_options,
+    cpu_flags,
+    dtype_of,
+    is_accelerator,
+)
 from tmaseg.model.tmanet import EncodedFrame, TMANet
+
+CompileChoice = Literal["auto", "on", "off"]
+F = TypeVar("F", bound=Callable[..., Any])
+
+_GAIN, _GAIN_AMX = 0.03, 0.3  # fraction of a frame's time that compiling saves, cautiously
+_GAIN_GPU = 0.2  # not measured: no GPU was at hand
+_FIRST_SECONDS, _AGAIN_SECONDS = 30.0, 9.0
+
+# All engines of a process share this limit. Torch has 8, and goes on uncompiled silently when they are spent.
+_MOST_SHAPES = 64
+_TIMED_FRAMES = 5  # the first left out
+
+
+def fold_batch_norm(module: nn.Module) -> None:
+    """Folds, in place and in every submodule, each batch normalisation that directly follows a convolution.
+
+    The module must be in evaluation mode; it cannot be trained afterwards.
+    """
+    assert not module.training
+    for (name, conv), (next_name, norm) in pairwise(list(module.named_children())):
+        if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            setattr(module, name, fuse_conv_bn_eval(conv, norm))
+            setattr(module, next_name, nn.Identity().eval())
+    for _, child in module.named_children():
+        fold_batch_norm(child)
 
 
 def prepare(net: TMANet, device: torch.device, precision: Precision) -> TMANet:
@@ -72,7 +120,7 @@ class Engine:
             self._methods = {name: compiled(method, self.device) for name, method in self._plain.items()}
             self.compiled = True
 
-    def interpret(self, *, free: bool = False) -> None:
+    def use_eager(self, *, free: bool = False) -> None:
         """Goes back to the plain methods. `free`: also frees what has been compiled, of all engines."""
         self._methods = self._plain
         self.compiled = False
@@ -86,5 +134,154 @@ class Engine:
             if not self.compiled or not is_compilers(error):
                 raise
             self.failure = f"torch.compile failed ({cause(error)})"
-        self.interpret()
+        self.use_eager()
         return self._plain[name](*arguments)
+
+
+class CompilePolicy:
+    """Follows one video at a time."""
+
+    def __init__(self, engine: Engine, choice: CompileChoice) -> None:
+        self._engine = engine
+        self._choice = choice
+        self._seconds: list[float] = []
+        self._left: int | None = None
+        self._tried = False
+        self._no_compiler = False
+        self._noted: tuple[tuple[int, int], int] | None = None
+        self.warnings: tuple[str, ...] = ()
+        """Why this video is not compiled although that was wanted, or would repay and is not known to be in vain."""
+
+    def begin(self, frames: int | None) -> None:
+        """A video of `frames` frames begins; None: nobody knows how many."""
+        self._left = frames
+        self._seconds, self.warnings, self._tried = [], (), False
+        if self._choice == "on":
+            self._compile()
+        elif self._choice == "auto":
+            self._engine.use_eager()  # another size would be compiled anew
+
+    def stepped(self, labels: HostCopy, begun: float, input_hw: tuple[int, int], memory_frames: int) -> None:
+        """A frame that `begun` at that perf_counter has its `labels`; it passed the network as `input_hw` pixels."""
+        engine = self._engine
+        if self._tried and engine.failure:
+            self.warnings = (f"not compiled: {engine.failure}",)
+        if engine.compiled and self._noted != (input_hw, memory_frames):
+            with suppress(OSError):  # it is then as if compiled for the first time again
+                mark = self._mark(input_hw, memory_frames)
+                mark.parent.mkdir(parents=True, exist_ok=True)
+                mark.touch()
+            self._noted = input_hw, memory_frames
+        if not self._timing:
+            return
+        assert self._left is not None
+        labels.wait()  # a GPU is not done when the step returns
+        self._seconds.append(perf_counter() - begun)
+        self._left -= 1
+        if len(self._seconds) == _TIMED_FRAMES:
+            again = self._mark(input_hw, memory_frames).exists()
+            if repays(median(self._seconds[1:]), self._left, engine.dtype, engine.device, again=again):
+                self._compile()
+
+    def give_up(self) -> bool:
+        """Memory ran out: until the next video the network is not compiled. False: it already is not."""
+        if not self._engine.compiled:
+            return False
+        self._engine.use_eager(free=True)
+        self.warnings = ("memory is short: it goes on without compiling",)
+        return True
+
+    @property
+    def _timing(self) -> bool:
+        """Whether what a frame takes still decides anything."""
+        decided = len(self._seconds) >= _TIMED_FRAMES or self._left is None
+        vain = self._no_compiler or self._engine.failure
+        return self._choice == "auto" and not (decided or self._engine.compiled or vain)
+
+    def _compile(self) -> None:
+        self._tried = True
+        try:
+            self._engine.compile()
+        except ConfigError as error:
+            self._no_compiler = True
+            self.warnings = (f"not compiled: {error}",)
+
+    def _mark(self, input_hw: tuple[int, int], memory_frames: int) -> Path:
+        """The file that is there once such a network has been compiled here, so that `auto` knows what it costs."""
+        engine = self._engine
+        depends_on = (engine.net.config.to_dict(), input_hw, memory_frames, str(engine.dtype), engine.device.type)
+        digest = hashlib.sha256(repr((torch.__version__, *depends_on)).encode()).hexdigest()
+        return cache_folder() / f"{digest[:24]}.made"
+
+
+def compiled(function: F, device: torch.device) -> F:
+    """The function, compiled at its first call for each shape, with the parameters that it reads frozen into it.
+
+    It must be called without gradients: with them nothing is frozen. Where compiling fails, for one shape too many,
+    too, a call raises an error of torch's compiler: see `is_compilers`. Raises ConfigError when this machine has no
+    compiler that torch.compile could use.
+    """
+    if not can_compile():
+        raise ConfigError("torch.compile needs a C++ compiler and there is none: install g++, or give --compile off")
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder()))
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it warns of CUDA kits without a GPU
+    fast = torch.compile(function, dynamic=False, options=compile_options(device))
+    # Slow to import, and not needed before.
+    from torch._dynamo import config as tracing
+    from torch._inductor import config as building
+
+    @wraps(function)
+    def call(*arguments: object) -> object:
+        # As an option of torch.compile, freezing would come too late: parameters would already be inputs of the graph.
+        # The other names are torch 2.6's; later ones still take them. All this takes 0.1 ms.
+        limits = {"cache_size_limit": _MOST_SHAPES, "fail_on_cache_limit_hit": True}
+        with building.patch(freezing=True), tracing.patch(limits):
+            return fast(*arguments)
+
+    return cast(F, call)
+
+
+def is_compilers(error: BaseException) -> bool:
+    """Whether an error is one of torch's compiler, not of the function that was compiled."""
+    return type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))
+
+
+def cause(error: BaseException) -> str:
+    """What an error of torch's compiler is about, in a line."""
+    if type(error).__name__ in ("FailOnRecompileLimitHit", "FailOnCacheLimitHit"):
+        return "frames came in too many different sizes"
+    while isinstance(inner := getattr(error, "inner_exception", None), BaseException):
+        error = inner
+    lines = str(error).strip().splitlines()
+    name = type(error).__name__
+    return f"{name}: {lines[0]}" if lines else name
+
+
+def free_compiled() -> None:
+    """Frees what all compiled functions of this process hold: code, weights in other layouts, a GPU's graphs.
+
+    At their next call they are compiled anew.
+    """
+    torch.compiler.reset()
+
+
+def can_compile() -> bool:
+    """Whether there is a C++ compiler, which torch.compile needs for CPUs."""
+    named = os.environ.get("CXX")
+    return any(shutil.which(name) for name in ([named] if named else ["g++", "clang++", "c++"]))
+
+
+def repays(frame_seconds: float, frames: int, dtype: torch.dtype, device: torch.device, *, again: bool) -> bool:
+    """Whether compiling is sooner done with `frames` more frames that take `frame_seconds` each as they are.
+
+    `again`: it has been compiled here before.
+    """
+    gain = _GAIN_AMX if dtype == torch.bfloat16 and "amx_bf16" in cpu_flags() else _GAIN
+    if is_accelerator(device):
+        gain = _GAIN_GPU
+    return frames * frame_seconds * gain > (_AGAIN_SECONDS if again else _FIRST_SECONDS)
+
+
+def cache_folder() -> Path:
+    """Where artefacts are kept: $XDG_CACHE_HOME/tmaseg/compiled, by default in the user's .cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tmaseg" / "compiled"

@@ -9,7 +9,7 @@ from tmaseg.inference.device import Precision, choose_device, choose_precision, 
 from tmaseg.inference.engine import Engine, prepare
 from tmaseg.labels import LabelSet
 from tmaseg.model.checkpoint import Checkpoint, load_checkpoint
-from tmaseg.model.geometry import InputGeometry
+from tmaseg.model.config import InputGeometry
 from tmaseg.model.tmanet import TMANet
 
 

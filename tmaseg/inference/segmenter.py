@@ -12,17 +12,15 @@ from torch import Tensor
 
 from tmaseg.arrays import RGB
 from tmaseg.errors import ConfigError, ShortageError
-from tmaseg.inference.compile_policy import CompilePolicy
-from tmaseg.inference.compiler import CompileChoice
-from tmaseg.inference.device import Arrival, Precision, Transfer, free_cached_memory, is_out_of_memory, precision_of
-from tmaseg.inference.engine import Engine
+from tmaseg.inference.device import HostCopy, Precision, Transfer, free_cached_memory, is_out_of_memory, precision_of
+from tmaseg.inference.engine import CompileChoice, CompilePolicy, Engine
 from tmaseg.inference.key_frames import KeyFrames
 from tmaseg.inference.loading import load_network
 from tmaseg.inference.postprocess import classify
 from tmaseg.inference.scene_cut import SceneCutDetector, TimeGapDetector
 from tmaseg.inference.sliding_window import SlidingWindow
 from tmaseg.labels import LabelSet
-from tmaseg.model.geometry import InputGeometry
+from tmaseg.model.config import InputGeometry
 from tmaseg.model.preprocess import Preprocess
 from tmaseg.model.tmanet import TMANet
 
@@ -33,7 +31,7 @@ _LEAST_SIDE = 128
 class Segmentation:
     """The result of one frame."""
 
-    def __init__(self, labels: Arrival, logits: Tensor | None, reset: bool, *, carried: bool = False) -> None:
+    def __init__(self, labels: HostCopy, logits: Tensor | None, reset: bool, *, carried: bool = False) -> None:
         self._labels = labels
         self.logits = logits
         """(K, H, W) float32 on the network's device, on request."""
@@ -158,7 +156,7 @@ class Segmenter:
         reset = self._start_again_where_needed(rgb, seconds, discontinuity)
         moved = self._key_frames.carry(rgb)
         if moved is not None:
-            return Segmentation(Arrival(torch.from_numpy(moved)), None, reset, carried=True)
+            return Segmentation(HostCopy(torch.from_numpy(moved)), None, reset, carried=True)
         begun, geometry = perf_counter(), self._geometry
         segmented = self._segment(rgb, logits)
         if (
@@ -174,7 +172,7 @@ class Segmenter:
         self.network_frames += 1
         return segmentation
 
-    def _segment(self, rgb: RGB, logits: bool) -> tuple[Arrival, Tensor | None]:
+    def _segment(self, rgb: RGB, logits: bool) -> tuple[HostCopy, Tensor | None]:
         """A frame's labels, and its logits at its own size on request; where memory runs out, in a cheaper way."""
         while True:
             try:
@@ -185,13 +183,13 @@ class Segmenter:
                 self._give_up_something(error)
             free_cached_memory(self.device)  # now that the error's traceback, which holds tensors, is gone
 
-    def _forward(self, rgb: RGB, logits: bool) -> tuple[Arrival, Tensor | None]:
+    def _forward(self, rgb: RGB, logits: bool) -> tuple[HostCopy, Tensor | None]:
         size_hw = (rgb.shape[0], rgb.shape[1])
-        pixels = self._transfer.up(rgb)[None]  # (1, H, W, 3)
+        pixels = self._transfer.to_device(rgb)[None]  # (1, H, W, 3)
         x = self._preprocess(pixels, self._geometry.input_hw(size_hw)).to(self.engine.dtype)  # (1, 3, h, w)
         out = self._window.step(x).float()  # (1, K, h', w')
         labels = classify(out[0], size_hw, align_corners=self.net.config.align_corners)
-        return self._transfer.down(labels), self.net.resize(out, size_hw)[0] if logits else None
+        return self._transfer.to_host(labels), self.net.resize(out, size_hw)[0] if logits else None
 
     def _give_up_something(self, error: BaseException) -> None:
         """Memory ran out: gives up compiling, or else a quarter of the short side, until the next video."""

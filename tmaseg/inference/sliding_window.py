@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tmaseg.inference.engine import Engine
-from tmaseg.model.geometry import InputGeometry
+from tmaseg.model.config import InputGeometry
 from tmaseg.model.memory import MemoryRing
 
 

@@ -7,12 +7,13 @@ from tmaseg.labels.palettes import (
     CAMVID32,
     CITYSCAPES,
     ClassMap,
+    ClassUnions,
     generic_labels,
     get_labels,
     label_set_names,
     map_by_name,
+    unite_by_name,
 )
-from tmaseg.labels.unions import ClassUnions, unite_by_name
 
 __all__ = [
     "CAMVID",

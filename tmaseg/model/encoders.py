@@ -11,7 +11,51 @@ import torch
 from torch import Tensor, nn
 
 from tmaseg.model.config import EncoderKind
-from tmaseg.model.layers import ChannelSlice, ConvBNReLU
+
+
+class ConvBNReLU(nn.Sequential):
+    """Convolution of odd kernel size that keeps the resolution, batch normalisation, ReLU.
+
+    `separable` makes a convolution larger than 1x1 a depthwise one with its own batch normalisation and ReLU, and a 1x1
+    convolution after it.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, *, separable: bool = False) -> None:
+        depthwise: list[nn.Module] = []
+        if separable and kernel > 1:
+            depthwise = [
+                nn.Conv2d(inputs, inputs, kernel, padding=kernel // 2, groups=inputs, bias=False),
+                nn.BatchNorm2d(inputs),
+                nn.ReLU(inplace=True),
+            ]
+            kernel = 1
+        super().__init__(
+            *depthwise,
+            nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
+        )
+
+    def replace_first_convolution(self, module: nn.Module) -> nn.Module:
+        """Puts `module` in the place of the first convolution and returns that.
+
+        Its output stays as it is, since others may read it: the ReLU is no longer in place.
+        """
+        first, self[0] = self[0], module
+        self[2] = nn.ReLU()
+        return first
+
+
+class ChannelSlice(nn.Module):
+    """Some of the channels of its input: (B, C, h, w) -> (B, stop - start, h, w)."""
+
+    def __init__(self, start: int, stop: int) -> None:
+        super().__init__()
+        self.start, self.stop = start, stop
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, stop - start, h, w), a view."""
+        return x[:, self.start : self.stop]
 
 
 class EncoderShape(NamedTuple):

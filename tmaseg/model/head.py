@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tmaseg.model.config import Aggregation
-from tmaseg.model.layers import ConvBNReLU
+from tmaseg.model.encoders import ConvBNReLU
 
 DROPOUT = 0.1
 _STAGE1_CHANNELS = 48  # as in DeepLabv3+, which the paper cites for this aggregation

@@ -3,10 +3,20 @@
 B batch, H W frame, C channels; a stage's output has stride 4, 8, 16 or 32 against the frame.
 """
 
+from typing import NamedTuple
+
 from torch import Tensor, nn
 
+from tmaseg.errors import ConfigError
 from tmaseg.model.config import OutputStride, Stem
-from tmaseg.model.layers import Features
+
+
+class Features(NamedTuple):
+    """What a backbone gives of a batch of frames. C1, C3 and C channels are its `channels`."""
+
+    stage1: Tensor  # (B, C1, H/4, W/4)
+    stage3: Tensor  # (B, C3, h', w') at stride 8 or 16
+    stage4: Tensor  # (B, C, h, w) at the output stride
 
 
 class BasicBlock(nn.Module):
@@ -74,6 +84,7 @@ class ResNet(nn.Module):
 
     def __init__(self, name: str, *, stem: Stem, width: int, output_stride: OutputStride) -> None:
         super().__init__()
+        self.name = name
         block, counts = _BLOCKS[name]
         if stem == "deep":
             self.stem = _deep_stem(width)
@@ -103,6 +114,26 @@ class ResNet(nn.Module):
         stage1 = self.layer1(self.maxpool(x))
         stage3 = self.layer3(self.layer2(stage1))
         return Features(stage1, stage3, self.layer4(stage3))
+
+    def load_imagenet(self) -> None:
+        """Takes torchvision's ImageNet weights, downloaded where they are not at hand.
+
+        Raises ConfigError when there are none for this stem and width, or when they cannot be fetched.
+        """
+        if hasattr(self, "stem") or self.conv1.out_channels != 64:
+            raise ConfigError(
+                "ImageNet weights exist for the plain stem at width 64: use stem 'plain', or start without them"
+            )
+        from torchvision.models import get_model_weights
+
+        try:
+            state = get_model_weights(self.name).DEFAULT.get_state_dict(progress=False, check_hash=True)
+        except Exception as error:  # urllib, ssl, OSError and a damaged cache all mean the same to the user
+            raise ConfigError(
+                f"the ImageNet weights of {self.name} could not be fetched ({error}): connect to the internet once, "
+                "or start without pretrained_backbone (tmaseg train: --init none)"
+            ) from error
+        self.load_state_dict({key: value for key, value in state.items() if not key.startswith("fc.")})
 
 
 def _deep_stem(width: int) -> nn.Sequential:

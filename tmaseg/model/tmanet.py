@@ -13,10 +13,11 @@ from torch.nn import functional
 
 from tmaseg.errors import ConfigError
 from tmaseg.model.attention import Attend, fused, read_memory
-from tmaseg.model.backbone import build_backbone, load_imagenet
 from tmaseg.model.config import TMANetConfig
+from tmaseg.model.efficientnet_lite import EfficientNetLite
 from tmaseg.model.encoders import EncoderShape, KeyValueEncoder, MemoryEncoder, join_first_convolutions
 from tmaseg.model.head import AuxiliaryHead, SegmentationHead
+from tmaseg.model.resnet import ResNet
 
 
 class EncodedFrame(NamedTuple):
@@ -59,7 +60,7 @@ class TMANet(nn.Module):
         )
         self.auxiliary = AuxiliaryHead(stage3, classes=config.classes)
         if pretrained_backbone:
-            load_imagenet(self.backbone, config.backbone)
+            self.backbone.load_imagenet()
 
     def forward(self, query: Tensor, memory: Tensor | None = None) -> Tensor:
         """query (B, 3, H, W); memory (B, T, 3, H, W), oldest first; both normalised -> logits (B, K, H, W)."""
@@ -144,3 +145,10 @@ class TMANet(nn.Module):
             raise ConfigError(
                 f"memory has shape {tuple(memory.shape)}; it must be {shape}: (B, T, 3, H, W), oldest first"
             )
+
+
+def build_backbone(config: TMANetConfig) -> ResNet | EfficientNetLite:
+    """The backbone that `config.backbone` names, with random weights."""
+    if config.backbone.startswith("resnet"):
+        return ResNet(config.backbone, stem=config.stem, width=config.width, output_stride=config.output_stride)
+    return EfficientNetLite(config.backbone, output_stride=config.output_stride)

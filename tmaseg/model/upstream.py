@@ -17,8 +17,7 @@ from torch import Tensor
 from tmaseg.errors import CheckpointError
 from tmaseg.labels import LabelSet, get_labels
 from tmaseg.model.checkpoint import Checkpoint
-from tmaseg.model.config import Aggregation, BackboneName, EncoderKind, TMANetConfig
-from tmaseg.model.geometry import InputGeometry
+from tmaseg.model.config import Aggregation, BackboneName, EncoderKind, InputGeometry, TMANetConfig
 
 Preset = Literal["cityscapes", "camvid"]
 

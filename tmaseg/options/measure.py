@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from tmaseg.errors import ConfigError
-from tmaseg.model.geometry import InputGeometry
+from tmaseg.model.config import InputGeometry
 from tmaseg.options.panels import BENCHMARK, INPUT, MEASUREMENT, OUTPUT, option
 
 _LEAST_SIDE = 32

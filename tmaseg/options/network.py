@@ -9,8 +9,8 @@ from tmaseg.options.panels import NETWORK, option
 
 if TYPE_CHECKING:
     from tmaseg.inference.segmenter import Segmenter
-    from tmaseg.model.geometry import InputGeometry
-    from tmaseg.model.weights import WeightsInfo
+    from tmaseg.model.checkpoint import WeightsInfo
+    from tmaseg.model.config import InputGeometry
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
@@ -60,7 +60,7 @@ class ModelOptions:
     @property
     def geometry(self) -> "InputGeometry":
         """The part of it that replaces the weights' own."""
-        from tmaseg.model.geometry import InputGeometry
+        from tmaseg.model.config import InputGeometry
 
         return InputGeometry(self.size, self.window, self.stride)
 
@@ -69,7 +69,7 @@ class ModelOptions:
 
         Raises CheckpointError and ConfigError.
         """
-        from tmaseg.model.weights import read_weights_info
+        from tmaseg.model.checkpoint import read_weights_info
 
         info = read_weights_info(self.weights)
         info.geometry.overridden_by(self.geometry).check()

@@ -12,8 +12,8 @@ import torch
 from tmaseg.errors import CheckpointError, ConfigError, OutputError
 from tmaseg.evaluation import Shard
 from tmaseg.files import check_not_read
-from tmaseg.inference.compiler import can_compile
 from tmaseg.inference.device import Precision, choose_device, choose_precision, has_streams
+from tmaseg.inference.engine import can_compile
 from tmaseg.inference.loading import load_network
 from tmaseg.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from tmaseg.training.batches import Batch, BatchLoader, BatchMaker, check_batches

@@ -5,7 +5,7 @@ from typing import Any
 
 import tmaseg
 from tmaseg.model.checkpoint import Checkpoint
-from tmaseg.model.geometry import InputGeometry
+from tmaseg.model.config import InputGeometry
 from tmaseg.model.tmanet import TMANet
 from tmaseg.training.callbacks import ValidationScores
 from tmaseg.training.datasets import RunData

@@ -1,4 +1,4 @@
-"""Work: multiply-adds of one frame, counted by torch on tensors without contents."""
+"""Macs: multiply-adds of one frame, counted by torch on tensors without contents."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _ATTENTION = ("aten.bmm", "aten._scaled_dot_product")
 
 
 @dataclass(frozen=True)
-class Work:
+class Macs:
     """Multiply-adds of one frame, in thousands of millions."""
 
     convolutions: float
@@ -30,7 +30,7 @@ class Work:
         return self.convolutions + self.attention
 
 
-def clip_work(config: TMANetConfig, size_hw: tuple[int, int]) -> Work:
+def clip_macs(config: TMANetConfig, size_hw: tuple[int, int]) -> Macs:
     """A frame in the clip form: the backbone runs for the query and for each of its T memory frames."""
     with torch.device("meta"), torch.inference_mode():
         net = _network(config)
@@ -38,7 +38,7 @@ def clip_work(config: TMANetConfig, size_hw: tuple[int, int]) -> Work:
         return _count(lambda: net.head_logits(frames[:1], frames[None, 1:] if config.memory_frames else None))
 
 
-def step_work(config: TMANetConfig, size_hw: tuple[int, int], memory_frames: int | None = None) -> Work:
+def step_macs(config: TMANetConfig, size_hw: tuple[int, int], memory_frames: int | None = None) -> Macs:
     """A frame of a stream that reads `memory_frames` (None: T as configured; 0: each frame reads itself)."""
     with torch.device("meta"), torch.inference_mode():
         net = _network(config)
@@ -63,9 +63,9 @@ def _step(net: TMANet, frame: Tensor, frames: int) -> Tensor:
     return net.decode(encoded, *ring.read())
 
 
-def _count(run: Callable[[], object]) -> Work:
+def _count(run: Callable[[], object]) -> Macs:
     with FlopCounterMode(display=False) as counter:
         run()
     gmacs = {str(name): flops / 2e9 for name, flops in counter.get_flop_counts()["Global"].items()}
     attention = sum(value for name, value in gmacs.items() if name.startswith(_ATTENTION))
-    return Work(sum(gmacs.values()) - attention, attention)
+    return Macs(sum(gmacs.values()) - attention, attention)
