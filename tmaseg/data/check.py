@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -12,57 +13,47 @@ from numpy.typing import NDArray
 from tmaseg.data.clip import Clip, ClipFrame
 from tmaseg.data.dataset import Dataset, read_frame
 from tmaseg.data.files import few
-from tmaseg.data.masks import BLACK_AND_WHITE, is_jpeg, read_values
+from tmaseg.data.masks import BLACK_AND_WHITE, is_jpeg
 from tmaseg.errors import DataError
 
 _THREADS = 4
-_LISTED = 3  # films whose frames between are compared with the labelled ones
+_COMPARED = 3  # clips whose frames between are compared with a labelled one
 
 
 @dataclass(frozen=True)
 class SplitCheck:
     """What one split holds."""
 
-    frames: int
-    """Frames that are scored, labelled or of a test split."""
-    labelled: int
-    """Those that have a mask."""
-    past: int
-    """Unlabelled frames, for memory only."""
-    clips: int
-    """Sequences."""
-    read: int
-    """Masks that were read for the shares; fewer than `labelled` when a limit was set."""
-    shares: dict[str, float] = field(default_factory=dict)
-    """Class name -> share of the labelled pixels read, in [0, 1]."""
-    void: float = 0.0
-    """Share of pixels that are void."""
+    frames: int  # that are scored: labelled, or of a test split
+    labelled: int  # of them, those that have a mask
+    past: int  # unlabelled frames, for memory only
+    clips: int  # sequences
+    read: int  # masks that were read for the shares: fewer than `labelled` where a limit was set
+    shares: dict[str, float]  # class name -> fraction of the labelled pixels read
+    void: float  # fraction of pixels that are void
 
 
 @dataclass(frozen=True)
 class Check:
-    """The result of `tmaseg data check`."""
+    """The result of `tmaseg data check`; each problem says what is wrong and how to mend it."""
 
     dataset: str
     layout: str
     root: Path
     splits: dict[str, SplitCheck]
     problems: tuple[str, ...]
-    """Each says what is wrong and how to mend it; empty for a sound data set."""
     notes: tuple[str, ...]
 
 
 def check_dataset(dataset: Dataset, *, limit: int | None = 200) -> Check:
     """Reads at most `limit` masks of each split, evenly spread (None: all), and the sizes of their pictures."""
-    problems = list(dataset.problems)
-    notes = list(dataset.notes)
-    splits = {}
+    problems, notes, splits = list(dataset.problems), list(dataset.notes), {}
     for name, clips in dataset.splits.items():
         splits[name] = _check_split(dataset, name, clips, limit, problems, notes)
         absent = [label for label, share in splits[name].shares.items() if share == 0]
         if absent and splits[name].read == splits[name].labelled:
             notes.append(f"{name}: no pixel of {', '.join(absent)}")
-        problems += _misplaced(name, clips)
+        problems += _shift_problems(name, clips)
     if not any(split.frames for split in splits.values()):
         problems.append(f"no split of {dataset.root} holds a labelled frame: check the folder names and lists above")
     return Check(dataset.name, dataset.layout, dataset.root, splits, tuple(problems), tuple(notes))
@@ -81,7 +72,7 @@ def _check_split(
         checked = list(pool.map(lambda frame: _check_frame(dataset, frame), chosen))
     faults: dict[str, list[str]] = {}
     for frame, each in zip(chosen, checked, strict=True):
-        notes += [f"{name}: {said}" for said in each.said]
+        notes += [f"{name}: {note}" for note in each.notes]
         if each.fault:
             faults.setdefault(each.fault, []).append(frame.name)
     problems += [f"{name}: {few(names, 'mask')}: {fault}" for fault, names in faults.items()]
@@ -106,34 +97,25 @@ def spread(frames: Sequence[ClipFrame], limit: int | None) -> list[ClipFrame]:
     return [frames[int(place)] for place in np.linspace(0, len(frames) - 1, limit)]
 
 
-@dataclass(frozen=True, eq=False)
-class _FrameCheck:
+class _FrameCheck(NamedTuple):
     """One labelled frame."""
 
-    pixels: NDArray[np.int64]
-    """(256,) of each class id."""
-    fault: str | None = None
-    said: tuple[str, ...] = ()
-    """What is odd about a picture that can be read."""
+    pixels: NDArray[np.int64]  # (256,) of each class id
+    fault: str | None
+    notes: list[str]  # what is odd about a picture that can be read
 
 
 def _check_frame(dataset: Dataset, frame: ClipFrame) -> _FrameCheck:
-    nothing, said = np.zeros(256, np.int64), list[str]()
-    assert frame.mask is not None
+    notes: list[str] = []
     try:
-        values = read_values(frame.mask)
-        fault = dataset.masks.fault(values, frame.mask)
-        if fault:
-            return _FrameCheck(nothing, fault)
-        truth = dataset.masks.to_labels(values)
-        picture = read_frame(frame, warn=said.append)
+        truth, picture = dataset.truth(frame), read_frame(frame, warn=notes.append)
     except DataError as error:
-        return _FrameCheck(nothing, str(error))
+        return _FrameCheck(np.zeros(256, np.int64), str(error).removeprefix(f"{frame.mask}: "), notes)
     if picture.shape[:2] != truth.shape:
         sizes = [f"{width}x{height}" for height, width in (picture.shape[:2], truth.shape)]
         fault = f"the picture is {sizes[0]} and its mask {sizes[1]}: resize the masks with nearest neighbour"
-        return _FrameCheck(nothing, fault, tuple(said))
-    return _FrameCheck(np.bincount(truth.ravel(), minlength=256), said=tuple(said))
+        return _FrameCheck(np.zeros(256, np.int64), fault, notes)
+    return _FrameCheck(np.bincount(truth.ravel(), minlength=256), None, notes)
 
 
 def _mask_problems(dataset: Dataset, pixels: NDArray[np.int64], frames: Sequence[ClipFrame]) -> Iterator[str]:
@@ -154,39 +136,23 @@ def _mask_problems(dataset: Dataset, pixels: NDArray[np.int64], frames: Sequence
         )
 
 
-def _misplaced(name: str, clips: Sequence[Clip]) -> list[str]:
-    """Films whose frames between are numbered so that a labelled frame resembles another number's frames more."""
-    problems = []
-    for clip in clips[:_LISTED]:
+def _shift_problems(name: str, clips: Sequence[Clip]) -> Iterator[str]:
+    """Clips whose unlabelled frames are numbered wrongly: one of them is the very picture of a labelled frame."""
+    for clip in clips[:_COMPARED]:
         by_number = {frame.number: frame for frame in clip.frames}
-        for frame in clip.frames:
-            near = [by_number[number] for number in _around(frame) if number in by_number]
-            if not frame.mask or len(near) < 2 or any(other.wanted for other in near):
+        for frame in [frame for frame in clip.frames if frame.mask][:1]:
+            near = [by_number[frame.number + shift] for shift in (-2, -1, 1, 2) if frame.number + shift in by_number]
+            if len(near) < 2 or any(other.wanted for other in near):
                 continue
-            shift = _likeness_shift(frame, near)
-            if shift:
-                problems.append(
-                    f"{name}: the frames between of {clip.name} are shifted by {shift:+d}: that one is the very "
-                    f"picture of {frame.name}; make them again with scripts/extract_camvid.py"
+            differences = [float(np.abs(_thumbnail(other) - _thumbnail(frame)).mean()) for other in near]
+            least = int(np.argmin(differences))
+            # A picture compressed again differs by a grey level or two, its neighbours in time by several times that.
+            if differences[least] < min(2.5, 0.4 * float(np.median(np.delete(differences, least)))):
+                yield (
+                    f"{name}: the frames between of {clip.name} are shifted by {near[least].number - frame.number:+d}: "
+                    f"that one is the very picture of {frame.name}; make them again with scripts/extract_camvid.py"
                 )
-            break
-    return problems
 
 
-def _around(frame: ClipFrame) -> list[int]:
-    return [frame.number + offset for offset in (-2, -1, 1, 2)]
-
-
-def _likeness_shift(frame: ClipFrame, near: Sequence[ClipFrame]) -> int:
-    """By how much a neighbour is the very picture of a labelled frame; 0 when none is."""
-    small = [_small(other) for other in (frame, *near)]
-    differences = [float(np.abs(other - small[0]).mean()) for other in small[1:]]
-    least = int(np.argmin(differences))
-    # The same picture compressed again differs by a grey level or two, its neighbours in time by several times that.
-    others = float(np.median([*differences[:least], *differences[least + 1 :]]))
-    same = differences[least] < 2.5 and differences[least] < 0.4 * others
-    return near[least].number - frame.number if same else 0
-
-
-def _small(frame: ClipFrame) -> NDArray[np.float32]:
+def _thumbnail(frame: ClipFrame) -> NDArray[np.float32]:
     return cv2.resize(read_frame(frame), (320, 240), interpolation=cv2.INTER_AREA).astype(np.float32)

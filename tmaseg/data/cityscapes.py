@@ -1,17 +1,17 @@
-"""Cityscapes as it is downloaded, and the small cityscapes256."""
+"""Cityscapes as it is downloaded, or as TMANet's authors convert it."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
-from tmaseg.data.clip import Clip, ClipFrame, single_clips, split_number
+from tmaseg.data.clip import Clip, ClipFrame, split_number
 from tmaseg.data.dataset import Dataset
-from tmaseg.data.files import folders_in, images_in, pair_problems, paired, require_root
+from tmaseg.data.files import folders_in, images_in, pair_problems, require_root
 from tmaseg.data.masks import MaskReader
 from tmaseg.errors import DataError
 from tmaseg.labels import CITYSCAPES
 
-RATE = 17.0  # Cityscapes' snippets
-_IMAGE, _IDS, _TRAIN_IDS, _COLOUR = "_leftImg8bit", "_labelIds", "_labelTrainIds", "_color"
+RATE = 17.0  # frames a second of Cityscapes' snippets
+_IMAGE, _IDS, _TRAIN_IDS, _COLOUR = "_leftImg8bit", "_gtFine_labelIds", "_gtFine_labelTrainIds", "_gtFine_color"
 # The second is what the authors' configuration reads: trainIds under the name _labelIds.
 _LABEL_FOLDERS = ("gtFine", "gtFine_19")
 
@@ -31,7 +31,7 @@ def find_cityscapes(root: Path) -> Dataset:
     labels = next((root / name for name in _LABEL_FOLDERS if (root / name).is_dir()), None)
     if labels is None:
         raise DataError(f"{root} has leftImg8bit/ but no gtFine/: unpack gtFine_trainvaltest.zip beside it")
-    ending, reader, said = _label_kind(labels)
+    ending, reader, kind = _label_kind(labels)
     problems: list[str] = []
     sequences = root / "leftImg8bit_sequence"
     splits = {
@@ -44,22 +44,25 @@ def find_cityscapes(root: Path) -> Dataset:
         if sequences.is_dir()
         else "no leftImg8bit_sequence/, so no past frames: memory is made from each frame itself"
     )
-    return Dataset(
-        "cityscapes", f"{labels.name}, {said}", root, reader, splits, problems=tuple(problems), notes=(note,)
-    )
+    description = f"{labels.name}, {kind}"
+    return Dataset("cityscapes", description, root, reader, splits, problems=tuple(problems), notes=(note,))
 
 
 def _label_kind(labels: Path) -> tuple[str, MaskReader, str]:
     """Ending of the label files, how to read them, and what they are in words."""
-    endings = {ending: _count(labels, ending) for ending in (_TRAIN_IDS, _IDS, _COLOUR)}
-    if labels.name == "gtFine_19" and endings[_IDS]:
+    cities = [city for split in folders_in(labels) for city in folders_in(split)]
+    counts = {
+        ending: sum(len(images_in(city, [], ending=ending)) for city in cities)
+        for ending in (_IDS, _TRAIN_IDS, _COLOUR)
+    }
+    if labels.name == "gtFine_19" and counts[_IDS]:
         return _IDS, TRAIN_IDS, "trainIds under the name labelIds"
     # labelTrainIds are made by a script that may have stopped half way: take whichever is complete.
-    if endings[_IDS] and endings[_IDS] >= endings[_TRAIN_IDS]:
+    if counts[_IDS] and counts[_IDS] >= counts[_TRAIN_IDS]:
         return _IDS, LABEL_IDS, "labelIds, converted in memory"
-    if endings[_TRAIN_IDS]:
+    if counts[_TRAIN_IDS]:
         return _TRAIN_IDS, TRAIN_IDS, "trainIds"
-    if endings[_COLOUR]:
+    if counts[_COLOUR]:
         raise DataError(
             f"{labels} holds only *_color.png pictures, which hold no ids: add the *_gtFine_labelIds.png files "
             "of gtFine_trainvaltest.zip"
@@ -67,62 +70,26 @@ def _label_kind(labels: Path) -> tuple[str, MaskReader, str]:
     raise DataError(f"{labels} holds no *_gtFine_labelIds.png: unpack gtFine_trainvaltest.zip there")
 
 
-def _count(folder: Path, ending: str) -> int:
-    cities = (city for split in folders_in(folder) for city in folders_in(split))
-    return sum(len(images_in(city, [], ending=ending)) for city in cities)
-
-
 def _split(images: Path, labels: Path, ending: str, sequences: Path, problems: list[str]) -> Iterator[Clip]:
+    """A clip for each labelled frame: up to 19 frames before it, and itself."""
+    test = images.name == "test"  # its label files are empty dummies, or not there: nothing to score against
     for city in folders_in(images):
-        shown = images_in(city, problems, ending=_IMAGE)
-        masks = images_in(labels / city.name, problems, ending=f"_gtFine{ending}")
-        test = images.name == "test"  # its label files are empty dummies, or not there: nothing to score against
-        if not test:
-            problems += pair_problems(shown, masks, where=f"leftImg8bit/{images.name}/{city.name}")
+        pictures = images_in(city, problems, ending=_IMAGE)
+        masks = {} if test else images_in(labels / city.name, problems, ending=ending)
         past = images_in(sequences / city.name, problems, ending=_IMAGE)
-        for stem, image in shown.items():
+        if not test:
+            problems += pair_problems(pictures, masks, where=f"leftImg8bit/{images.name}/{city.name}")
+        for stem, image in pictures.items():
             if not test and stem not in masks:
                 continue
+            film, digits = stem.rsplit("_", 1)
             number = split_number(stem)[1] or 0
-            frame = ClipFrame(f"{city.name}/{stem}", image, number, None if test else masks[stem], wanted=True)
-            yield _snippet(frame, stem, past)
-
-
-def _snippet(frame: ClipFrame, stem: str, past: dict[str, Path]) -> Clip:
-    """The labelled frame with up to 19 before it. Long films are numbered on, so neighbours go by offset from it."""
-    film, number = stem.rsplit("_", 1)
-    before = []
-    for back in range(19, 0, -1):
-        name = f"{film}_{int(number) - back:0{len(number)}}"
-        if name in past:
-            before.append(ClipFrame(f"{frame.name.split('/')[0]}/{name}", past[name], frame.number - back))
-    return Clip(frame.name, (*before, frame), RATE)
-
-
-def find_cityscapes256(root: Path) -> Dataset:
-    """Cityscapes squashed to 256x256: train/ + trainannot/, val/ + valannot/ with trainIds."""
-    root = require_root(
-        root,
-        lambda folder: (folder / "val").is_dir() and (folder / "valannot").is_dir(),
-        name="cityscapes256",
-        expected="train/ + trainannot/, val/ + valannot/",
-    )
-    problems: list[str] = []
-    splits = {}
-    for split in ("train", "val"):
-        images, masks = images_in(root / split, problems), images_in(root / f"{split}annot", problems)
-        problems += pair_problems(images, masks, where=f"{split}/ and {split}annot/")
-        splits[split] = single_clips(paired(images, masks))
-    return Dataset(
-        "cityscapes256",
-        "numbered pictures, trainIds",
-        root,
-        TRAIN_IDS,
-        splits,
-        problems=tuple(problems),
-        notes=(
-            "no past frames exist: memory is made from each frame itself",
-            "squashed to 256x256, with labels recovered from lossy colours: figures are not those of Cityscapes",
-        ),
-        stretch=2.0,
-    )
+            # Long films are numbered on, so neighbours go by their offset from the labelled frame.
+            before = {back: f"{film}_{int(digits) - back:0{len(digits)}}" for back in range(19, 0, -1)}
+            frames = [
+                ClipFrame(f"{city.name}/{name}", past[name], number - back)
+                for back, name in before.items()
+                if name in past
+            ]
+            name = f"{city.name}/{stem}"
+            yield Clip(name, (*frames, ClipFrame(name, image, number, masks.get(stem), wanted=True)), RATE)

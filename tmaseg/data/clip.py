@@ -16,28 +16,20 @@ _NUMBERED = re.compile(r"(.*?)[_\- .]?f?(\d+)")
 class ClipFrame:
     """One picture of a clip, as files."""
 
-    name: str
-    """Unique within the data set, without suffix; "/" parts folders."""
+    name: str  # unique within the data set, without suffix; "/" parts folders
     image: Path
-    """The picture."""
-    number: int
-    """Its place in the film: numbers grow with time, gaps are frames that do not exist as files."""
-    mask: Path | None = None
-    """Its labels; None for a frame that serves as memory only."""
-    wanted: bool = False
-    """Whether its prediction is scored or submitted: it has a mask, or is of a test split without public labels."""
+    number: int  # its place in the film: numbers grow with time, gaps are frames that do not exist as files
+    mask: Path | None = None  # its labels; None for a frame that serves as memory only
+    wanted: bool = False  # whether it is scored or submitted: it has a mask, or is of a test split without public ones
 
 
 @dataclass(frozen=True, repr=False)
 class Clip:
     """Frames filmed in one go, numbers strictly growing."""
 
-    name: str
-    """Unique within the split."""
-    frames: tuple[ClipFrame, ...]
-    """At least one."""
-    rate: float | None = None
-    """Frame numbers a second; None where nobody knows."""
+    name: str  # unique within the split
+    frames: tuple[ClipFrame, ...]  # at least one
+    rate: float | None = None  # frame numbers a second; None where it is not known
 
     @cached_property
     def step(self) -> int:
@@ -99,7 +91,11 @@ def make_clips(
         if len({frame.number for frame in members}) < len(members):  # no numbers to go by: the order they came in
             members = [replace(frame, number=place) for place, frame in enumerate(members)]
         members.sort(key=lambda frame: frame.number)
-        parts = list(_part(members, longest_gap))
+        parts = [members[:1]]
+        for before, frame in pairwise(members):
+            if longest_gap is not None and frame.number - before.number > longest_gap:
+                parts.append([])
+            parts[-1].append(frame)
         for part in parts:
             name = film if len(parts) == 1 else f"{film}_{part[0].number}"
             clips.append(Clip(name.strip("_") or part[0].name, tuple(part), rate))
@@ -132,14 +128,3 @@ def trim(clip: Clip, past: int) -> Iterator[Clip]:
         whole = len(runs) == 1 and len(run) == len(clip.frames)
         first = next(frame.number for frame in run if frame.wanted)
         yield replace(clip, name=clip.name if whole else f"{clip.name}@{first}", frames=tuple(run))
-
-
-def _part(frames: list[ClipFrame], longest_gap: int | None) -> Iterator[list[ClipFrame]]:
-    part: list[ClipFrame] = []
-    for frame in frames:
-        if part and longest_gap is not None and frame.number - part[-1].number > longest_gap:
-            yield part
-            part = []
-        part.append(frame)
-    if part:
-        yield part

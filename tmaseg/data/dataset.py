@@ -27,28 +27,17 @@ class Sample:
 class Dataset:
     """Clips of labelled frames, by split."""
 
-    name: str
-    """As on the command line: "camvid"."""
-    layout: str
-    """Which of the layouts in the wild was found, in words."""
-    root: Path
-    """The folder it was found in."""
-    masks: MaskReader
-    """How its label files are read."""
+    name: str  # as on the command line: "camvid"
+    layout: str  # which of the layouts in the wild was found, in words
+    root: Path  # the folder it was found in
+    masks: MaskReader  # how its label files are read
     splits: Mapping[str, tuple[Clip, ...]]
-    """Clips of each split."""
-    default_split: str = "val"
-    """The split that evaluation takes by default."""
-    problems: tuple[str, ...] = ()
-    """What is wrong with the files, each with a remedy: pairs and listed files that are missing."""
-    notes: tuple[str, ...] = ()
-    """Facts that matter to the user, such as that there are no past frames."""
-    stretch: float = field(default=1.0, kw_only=True)
-    """By how much pictures must be widened for square pixels."""
-    void_class: int | None = field(default=None, kw_only=True)
-    """The class that stands for void where void is scored as a class of its own."""
-    descriptions: tuple[Path, ...] = field(default=(), kw_only=True)
-    """YAML and list files that it was read from."""
+    default_split: str = "val"  # what evaluation takes by default
+    problems: tuple[str, ...] = ()  # pairs and listed files that are missing, each with a remedy
+    notes: tuple[str, ...] = ()  # facts that matter to the user, such as that there are no past frames
+    stretch: float = field(default=1.0, kw_only=True)  # by how much pictures must be widened for square pixels
+    void_class: int | None = field(default=None, kw_only=True)  # the class of void where void is scored as a class
+    descriptions: tuple[Path, ...] = field(default=(), kw_only=True)  # YAML and list files that it was read from
 
     @property
     def labels(self) -> LabelSet:
@@ -103,27 +92,25 @@ class Dataset:
 
         Where void is a class of the label set already, that class is scored.
         """
-        old = self.labels
-        if old.void:
-            table = np.where(self.masks.table == old.ignore_index, old.void[0], self.masks.table).astype(np.uint8)
-            labels, void_class = replace(old, void=()), old.void[0]
+        labels, masks = self.labels, self.masks
+        void = labels.ignore_index
+        if labels.void:
+            scored, void_class = replace(labels, void=()), labels.void[0]
         else:
-            void_class = len(old)
-            ignore = old.ignore_index if old.ignore_index > void_class else 255
-            table = np.where(self.masks.table == old.ignore_index, void_class, self.masks.table).astype(np.uint8)
-            labels = replace(
-                old,
-                name=f"{old.name}+void",
-                names=(*old.names, "void"),
-                colours=(*old.colours, (0, 0, 0)),
+            void_class = len(labels)
+            scored = replace(
+                labels,
+                name=f"{labels.name}+void",
+                names=(*labels.names, "void"),
+                colours=(*labels.colours, (0, 0, 0)),
                 ids=None,
-                ignore_index=ignore,
+                ignore_index=void if void > void_class else 255,
             )
-        colours = self.masks.colours and {
-            colour: void_class if index == old.ignore_index else index for colour, index in self.masks.colours.items()
+        table = np.where(masks.table == void, void_class, masks.table).astype(np.uint8)
+        colours = masks.colours and {
+            colour: void_class if index == void else index for colour, index in masks.colours.items()
         }
-        masks = replace(self.masks, labels=labels, table=table, colours=colours)
-        return replace(self, masks=masks, void_class=void_class)
+        return replace(self, masks=replace(masks, labels=scored, table=table, colours=colours), void_class=void_class)
 
     def __repr__(self) -> str:
         counts = {

@@ -21,12 +21,9 @@ def images_in(folder: Path, problems: list[str], *, ending: str = "") -> dict[st
     found: dict[str, Path] = {}
     twice = []
     for path in _read(list_images, folder):
-        if not path.stem.endswith(ending):
-            continue
-        stem = path.stem.removesuffix(ending) if ending else path.stem
-        if stem in found:
-            twice.append(f"{found[stem].name} and {path.name}")
-        found.setdefault(stem, path)
+        if path.stem.endswith(ending):
+            first = found.setdefault(path.stem.removesuffix(ending), path)
+            twice += [f"{first.name} and {path.name}"] if first is not path else []
     if twice:
         problems.append(f"{folder}: {few(twice, 'pair')} of one name but for the suffix: remove one of each")
     return found
@@ -35,6 +32,13 @@ def images_in(folder: Path, problems: list[str], *, ending: str = "") -> dict[st
 def folders_in(folder: Path) -> list[Path]:
     """The folders in a folder in natural order, links followed, hidden ones left out; [] where there is none."""
     return _read(list_folders, folder)
+
+
+def _read(list_: Callable[[Path], list[Path]], folder: Path) -> list[Path]:
+    try:
+        return list_(folder) if folder.is_dir() else []
+    except OSError as error:
+        raise DataError(f"{folder} cannot be read ({error.strerror}): check its permissions") from error
 
 
 def read_list(path: Path, exists: Callable[[str], bool] | None = None) -> list[list[str]]:
@@ -108,14 +112,13 @@ def pair_problems(
 ) -> list[str]:
     """What is missing on either side, with a remedy."""
     problems = []
-    lone_images = [stem for stem in images if stem not in masks]
-    lone_masks = [stem for stem in masks if stem not in images]
+    lone_images, lone_masks = images.keys() - masks.keys(), masks.keys() - images.keys()
     if lone_images and not image_only_ok:
-        problems.append(
-            f"{where}: {few(lone_images)} without a mask of that name: add the masks or remove the pictures"
-        )
+        names = few(stem for stem in images if stem in lone_images)
+        problems.append(f"{where}: {names} without a mask of that name: add the masks or remove the pictures")
     if lone_masks:
-        problems.append(f"{where}: {few(lone_masks, 'mask')} without a picture of that name: add the pictures")
+        names = few((stem for stem in masks if stem in lone_masks), "mask")
+        problems.append(f"{where}: {names} without a picture of that name: add the pictures")
     return problems
 
 
@@ -147,10 +150,3 @@ def listing(root: Path) -> str:
         return "which is a file"
     names = sorted(path.name + "/" * path.is_dir() for path in root.iterdir() if not path.name.startswith("."))
     return f"which holds {', '.join(names[:8])}{' ...' if len(names) > 8 else ''}" if names else "which is empty"
-
-
-def _read(list_: Callable[[Path], list[Path]], folder: Path) -> list[Path]:
-    try:
-        return list_(folder) if folder.is_dir() else []
-    except OSError as error:
-        raise DataError(f"{folder} cannot be read ({error.strerror}): check its permissions") from error

@@ -1,7 +1,7 @@
 """Any folder of pictures and masks that lie by the usual names, as annotation tools export them."""
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,8 +31,7 @@ class Pairs:
 
     images: Path
     masks: Path
-    stems: tuple[str, ...] | None = None
-    """Those that a list names; None: all."""
+    stems: tuple[str, ...] | None = None  # those that a list names; None: all
 
     def frames(self, problems: list[str], *, where: str) -> list[ClipFrame]:
         """All pictures, in order, with their masks. Raises DataError for a folder that does not exist."""
@@ -52,28 +51,23 @@ class Pairs:
     def _files(self, images: Path, masks: Path, problems: list[str]) -> tuple[dict[str, Path], dict[str, Path]]:
         """Stem -> picture, and stem -> mask, whatever masks' names end in."""
         found = images_in(images, problems)
-        if self.images == self.masks:
-            ending = next((end for end in _MASK_ENDINGS if any(f"{stem}{end}" in found for stem in found)), "_mask")
-            known = {stem for stem in found if not stem.endswith(ending)}
-            return {stem: found[stem] for stem in found if stem in known}, {
-                stem.removesuffix(ending): path for stem, path in found.items() if stem not in known
-            }
-        truths = images_in(masks, problems)
+        truths = images_in(masks, problems) if self.images != self.masks else found
         if self.stems is not None:
-            named = dict.fromkeys(self.stems)
-            lost = [stem for stem in named if stem not in found]
+            lost = [stem for stem in self.stems if stem not in found]
             problems += [f"{images}: {few(lost)} listed but not there: add them or remove the lines"] if lost else []
-            found = {stem: found[stem] for stem in named if stem in found}
-            return found, {stem: truths[stem] for stem in named if stem in truths}
-        endings = ("", *_MASK_ENDINGS)
-        ending = next((end for end in endings if any(f"{stem}{end}" in truths for stem in found)), "")
-        return found, {stem.removesuffix(ending) if ending else stem: path for stem, path in truths.items()}
+            found, truths = ({stem: files[stem] for stem in self.stems if stem in files} for files in (found, truths))
+            return found, truths
+        endings = _MASK_ENDINGS if truths is found else ("", *_MASK_ENDINGS)
+        ending = next((end for end in endings if any(f"{stem}{end}" in truths for stem in found)), endings[0])
+        if truths is found:
+            truths = {stem: path for stem, path in found.items() if stem.endswith(ending)}
+            found = {stem: path for stem, path in found.items() if stem not in truths}
+        return found, {stem.removesuffix(ending): path for stem, path in truths.items()}
 
 
 def find_folder(root: Path) -> Dataset:
     """Pictures and masks that lie in `root`, or one folder below, by the usual names. Raises DataError."""
-    given, root = root, find_root(root, guess_pairs) or root
-    problems: list[str] = []
+    given, root, problems = root, find_root(root, guess_pairs) or root, list[str]()
     frames = {name: pairs.frames(problems, where=name) for name, pairs in guess_pairs(root).items()}
     masks = [frame.mask for split in frames.values() for frame in split if frame.mask]
     if not masks:
@@ -82,14 +76,11 @@ def find_folder(root: Path) -> Dataset:
             "val/ or none, or train/images/ + train/masks/, or a.jpg beside a_mask.png: or describe the folder in a "
             f"YAML and give that as --dataset{_foreign(root)}"
         )
-    reader, said = _reader_of(root, masks)
+    reader, classes = _reader_of(root, masks)
     clips = {name: clips_of(found) for name, found in frames.items()}
-    sequences = any(len(clip.frames) > 1 for found in clips.values() for clip in found)
-    note = (
-        "each sub-folder is a sequence"
-        if sequences
-        else "pictures are taken as unrelated, memory is made from each itself; `sequence: name` in a YAML changes that"
-    )
+    note = "pictures are taken as unrelated, memory is made from each itself; `sequence: name` in a YAML changes that"
+    if any(len(clip.frames) > 1 for found in clips.values() for clip in found):
+        note = "each sub-folder is a sequence"
     return Dataset(
         "folder",
         "pictures and masks by stem",
@@ -98,7 +89,7 @@ def find_folder(root: Path) -> Dataset:
         clips,
         default_split=next((name for name in _SPLITS[1:] if name in clips), next(iter(clips))),
         problems=tuple(problems),
-        notes=(said, note),
+        notes=(classes, note),
     )
 
 
@@ -122,7 +113,29 @@ def clips_of(
 
 def guess_pairs(root: Path) -> dict[str, Pairs]:
     """Split -> where its pictures and masks lie, by the usual names; {} where nothing is recognised."""
-    return dict(_guess(root))
+    images, masks = _first(root, _IMAGE_FOLDERS), _first(root, _MASK_FOLDERS)
+    if images and masks:
+        lists = root / "ImageSets" / "Segmentation"  # Pascal VOC
+        listed = {name: lists / f"{name}.txt" for name in _SPLITS if (lists / f"{name}.txt").is_file()}
+        if listed:
+            known = images_in(images, [])
+            stems = {
+                name: [fields[0] for fields in read_list(path, known.__contains__)] for name, path in listed.items()
+            }
+            return {name: Pairs(images, masks, tuple(dict.fromkeys(each))) for name, each in stems.items()}
+        splits = [name for name in _SPLITS if (images / name).is_dir() and (masks / name).is_dir()]
+        return {name: Pairs(images / name, masks / name) for name in splits} or {"all": Pairs(images, masks)}
+    found = {}
+    for name in _SPLITS:
+        inner_images, inner_masks = _first(root / name, _IMAGE_FOLDERS), _first(root / name, _MASK_FOLDERS)
+        beside = _first(root, [f"{name}{ending}" for ending in _BESIDE_FOLDERS])
+        if inner_images and inner_masks:
+            found[name] = Pairs(inner_images, inner_masks)
+        elif (root / name).is_dir() and beside:
+            found[name] = Pairs(root / name, beside)
+        elif _is_side_by_side(root / name):
+            found[name] = Pairs(root / name, root / name)
+    return found | ({"all": Pairs(root, root)} if _is_side_by_side(root) else {})
 
 
 def masks_beside(images: Path, root: Path) -> Path | None:
@@ -136,39 +149,8 @@ def masks_beside(images: Path, root: Path) -> Path | None:
     return images if _is_side_by_side(images) else None
 
 
-def _guess(root: Path) -> Iterator[tuple[str, Pairs]]:
-    images, masks = _first(root, _IMAGE_FOLDERS), _first(root, _MASK_FOLDERS)
-    if images and masks:
-        lists = root / "ImageSets" / "Segmentation"  # Pascal VOC
-        listed = [name for name in _SPLITS if (lists / f"{name}.txt").is_file()]
-        splits = [name for name in _SPLITS if (images / name).is_dir() and (masks / name).is_dir()]
-        if listed:
-            yield from ((name, Pairs(images, masks, _stems(lists / f"{name}.txt", images))) for name in listed)
-        elif splits:
-            yield from ((name, Pairs(images / name, masks / name)) for name in splits)
-        else:
-            yield "all", Pairs(images, masks)
-        return
-    for name in _SPLITS:
-        inner_images, inner_masks = _first(root / name, _IMAGE_FOLDERS), _first(root / name, _MASK_FOLDERS)
-        beside = _first(root, [f"{name}{ending}" for ending in _BESIDE_FOLDERS])
-        if inner_images and inner_masks:
-            yield name, Pairs(inner_images, inner_masks)
-        elif (root / name).is_dir() and beside:
-            yield name, Pairs(root / name, beside)
-        elif _is_side_by_side(root / name):
-            yield name, Pairs(root / name, root / name)
-    if _is_side_by_side(root):
-        yield "all", Pairs(root, root)
-
-
 def _first(root: Path, names: Iterable[str]) -> Path | None:
     return next((root / name for name in names if (root / name).is_dir()), None)
-
-
-def _stems(path: Path, images: Path) -> tuple[str, ...]:
-    known = images_in(images, [])
-    return tuple(fields[0] for fields in read_list(path, known.__contains__))
 
 
 def _is_side_by_side(folder: Path) -> bool:
@@ -177,17 +159,17 @@ def _is_side_by_side(folder: Path) -> bool:
 
 
 def _foreign(root: Path) -> str:
-    """What is said of annotations in other forms."""
+    """The remedy where annotations lie there in another form than masks."""
     for folder in (root, *folders_in(root)):
-        if any(path.suffix.lower() == ".json" for path in folder.iterdir()) if folder.is_dir() else False:
+        if folder.is_dir() and any(path.suffix.lower() == ".json" for path in folder.iterdir()):
             return "; annotations in JSON are not read: export masks (PNG) from the annotation tool"
-        if any((folder / name).is_dir() and any((folder / name).rglob("*.txt")) for name in _MASK_FOLDERS):
+        if any(any((folder / name).rglob("*.txt")) for name in _MASK_FOLDERS):
             return "; .txt files of boxes or polygons are not read: export masks (PNG) from the annotation tool"
     return ""
 
 
 def _reader_of(root: Path, masks: Sequence[Path]) -> tuple[MaskReader, str]:
-    """How the masks are read, and what is said of it: by the classes beside the data, or as many as the masks have."""
+    """How the masks are read, and a note on it: by the classes beside the data, or as many as the masks have."""
     for name in ("labels.yaml", "labels.yml", "labels.json"):
         if (root / name).is_file():
             return MaskReader.of_label_set(get_labels(root / name)), f"classes from {name}"
@@ -201,8 +183,8 @@ def _reader_of(root: Path, masks: Sequence[Path]) -> tuple[MaskReader, str]:
     if values == [0, 255]:
         raise DataError(f"the masks in {root} are black and white (only 0 and 255): {BLACK_AND_WHITE}")
     count = max(value for value in values if value != 255) + 1
-    said = f"no labels.yaml: {count} nameless classes, as the masks have ids" + (f"; {FROM_ONE}" if not used[0] else "")
-    return MaskReader.of_label_set(generic_labels(count)), said
+    note = f"no labels.yaml: {count} nameless classes, as the masks have ids" + (f"; {FROM_ONE}" if not used[0] else "")
+    return MaskReader.of_label_set(generic_labels(count)), note
 
 
 def _reader_of_table(path: Path) -> MaskReader:
@@ -229,8 +211,5 @@ def _count_values(masks: Sequence[Path]) -> NDArray[np.bool_]:
             raise DataError(f"{path}: {fault}")
         return np.unique(reader.single_channel(values))
 
-    used = np.zeros(256, np.bool_)
     with ThreadPoolExecutor(_THREADS) as pool:
-        for values in pool.map(values_of, masks):
-            used[values] = True
-    return used
+        return np.isin(np.arange(256), np.unique(np.concatenate(list(pool.map(values_of, masks)))))

@@ -1,6 +1,7 @@
 """MaskReader: a data set's own label files -> class ids, in memory; and what is wrong with a file that will not do."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,18 +25,12 @@ FROM_ONE = "ids begin at 1: give `ignore: 0` in a YAML, or shift them down by on
 class MaskReader:
     """How a layout stores labels, and how they become the class ids of a label set."""
 
-    labels: LabelSet
-    """What the ids mean once read; its ignore_index marks void."""
-    table: Labels
-    """(256,) value in the file -> class id or ignore_index."""
-    known: NDArray[np.bool_]
-    """(256,) whether a value may occur in a file."""
-    colours: Mapping[Colour, int] | None = None
-    """Colour in the file -> class id or ignore_index; None where files hold ids."""
-    channel: int | None = None
-    """The channel of RGB files that holds the ids; None for single-channel files."""
-    expected: str = ""
-    """What the files must hold, for messages."""
+    labels: LabelSet  # what the ids mean once read; its ignore_index marks void
+    table: Labels  # (256,) value in the file -> class id or ignore_index
+    known: NDArray[np.bool_]  # (256,) whether a value may occur in a file
+    colours: Mapping[Colour, int] | None = None  # colour in the file -> class id or ignore_index; None: files hold ids
+    channel: int | None = None  # the channel of RGB files that holds the ids; None: files of one channel
+    expected: str = ""  # what the files must hold, for messages
 
     @classmethod
     def of_ids(
@@ -69,7 +64,9 @@ class MaskReader:
         fault = self.fault(values, path)
         if fault:
             raise DataError(f"{path}: {fault}")
-        return self.to_labels(values)
+        if self.colours is not None:
+            return self._from_colours(values)[0]
+        return np.asarray(self.table[self.single_channel(values)], np.uint8)
 
     def read_raw(self, path: Path) -> Labels:
         """(H, W) uint8, the file's own values, kinds of void kept apart; as `read` for colour files."""
@@ -77,16 +74,9 @@ class MaskReader:
             return self.read(path)
         return np.asarray(self.single_channel(read_values(path)), np.uint8)
 
-    def to_labels(self, values: Values) -> Labels:
-        """(H, W) uint8 class ids, ignore_index where void, from a file's values without fault."""
-        if self.colours is not None:
-            return self._from_colours(values)[0]
-        return np.asarray(self.table[self.single_channel(values)], np.uint8)
-
     def fault(self, values: Values, path: Path) -> str | None:
         """What is wrong with the values of the file `path` and how to mend it; None for a good one."""
-        fault = self._id_fault(values, path) if self.colours is None else self._colour_fault(values, path)
-        return fault and " ".join(fault.split())
+        return self._id_fault(values, path) if self.colours is None else self._colour_fault(values, path)
 
     def single_channel(self, values: Values) -> NDArray[np.integer]:
         """(H, W) where the file holds ids: its channel, or any one of three equal ones."""
@@ -147,30 +137,32 @@ class MaskReader:
 
 def read_values(path: Path) -> Values:
     """A mask file as it is: palette pictures give their indices. Raises DataError when it cannot be read."""
-    try:
-        with Image.open(path) as picture:
-            plain = picture.mode in ("P", "L", "RGB", "RGBA", "1", "F") or picture.mode.startswith("I")
-            values = np.asarray(picture if plain else picture.convert("RGB"))
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such mask; run `tmaseg data check` to see what is missing") from error
-    except Exception as error:  # decoders raise anything at files that are damaged or of another kind
-        raise DataError(f"{path}: the mask cannot be read ({error}): get the file again") from error
+    with _open(path) as picture:
+        plain = picture.mode in ("P", "L", "RGB", "RGBA", "1", "F") or picture.mode.startswith("I")
+        values = np.asarray(picture if plain else picture.convert("RGB"))
     if values.dtype == np.bool_:
         return values.astype(np.uint8)
     if np.issubdtype(values.dtype, np.floating):
-        whole = values.astype(np.int64)
-        if not np.array_equal(whole, values):
+        if not np.array_equal(values.astype(np.int64), values):
             raise DataError(f"{path}: the mask holds fractions, which are no class ids: is this a map of scores?")
-        return whole
+        return values.astype(np.int64)
     return values
 
 
 def mask_size(path: Path) -> tuple[int, int]:
     """(width, height) of a mask, from its header alone. Raises DataError."""
+    with _open(path) as picture:
+        return picture.size
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[Image.Image]:
     try:
         with Image.open(path) as picture:
-            return picture.size
-    except Exception as error:  # as above
+            yield picture
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such mask; run `tmaseg data check` to see what is missing") from error
+    except Exception as error:  # decoders raise anything at files that are damaged or of another kind
         raise DataError(f"{path}: the mask cannot be read ({error}): get the file again") from error
 
 
