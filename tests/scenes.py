@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 from tiny import noise_frames
 
-from tmaseg.video.facts import Damage, StreamInfo
 from tmaseg.video.frame import Frame
+from tmaseg.video.source import Damage, StreamInfo
 
 SIZE_HW = (36, 48)
 

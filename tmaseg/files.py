@@ -157,6 +157,25 @@ def check_not_read(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
             raise OutputError(f"the output {output} is the input itself, which would be lost; give another name")
 
 
+def check_output_file(path: Path, *, overwrite: bool) -> None:
+    """Raises OutputError when a file can not be made at `path`, or is there and may not be replaced."""
+    check_output_folder(Path(os.path.abspath(path)).parent)  # noqa: PTH100  (as `PartFile`)
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder; give the name of a file")
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path} exists already; give --overwrite to replace it, or another name")
+
+
+def check_output_folder(folder: Path) -> None:
+    """Raises OutputError unless files can be made in `folder`."""
+    if not folder.exists():
+        raise OutputError(f"the folder {folder} does not exist; make it first, or give another output")
+    if not folder.is_dir():
+        raise OutputError(f"{folder} is a file, not a folder; give another output")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"the folder {folder} cannot be written: no permission; give another output")
+
+
 def shorten(name: str, limit: int) -> str:
     """At most `limit` bytes of a file name, no character cut."""
     data = os.fsencode(name)

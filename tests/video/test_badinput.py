@@ -13,8 +13,8 @@ from av.stream import Disposition
 from films import film, moving
 
 from tmaseg.errors import VideoError
-from tmaseg.video.facts import ReadOptions
-from tmaseg.video.source import VideoSource, open_source
+from tmaseg.video.source import ReadOptions, open_source
+from tmaseg.video.video_source import VideoSource
 
 
 def refusal(spec, **options):

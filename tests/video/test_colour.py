@@ -8,10 +8,11 @@ import pytest
 from films import PATCHES, film, patch_means, patches
 
 from tmaseg.video.colour import EncoderPictures
-from tmaseg.video.facts import ReadOptions, StreamInfo
+from tmaseg.video.encoder import WriteOptions
 from tmaseg.video.frame import Frame
-from tmaseg.video.sink import VideoSink, WriteOptions
-from tmaseg.video.source import VideoSource
+from tmaseg.video.sink import VideoSink
+from tmaseg.video.source import ReadOptions, StreamInfo
+from tmaseg.video.video_source import VideoSource
 
 RATE, TIME_BASE = Fraction(25), Fraction(1, 25)
 TAGS = {"ITU709": 1, "ITU601": 6, "BT2020": 9}

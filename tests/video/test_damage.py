@@ -10,9 +10,10 @@ import pytest
 from films import film, moving, stamps
 
 from tmaseg.errors import VideoError
-from tmaseg.video.facts import Damage
-from tmaseg.video.sink import VideoSink, WriteOptions
-from tmaseg.video.source import VideoSource
+from tmaseg.video.encoder import WriteOptions
+from tmaseg.video.sink import VideoSink
+from tmaseg.video.source import Damage
+from tmaseg.video.video_source import VideoSource
 
 
 def noisy(count):

@@ -8,8 +8,7 @@ from films import film, moving
 
 from tmaseg.video import decoder, encoder
 from tmaseg.video.encoder import WriteOptions, choose_encoder
-from tmaseg.video.facts import ReadOptions
-from tmaseg.video.source import open_source
+from tmaseg.video.source import ReadOptions, open_source
 
 
 def test_a_device_that_does_not_open_leaves_decoding_to_the_cpu(tmp_path, monkeypatch):

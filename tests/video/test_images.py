@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tmaseg.errors import VideoError
-from tmaseg.video.facts import ReadOptions
 from tmaseg.video.image_source import ImageSource, missing_numbers
 from tmaseg.video.images import (
     image_pages,
@@ -24,7 +23,8 @@ from tmaseg.video.images import (
     read_image,
     walk_folders,
 )
-from tmaseg.video.source import VideoSource, open_source
+from tmaseg.video.source import ReadOptions, open_source
+from tmaseg.video.video_source import VideoSource
 
 PICTURE = corners()
 

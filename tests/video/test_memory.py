@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from films import film, patches
 
-from tmaseg.video.facts import StreamInfo
+from tmaseg.video.encoder import WriteOptions
 from tmaseg.video.frame import Frame
-from tmaseg.video.sink import VideoSink, WriteOptions
-from tmaseg.video.source import VideoSource
+from tmaseg.video.sink import VideoSink
+from tmaseg.video.source import StreamInfo
+from tmaseg.video.video_source import VideoSource
 
 STATM = Path("/proc/self/statm")
 SIZE = (320, 240)

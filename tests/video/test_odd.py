@@ -6,7 +6,8 @@ import av
 import pytest
 from films import origin, stamps
 
-from tmaseg.video.sink import VideoSink, WriteOptions
+from tmaseg.video.encoder import WriteOptions
+from tmaseg.video.sink import VideoSink
 from tmaseg.video.source import open_source
 
 # Name: frames, upright (width, height), sound streams.

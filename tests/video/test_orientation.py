@@ -8,8 +8,8 @@ import pytest
 from films import corners, film
 
 from tmaseg.video.colour import orientation_of
-from tmaseg.video.facts import ReadOptions
-from tmaseg.video.source import VideoSource
+from tmaseg.video.source import ReadOptions
+from tmaseg.video.video_source import VideoSource
 
 UPRIGHT = corners()
 LOOKS = {

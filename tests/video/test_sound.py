@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from films import film, moving, onsets, origin, remux, stamps
 
-from tmaseg.video.facts import ReadOptions, StreamInfo
+from tmaseg.video.encoder import WriteOptions
 from tmaseg.video.passthrough import Passthrough, timecode_after
-from tmaseg.video.sink import VideoSink, WriteOptions
-from tmaseg.video.source import VideoSource
+from tmaseg.video.sink import VideoSink
+from tmaseg.video.source import ReadOptions, StreamInfo
+from tmaseg.video.video_source import VideoSource
 
 FAST = WriteOptions(preset="ultrafast")
 # Suffix, picture coder and sound coder of an input.

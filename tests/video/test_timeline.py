@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tmaseg.video.facts import ReadOptions
-from tmaseg.video.sink import VideoSink, WriteOptions
-from tmaseg.video.source import open_source
+from tmaseg.video.encoder import WriteOptions
+from tmaseg.video.sink import VideoSink
+from tmaseg.video.source import ReadOptions, open_source
 from tmaseg.video.timeline import FrameClock
 
 RATES = st.sampled_from([Fraction(25), Fraction(30000, 1001), Fraction(240)])

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from films import film, moving, stamps
 
-from tmaseg.video.facts import ReadOptions
-from tmaseg.video.sink import VideoSink, WriteOptions
-from tmaseg.video.source import VideoSource
+from tmaseg.video.encoder import WriteOptions
+from tmaseg.video.sink import VideoSink
+from tmaseg.video.source import ReadOptions
+from tmaseg.video.video_source import VideoSource
 
 
 def test_facts_before_the_first_frame(tmp_path):

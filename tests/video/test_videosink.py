@@ -9,10 +9,11 @@ import pytest
 from films import corners, film, moving, stamps
 
 from tmaseg.errors import ConfigError, OutputError
-from tmaseg.video.facts import ReadOptions, StreamInfo
+from tmaseg.video.encoder import WriteOptions
 from tmaseg.video.frame import Frame
-from tmaseg.video.sink import VideoSink, WriteOptions
-from tmaseg.video.source import VideoSource
+from tmaseg.video.sink import VideoSink
+from tmaseg.video.source import ReadOptions, StreamInfo
+from tmaseg.video.video_source import VideoSource
 
 UNIT = Fraction(1, 25)
 INFO = StreamInfo("drawn", 64, 48, Fraction(25), UNIT)

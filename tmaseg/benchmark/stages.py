@@ -14,10 +14,10 @@ from tmaseg.inference.segmenter import Segmenter
 from tmaseg.render import Painter
 from tmaseg.video import DEMO
 from tmaseg.video.decoder import Decoder
-from tmaseg.video.facts import ReadOptions
 from tmaseg.video.frame import Frame
 from tmaseg.video.sink import VideoSink
-from tmaseg.video.source import Source, VideoSource, open_source
+from tmaseg.video.source import ReadOptions, Source, open_source
+from tmaseg.video.video_source import VideoSource
 
 _FRAMES = 60
 _PASSES = 3

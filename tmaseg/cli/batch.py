@@ -18,7 +18,7 @@ from tmaseg.files import check_not_read, output_name
 from tmaseg.options import OutputOptions, RunOptions
 from tmaseg.pipeline.report import RunReport
 from tmaseg.signals import StopRequest
-from tmaseg.video.sink import SUFFIXES
+from tmaseg.video.muxer import SUFFIXES
 from tmaseg.video.source import open_source
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import typer
 from tmaseg.options.panels import INPUT, option
 
 if TYPE_CHECKING:
-    from tmaseg.video.facts import ReadOptions
+    from tmaseg.video.source import ReadOptions
 
 
 def parse_rate(text: str | Fraction) -> Fraction:
@@ -48,7 +48,7 @@ class InputOptions:
 
     def read_options(self) -> "ReadOptions":
         """As `tmaseg.video` takes them. Raises ConfigError for a value out of range."""
-        from tmaseg.video.facts import ReadOptions
+        from tmaseg.video.source import ReadOptions
 
         values = vars(self).copy()
         return ReadOptions(autorotate=not values.pop("no_autorotate"), **values)

@@ -11,15 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmaseg.errors import ConfigError, OutputError
-from tmaseg.files import check_not_read
+from tmaseg.files import PartFile, check_not_read, check_output_file
 from tmaseg.labels import LabelSet
 from tmaseg.options import PictureFormat, RunOptions
 from tmaseg.pipeline.stages import Output
 from tmaseg.render import Painter
 from tmaseg.video.frame import Frame
+from tmaseg.video.image_sink import Existing, MaskSink, PictureSink
 from tmaseg.video.image_source import ImageSource
-from tmaseg.video.muxer import PendingFile
-from tmaseg.video.sink import Existing, MaskSink, PictureSink, VideoSink
+from tmaseg.video.sink import VideoSink
 from tmaseg.video.source import Source
 
 
@@ -110,7 +110,8 @@ class StatsFile:
     def __init__(self, path: Path, labels: LabelSet, *, overwrite: bool = False) -> None:
         """Raises OutputError when the file exists and may not be replaced, or its folder cannot be written."""
         self._path, self._labels = path, labels
-        self._file = PendingFile(path, overwrite=overwrite)
+        check_output_file(path, overwrite=overwrite)
+        self._file = PartFile(path)
         self._open: IO[str] | None = None
 
     def write(self, frame: Frame, labels: NDArray[np.uint8]) -> None:
@@ -119,7 +120,7 @@ class StatsFile:
         shares = (f"{count / labels.size:.6f}" for count in counts)
         try:
             if self._open is None:
-                self._open = self._file.temporary.open("w", encoding="utf-8", newline="")
+                self._open = self._file.path.open("w", encoding="utf-8", newline="")
                 csv.writer(self._open).writerow(["frame", "seconds", *self._labels.names])
             csv.writer(self._open).writerow([frame.index, f"{frame.seconds:.6f}", *shares])
         except OSError as error:
@@ -136,7 +137,7 @@ class StatsFile:
         try:
             self._open.close()
             if error is None:
-                self._file.complete()
+                self._file.commit()
         except OSError as failure:
             raise self._failure(failure) from failure
         finally:

@@ -15,7 +15,7 @@ from av.video.reformatter import ColorRange, Colorspace, ColorTrc, VideoReformat
 
 from tmaseg.arrays import RGB
 from tmaseg.errors import VideoError
-from tmaseg.video.facts import ColourSpace, ReadOptions
+from tmaseg.video.source import ColourSpace, ReadOptions
 
 
 def letterbox(rgb: RGB, width: int, height: int) -> RGB:

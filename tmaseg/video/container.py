@@ -14,6 +14,7 @@ from av.stream import Stream
 from tmaseg.errors import VideoError
 from tmaseg.video import missing
 from tmaseg.video.pipe import Pipe, PipeReader
+from tmaseg.video.source import is_url
 
 # Demuxers that open other files or addresses named in the file (a stranger's playlist must not read local files or
 # reach the network), that run scripts, that read devices, or that take any text for a picture.
@@ -28,11 +29,6 @@ _REFUSED_FORMATS = frozenset(
 _WEB_FORMATS = frozenset({"hls", "dash"})
 _FILE_PROTOCOLS = "file"
 _WEB_PROTOCOLS = "http,https,tcp,tls,crypto,httpproxy"
-
-
-def is_url(spec: str | Path) -> bool:
-    """Whether `spec` is an address rather than a path."""
-    return isinstance(spec, str) and "://" in spec and not Path(spec).exists()
 
 
 def open_input(location: str | Path | Pipe, timeout: float = 10.0, hardware: HWAccel | None = None) -> InputContainer:

@@ -16,8 +16,9 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from tmaseg.errors import VideoError
-from tmaseg.video.container import is_complete_matroska, is_url, open_input, why_silent
+from tmaseg.video.container import is_complete_matroska, open_input, why_silent
 from tmaseg.video.pipe import Pipe
+from tmaseg.video.source import is_url
 from tmaseg.video.timeline import Timeline
 
 

@@ -6,21 +6,19 @@ from collections.abc import Iterator
 from fractions import Fraction
 from itertools import accumulate, pairwise
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from tmaseg.arrays import RGB
 from tmaseg.errors import VideoError
 from tmaseg.video.colour import letterbox
-from tmaseg.video.facts import Damage, ReadOptions, StreamInfo
 from tmaseg.video.frame import Frame
 from tmaseg.video.images import ImageReader, image_pages, list_folders, list_images, page_milliseconds
+from tmaseg.video.source import Damage, ReadOptions, Source, StreamInfo
 
 _DEFAULTS = ReadOptions()
 _MILLISECOND = Fraction(1, 1000)
 
 
-class ImageSource:
+class ImageSource(Source):
     """Images of one folder in natural order (9.png before 10.png), or one image file.
 
     Frames come at a constant rate, those of an animated file (APNG, WebP, AVIF) with its own times. A file with several
@@ -43,10 +41,10 @@ class ImageSource:
 
         Raises VideoError when `folder` is missing, unreadable, or holds no image that can be read.
         """
+        super().__init__()
         self._options, self._one_size = options, one_size
         self._unreadable: list[str] = []
         self._resized = 0
-        self._warnings: list[str] = []
         self._reader = ImageReader()
         self._find(Path(folder))
         self._wanted = self._choose(Path(folder))
@@ -61,7 +59,7 @@ class ImageSource:
                 "check that they open in a viewer"
             )
         self._size = (first.shape[1], first.shape[0])
-        self._info = StreamInfo(
+        self.info = StreamInfo(
             name=str(folder),
             width=self._size[0],
             height=self._size[1],
@@ -75,19 +73,9 @@ class ImageSource:
         )
 
     @property
-    def info(self) -> StreamInfo:
-        """The facts, with the first readable image's size."""
-        return self._info
-
-    @property
     def damage(self) -> Damage:
         """Missing numbers (known at once) and unreadable images (found on the way)."""
         return Damage(missing=self._missing, unreadable=tuple(self._unreadable), resized=self._resized)
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """Sentences a user should read, each once; may grow while frames are read."""
-        return tuple(self._warnings)
 
     def __iter__(self) -> Iterator[Frame]:
         """Frames in natural order of their file names; each time from the first."""
@@ -101,19 +89,11 @@ class ImageSource:
             now = (sequence, (rgb.shape[1], rgb.shape[0]))
             discontinuity, before = before not in (None, now), now
             pts, end = self._ticks(index), self._ticks(min(index + self._options.every, len(self.paths)))
-            yield Frame(self._fit(rgb, path), pts, self._info.time_base, index, discontinuity, end - pts)
+            yield Frame(self._fit(rgb, path), pts, self.info.time_base, index, discontinuity, end - pts)
 
     def close(self) -> None:
         """Lets go of a file with several pictures."""
         self._reader.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _find(self, folder: Path) -> None:
         """Finds the pictures, their names and times."""

@@ -1,52 +1,9 @@
-"""Output containers: which there are, what unit of time each has, how each is written, and when it appears."""
+"""Output containers: which there are, what unit of time each has, and with which options each is written."""
 
-import os
 from fractions import Fraction
 from pathlib import Path
 
 from tmaseg.errors import OutputError
-from tmaseg.files import PartFile
-
-
-class PendingFile:
-    """Write to `temporary`, then `complete` or `discard`. Both names are in one folder, so the move is atomic."""
-
-    def __init__(self, path: Path, *, overwrite: bool) -> None:
-        """Raises OutputError when the file exists and may not be replaced, or its folder cannot be written."""
-        self._part = PartFile(path)
-        self.path = self._part.target
-        check_folder(self.path.parent)
-        if self.path.is_dir():
-            raise OutputError(f"{path} is a folder; give the name of a file")
-        if self.path.exists() and not overwrite:
-            raise OutputError(f"{path} exists already; give --overwrite to replace it, or another name")
-
-    @property
-    def temporary(self) -> Path:
-        """The name to write under; the file is there, empty. Raises OSError."""
-        return self._part.path
-
-    def complete(self) -> None:
-        """Move to the final name. Raises OutputError."""
-        try:
-            self._part.commit()
-        except OSError as error:
-            raise OutputError(f"{self.path} cannot be written: {error.strerror}") from error
-
-    def discard(self) -> None:
-        """Remove what was written; twice does no harm."""
-        self._part.discard()
-
-
-def check_folder(folder: Path) -> None:
-    """Raise OutputError unless files can be made in `folder`."""
-    if not folder.exists():
-        raise OutputError(f"the folder {folder} does not exist; make it first, or give another output")
-    if not folder.is_dir():
-        raise OutputError(f"{folder} is a file, not a folder; give another output")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(f"the folder {folder} cannot be written: no permission; give another output")
-
 
 SUFFIXES = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 """What a video file may end in, and FFmpeg's name of the format."""

@@ -19,9 +19,9 @@ from av.stream import Discard, Stream
 
 from tmaseg.errors import VideoError
 from tmaseg.video.container import coder_of, open_input
-from tmaseg.video.facts import StreamInfo
 from tmaseg.video.pipe import Pipe
 from tmaseg.video.sound import CHANGE, SoundFormat, Transcode, decoded, format_for, with_adts
+from tmaseg.video.source import StreamInfo
 from tmaseg.video.timeline import Timeline
 
 

@@ -9,9 +9,9 @@ from typing import Self
 
 from tmaseg.errors import OutputError
 from tmaseg.video.encoder import WriteOptions
-from tmaseg.video.facts import StreamInfo
 from tmaseg.video.frame import Frame
 from tmaseg.video.sink import VideoSink
+from tmaseg.video.source import StreamInfo
 
 
 class SegmentedSink:

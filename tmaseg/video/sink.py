@@ -1,11 +1,10 @@
-"""Sinks: where frames go. A video file, or a folder of pictures."""
+"""VideoSink: frames into a video file, with the streams that pass through."""
 
 import contextlib
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 import av
 from av.container import OutputContainer
@@ -14,15 +13,11 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from tmaseg.errors import OutputError
-from tmaseg.files import check_not_read
+from tmaseg.files import PartFile, check_not_read, check_output_file
 from tmaseg.video.colour import EncoderPictures
-from tmaseg.video.container import is_url
 from tmaseg.video.encoder import WriteOptions, choose_encoder
-from tmaseg.video.facts import StreamInfo
 from tmaseg.video.frame import Frame
 from tmaseg.video.muxer import (
-    SUFFIXES,
-    PendingFile,
     holds_aspect,
     kind_of,
     longest_gap,
@@ -31,52 +26,23 @@ from tmaseg.video.muxer import (
     time_base_of,
 )
 from tmaseg.video.passthrough import Passthrough
-from tmaseg.video.pictures import Existing, MaskSink, MaskStyle, PictureSink
-
-__all__ = [
-    "SUFFIXES",
-    "Existing",
-    "MaskSink",
-    "MaskStyle",
-    "PictureSink",
-    "Sink",
-    "VideoSink",
-    "WriteOptions",
-]
-
-
-class Sink(Protocol):
-    """A place for frames. Leaving the `with` block normally completes it, leaving it by an exception discards it.
-
-    Made in any thread, written and closed in one. Raises OutputError.
-    """
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """Sentences a user should read, each once, in the order found; may grow until the sink is closed."""
-
-    def write(self, frame: Frame) -> None:
-        """Add one frame."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
+from tmaseg.video.source import StreamInfo, is_url
 
 _DEFAULTS = WriteOptions()
 
 
 class VideoSink:
-    """A video file (.mp4, .mov, .mkv, .webm) that appears under its name only when it is complete; see `Sink`.
+    """A video file (.mp4, .mov, .mkv, .webm) that appears under its name only when it is complete.
+
+    Leaving the `with` block completes it; leaving it by an exception removes what was written. Made in any thread,
+    written and closed in one.
 
     Time stamps are those of the frames, exactly (whole milliseconds in .mkv and .webm, as these formats have it; at
     finest microseconds in .mp4 and .mov).
     When `info.start` is set the output begins at zero, sound with it. Sound, metadata, chapters and subtitles come
     from `info.location`, as far as the container takes them. All frames must have the size of the first, which need
     not be that of `info`; an odd width or height gets one more column or row, a copy of the last, where the encoder
-    needs it. Leaving the `with` block by an exception removes what was written.
+    needs it.
     """
 
     path: Path
@@ -91,7 +57,8 @@ class VideoSink:
         self._kind = kind_of(self.path, lossless=options.lossless)
         _check_not_input(self.path, info)
         self._info, self._options = info, options
-        self._file = PendingFile(self.path, overwrite=options.overwrite)
+        check_output_file(self.path, overwrite=options.overwrite)
+        self._file = PartFile(self.path)
         self._time_base = time_base_of(self._kind, info.time_base)
         self._encoder = choose_encoder(self._kind, options, self._time_base)
         self._warnings: list[str] = []
@@ -155,7 +122,8 @@ class VideoSink:
             self.discard()
             raise
         self._container = None
-        self._file.complete()
+        with self._failing_clearly():
+            self._file.commit()
 
     def discard(self) -> None:
         """Close and remove what was written; twice does no harm."""
@@ -170,10 +138,8 @@ class VideoSink:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
             self.finish()
         else:
             self.discard()
@@ -191,7 +157,7 @@ class VideoSink:
         self._passthrough = passthrough
         metadata = own_metadata(passthrough.metadata)
         options = muxer_options(self._kind, self._time_base, metadata)
-        self._container = av.open(str(self._file.temporary), "w", format=self._kind, container_options=options)
+        self._container = av.open(str(self._file.path), "w", format=self._kind, container_options=options)
         self._container.metadata.update(metadata)
         self._stream = self._add_video(self._container)
         if code := passthrough.timecode(self._kind, seconds if self._info.start is not None else Fraction(0)):

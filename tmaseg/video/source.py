@@ -1,341 +1,278 @@
-"""Sources of frames: what they promise, a video file or URL as one, its time, and how to open any of them."""
+"""Source: what gives frames, how it is read, what is known of it, and what was wrong with it."""
 
-import math
-from collections.abc import Generator, Iterator
-from dataclasses import replace
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Literal, Self
 from urllib.parse import unquote, urlsplit
 
-from av.video.frame import VideoFrame
-
-from tmaseg.errors import VideoError
-from tmaseg.video.colour import PictureMaker
-from tmaseg.video.container import coder_of, is_url
-from tmaseg.video.decoder import Decoder, Deinterlacer
-from tmaseg.video.facts import ColourSpace, Damage, ReadOptions, StreamInfo
+from tmaseg.errors import ConfigError
 from tmaseg.video.frame import Frame
-from tmaseg.video.image_source import ImageSource
-from tmaseg.video.images import IMAGE_SUFFIXES
 from tmaseg.video.pipe import Pipe, open_pipe
-from tmaseg.video.timeline import FrameClock
 
-__all__ = [
-    "ColourSpace",
-    "Damage",
-    "ImageSource",
-    "ReadOptions",
-    "Source",
-    "StreamInfo",
-    "VideoSource",
-    "open_source",
-]
-
-_DEFAULTS = ReadOptions()
+ColourSpace = Literal["bt601", "bt709", "bt2020"]
 
 
-class VideoSource:
-    """Frames of a video file or an http(s) URL; see `Source`.
+@dataclass(frozen=True)
+class ReadOptions:
+    """How a source is read. Names follow the command line's flags."""
 
-    Pictures are upright RGB, made with the matrix and range the file is tagged with (guessed where it is not).
-    `Frame.index` counts decoded frames from the first at or after `ReadOptions.start`. Packets that do not decode
-    are skipped. Frames of another size are letterboxed to the first size; `Frame.discontinuity` is set where the size
-    changes.
+    start: float | None = None
+    """Seconds from the beginning of the video to the first frame wanted."""
+    end: float | None = None
+    """Seconds from the beginning of the video; frames at or after this are not given."""
+    every: int = 1
+    """Give every n-th frame; the others are decoded and dropped."""
+    colorspace: ColourSpace | None = None
+    """Matrix to use whatever the file says; None trusts the tag, or guesses from the height when there is none."""
+    autorotate: bool = True
+    """Turn and flip pictures upright as the file asks; False gives them as they are stored."""
+    deinterlace: bool = False
+    """Weave the fields of interlaced video into whole pictures (bwdif), one for each frame."""
+    hardware: bool = False
+    """Decode on a device (CUDA, VideoToolbox, VA-API) if one opens here and takes the video; else on the CPU."""
+    timeout: float = 10.0
+    """Seconds a URL may stay silent before reading gives up."""
+    rate: Fraction | None = None
+    """Frames a second of what has no time stamps: images (25 by default) and raw streams (by default their own)."""
+
+    @property
+    def image_rate(self) -> Fraction:
+        """Frames a second of images."""
+        return self.rate or Fraction(25)
+
+    @property
+    def exact_start(self) -> Fraction | None:
+        """`start` as a user means it: 0.2 is a fifth, not the float nearest to it. None for 0, the beginning."""
+        return _exact(self.start) if self.start else None
+
+    @property
+    def exact_end(self) -> Fraction | None:
+        """`end` as a user means it."""
+        return None if self.end is None else _exact(self.end)
+
+    def __post_init__(self) -> None:
+        if self.start is not None and not self.start >= 0:
+            raise ConfigError(f"--start is {self.start}; it must be 0 or more seconds")
+        if self.end is not None and not self.end > (self.start or 0):
+            raise ConfigError(f"--end is {self.end}; it must be greater than --start ({self.start or 0} s)")
+        if self.every < 1:
+            raise ConfigError(f"--every is {self.every}; it must be 1 (every frame) or more")
+        if self.colorspace not in (None, "bt601", "bt709", "bt2020"):
+            raise ConfigError(f"--colorspace is {self.colorspace!r}; choose bt601, bt709 or bt2020")
+        if not self.timeout > 0:
+            raise ConfigError(f"--timeout is {self.timeout}; it must be more than 0 seconds")
+        if self.rate is not None and not self.rate > 0:
+            raise ConfigError(f"--rate is {self.rate}; it must be more than 0 frames a second")
+
+
+@dataclass(frozen=True)
+class StreamInfo:
+    """The facts of a source, known before its first frame is read. Sizes are those of the upright picture."""
+
+    name: str
+    """The file, URL or folder as the user gave it."""
+    width: int
+    """Pixels."""
+    height: int
+    """Pixels."""
+    rate: Fraction
+    """Nominal frames a second, exact; frames need not be evenly spaced."""
+    time_base: Fraction
+    """Seconds a unit of `Frame.pts`."""
+    frames: int | None = None
+    """How many frames iterating should give (an estimate from lengths and rates); None when the file does not say."""
+    seconds: float | None = None
+    """Announced length of the part that is read, in seconds; None when the file does not say."""
+    location: str | Pipe | None = None
+    """File, URL or pipe that sound, chapters and subtitles can be copied from; None for images."""
+    start: Fraction | None = None
+    """Position of the cut given with `ReadOptions.start`, on the source's time line; None from the beginning."""
+    end: Fraction | None = None
+    """Position of the cut given with `ReadOptions.end`, on the source's time line; None to the end."""
+    sample_aspect: Fraction = Fraction(1)
+    """Width of a pixel over its height, in the upright picture."""
+    codec: str = ""
+    """Name of the video codec; empty where there is none."""
+    device: str | None = None
+    """Kind of device that decodes, such as cuda; None: the CPU."""
+    pixel_format: str = ""
+    """FFmpeg's name of the stored pixel format; empty where there is none."""
+    colour: str = ""
+    """Matrix and range that pictures are converted with, and whether that was guessed, in words."""
+    rotation: int = 0
+    """Counter-clockwise degrees that stored pictures are turned by."""
+    sound: tuple[str, ...] = ()
+    """Codec of each sound stream."""
+    metadata: dict[str, str] = field(default_factory=dict)
+    """The container's own."""
+
+
+@dataclass(frozen=True)
+class Damage:
+    """What could not be read so far; complete once the source has been read to its end."""
+
+    packets: int = 0
+    """Packets of the video stream that did not decode, or that the container could not give whole."""
+    corrupt_frames: int = 0
+    """Frames that decoded, but that the decoder marks as incomplete; they are given all the same."""
+    irregular: int = 0
+    """Frames whose time stamp was missing, repeated or ran backwards, and was made up; no damage by itself."""
+    resized: int = 0
+    """Frames whose size differs from the first one's and that were fitted into it; no damage by itself."""
+    missing: int = 0
+    """Numbers missing from an image sequence."""
+    unreadable: tuple[str, ...] = ()
+    """Names of images that could not be read."""
+    stopped: str | None = None
+    """Why reading ended before the end of the file or stream (a connection lost); None when it did not."""
+    decoded_seconds: float | None = None
+    """Length that was decoded; known when the end has been reached."""
+    announced_seconds: float | None = None
+    """Length that the file announces; None when it does not, or when only a part was asked for."""
+    step_seconds: float = 0.04
+    """Nominal time from one frame to the next: how exact an announced length can be."""
+
+    @property
+    def fraction(self) -> float | None:
+        """Decoded share of the announced length, 0 to 1; None while or where it is not known."""
+        if self.decoded_seconds is None or not self.announced_seconds:
+            return None
+        return min(1.0, max(0.0, self.decoded_seconds / self.announced_seconds))
+
+    @property
+    def truncated(self) -> bool:
+        """Whether decoding ended before the announced length: by more than 2 % of it and more than two frames."""
+        if self.decoded_seconds is None or not self.announced_seconds:
+            return False
+        lacking = self.announced_seconds - self.decoded_seconds
+        return lacking > max(0.02 * self.announced_seconds, 2.5 * self.step_seconds)
+
+    def __bool__(self) -> bool:
+        """Whether anything was damaged or missing: what `--strict` asks."""
+        return bool(
+            self.packets or self.corrupt_frames or self.missing or self.unreadable or self.stopped or self.truncated
+        )
+
+    def lines(self) -> tuple[str, ...]:
+        """One sentence for each kind of damage, for people: "decoded 64 % of the announced length"."""
+        said = []
+        if self.packets:
+            said.append(f"{_count(self.packets, 'packet')} could not be decoded and {_was(self.packets)} skipped")
+        if self.corrupt_frames:
+            said.append(f"{_count(self.corrupt_frames, 'frame')} decoded with errors")
+        if self.stopped:
+            said.append(f"reading stopped early: {self.stopped}")
+        if self.truncated:
+            assert self.fraction is not None
+            said.append(
+                f"decoded {100 * self.fraction:.0f} % of the announced length "
+                f"({self.decoded_seconds:.1f} of {self.announced_seconds:.1f} s): the file is cut short or damaged"
+            )
+        if self.missing:
+            said.append(f"{_count(self.missing, 'number')} missing from the image sequence")
+        if self.unreadable:
+            names = ", ".join(self.unreadable[:3]) + (", ..." if len(self.unreadable) > 3 else "")
+            number = len(self.unreadable)
+            said.append(f"{_count(number, 'image')} could not be read and {_was(number)} skipped: {names}")
+        if self.resized:
+            said.append(
+                f"{_count(self.resized, 'frame')} of another size {_was(self.resized)} fitted into the first size"
+            )
+        if self.irregular:
+            said.append(
+                f"{_count(self.irregular, 'frame')} had no usable time stamp and got one between the neighbours'"
+            )
+        return tuple(said)
+
+
+class Source(ABC):
+    """Gives frames once, in order. A context manager; closing twice does no harm.
+
+    Made and closed in any thread, iterated in one. Raises VideoError while reading.
     """
 
-    def __init__(self, spec: str | Path | Pipe, options: ReadOptions = _DEFAULTS) -> None:
-        """Open, and decode up to the first frame wanted, which tells size, turn and colour.
+    info: StreamInfo
+    """Known before the first frame."""
 
-        Raises VideoError when nothing can be opened, there is no video in it, or no frame decodes.
-        """
-        self._name, self._options = str(spec), options
-        self._location = spec if isinstance(spec, Pipe) else str(spec)
+    def __init__(self) -> None:
         self._warnings: list[str] = []
-        self._corrupt = 0
-        self._decoded_end: Fraction | None = None  # of the last frame decoded, in seconds
-        self._ended = False
-        self._pictures = PictureMaker(self._name, options, self._warn)
-        self._decoder = Decoder(self._location, options.timeout, hardware=options.hardware)
-        self._frames = self._timed()
-        try:
-            # Users count seconds from the beginning of the video; these are on the container's time line.
-            start, end = options.exact_start, options.exact_end
-            self._start = None if start is None else self._decoder.beginning + start
-            self._end = None if end is None else self._decoder.beginning + end
-            self._rate, self._clock = self._time()
-            self._first: Frame | None = self._peek()
-            self._info = self._describe()
-            if options.hardware and self._info.device is None:
-                self._warn(f"--hardware: no device is used for decoding {self._info.codec}; the CPU does it")
-        except BaseException:
-            self.close()
-            raise
 
     @property
-    def info(self) -> StreamInfo:
-        """The facts, known before the first frame."""
-        return self._info
-
-    @property
+    @abstractmethod
     def damage(self) -> Damage:
-        """What was wrong up to now."""
-        decoded, announced = self._lengths() if self._ended else (None, None)
-        return Damage(
-            packets=self._decoder.packets,
-            corrupt_frames=self._corrupt,
-            irregular=self._clock.irregular,
-            resized=self._pictures.resized,
-            stopped=self._decoder.stopped,
-            decoded_seconds=decoded,
-            announced_seconds=announced,
-            step_seconds=float(1 / self._rate),
-        )
+        """What could not be read so far."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Sentences a user should read, each once, in the order found; may grow while frames are read."""
+        """Sentences for the user, each once, in the order found; may grow while frames are read."""
         return tuple(self._warnings)
 
+    def warn(self, sentence: str) -> None:
+        """Adds to `warnings`, once."""
+        if sentence not in self._warnings:
+            self._warnings.append(sentence)
+
+    @abstractmethod
     def __iter__(self) -> Iterator[Frame]:
-        """Frames with strictly increasing pts, all of one size. A source is read once."""
-        if self._first is not None:
-            first, self._first = self._first, None
-            yield first
-        yield from self._frames
+        """Frames with strictly increasing pts."""
 
+    @abstractmethod
     def close(self) -> None:
-        """Let go of the file; twice does no harm."""
-        self._frames.close()
-        self._decoder.close()
-        if isinstance(self._location, Pipe):
-            self._location.close()
+        """Closes files and connections."""
 
-    def stop(self) -> None:
-        """Ends the frames where a pipe is, from any thread: a read that waits for it returns."""
-        if isinstance(self._location, Pipe):
-            self._location.stop()
+    def stop(self) -> None:  # noqa: B027  (most sources never wait)
+        """Ends a read that waits for data, from any thread; the frames end."""
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _warn(self, sentence: str) -> None:
-        if sentence not in self._warnings:
-            self._warnings.append(sentence)
 
-    def _time(self) -> tuple[Fraction, FrameClock]:
-        """Frames a second, and what gives frames their time: a raw stream has none but its rate."""
-        decoder, given = self._decoder, self._options.rate
-        first = round(decoder.video_beginning / decoder.time_base)
-        if given is None:
-            return decoder.rate, FrameClock(decoder.time_base, decoder.rate, start=first, quiet=not decoder.has_clock)
-        if decoder.has_clock:
-            self._warn(f"--rate is for images and raw streams; {self._name} has times of its own, which are kept")
-            return decoder.rate, FrameClock(decoder.time_base, decoder.rate, start=first)
-        return given, FrameClock(decoder.time_base, given, own=False)
-
-    def _decoded(self) -> Iterator[VideoFrame]:
-        """Frames from a key frame at or before the first one wanted."""
-        start, decoder = self._start, self._decoder
-        if start is None or start <= decoder.beginning + 2 or not decoder.has_clock:
-            yield from decoder.frames()
-            return
-        if not decoder.timeline.can_seek(self._name):
-            yield from decoder.frames(start)
-            return
-        frames = decoder.frames() if decoder.seek(start) else iter(())
-        first = next(frames, None)
-        if first is not None and first.pts is not None and first.pts * decoder.time_base <= start:
-            yield first
-            yield from frames
-            return
-        # No index: a failed search leaves the file at its end, so it is opened again.
-        decoder.close()
-        self._decoder = Decoder(self._location, self._options.timeout, hardware=self._options.hardware)
-        yield from self._decoder.frames(start)
-
-    def _progressive(self) -> Iterator[VideoFrame]:
-        """Decoded frames, deinterlaced where that was asked for."""
-        if not self._options.deinterlace:
-            yield from self._decoded()
-            return
-        deinterlacer = Deinterlacer(self._decoder.time_base)
-        for frame in self._decoded():
-            yield from deinterlacer.push(frame)
-        yield from deinterlacer.flush()
-
-    def _chosen(self) -> Iterator[Frame]:
-        """The frames between start and end, every n-th, without durations."""
-        time_base, start, end = self._decoder.time_base, self._start, self._end
-        index, discontinuity = -1, False
-        for frame in self._progressive():
-            pts = self._clock.stamp(frame.pts)
-            seconds = pts * time_base
-            if end is not None and seconds >= end:
-                self._decoded_end = end
-                return
-            self._decoded_end = seconds + self._duration(frame)
-            while self._decoder.jumps and pts >= self._decoder.jumps[0]:
-                del self._decoder.jumps[0]
-                discontinuity = True
-            if start is not None and seconds < start:
-                continue
-            index += 1
-            self._corrupt += frame.is_corrupt
-            if frame.interlaced_frame and not self._options.deinterlace:
-                self._warn("this video is interlaced: moving edges show combs; --deinterlace removes them")
-            if index % self._options.every == 0:
-                rgb, changed = self._pictures.make(frame, float(seconds))
-                yield Frame(rgb, pts, time_base, index, discontinuity or changed)
-                discontinuity = False
-        if self._decoded_end is not None:
-            self._decoded_end = max(self._decoded_end, self._decoder.end_of_last_picture or self._decoded_end)
-        self._ended = True
-
-    def _timed(self) -> Generator[Frame]:
-        """The chosen frames, each shown until the next one, the last until the end."""
-        held: Frame | None = None
-        for frame in self._chosen():
-            if held is not None:
-                yield replace(held, duration=frame.pts - held.pts)
-            held = frame
-            self._say_closed_gap()
-        if held is not None:
-            assert self._decoded_end is not None
-            last = min(self._decoded_end, self._end) if self._end is not None else self._decoded_end
-            yield replace(held, duration=max(1, round(last / held.time_base) - held.pts))
-
-    def _duration(self, frame: VideoFrame) -> Fraction:
-        """How long the file says that a frame is shown; the nominal time where it says nothing."""
-        step = 1 / self._rate
-        return step if self._clock.counts else frame.duration * self._decoder.time_base or step
-
-    def _say_closed_gap(self) -> None:
-        if self._decoder.timeline.closed:
-            at, gap = self._decoder.timeline.closed
-            self._warn(
-                f"the time stamps jump ahead by {float(gap):.1f} s at {float(at):.2f} s, as in joined recordings; "
-                "gaps of more than 10 s are closed"
-            )
-
-    def _peek(self) -> Frame:
-        first = next(self._frames, None)
-        if first is not None:
-            return first
-        if self._decoded_end is not None:
-            length = float(self._decoded_end - self._decoder.beginning)
-            raise VideoError(
-                f"{self._name} has no frame between --start {self._options.start or 0:g} and --end "
-                f"{self._options.end if self._options.end is not None else 'of the video'}: it is {length:.2f} s long"
-            )
-        if self._decoder.stopped or self._decoder.packets:
-            why = self._decoder.stopped or f"none of its {self._decoder.packets} packets decodes"
-            raise VideoError(f"{self._name} cannot be decoded: {why}; it is damaged, copy it again")
-        raise VideoError(f"{self._name} has a video stream without a single frame; record or copy it again")
-
-    def _describe(self) -> StreamInfo:
-        decoder, pictures = self._decoder, self._pictures
-        aspect = decoder.stream.sample_aspect_ratio or Fraction(1)
-        seconds = self._announced_seconds()
-        others = [s for s in decoder.container.streams.video if s.index > decoder.stream.index]
-        if len(others) > 0:
-            self._warn(f"the file holds {1 + len(others)} video streams; the first is read")
-        return StreamInfo(
-            name=self._location.spec if isinstance(self._location, Pipe) else self._name,
-            width=pictures.size[0],
-            height=pictures.size[1],
-            rate=self._rate / self._options.every,
-            time_base=decoder.time_base,
-            frames=None if seconds is None else max(1, math.ceil(round(seconds * self._rate, 3) / self._options.every)),
-            seconds=None if seconds is None else float(seconds),
-            location=self._location,
-            start=self._start,
-            end=self._end,
-            sample_aspect=1 / aspect if pictures.orientation.transpose else Fraction(aspect),
-            codec=decoder.stream.codec_context.name,
-            device=decoder.device,
-            pixel_format=decoder.stream.codec_context.pix_fmt or "",
-            colour=str(pictures.colour),
-            rotation=round(pictures.orientation.degrees),
-            sound=tuple(coder_of(s) for s in decoder.container.streams.audio),
-            metadata=dict(decoder.container.metadata),
-        )
-
-    def _announced_seconds(self) -> Fraction | None:
-        """Announced length of the part that is read."""
-        begin = self._start or self._decoder.video_beginning
-        announced = self._decoder.announced_end
-        ends = [end for end in (announced, self._end) if end is not None]
-        return max(Fraction(0), min(ends) - begin) if announced is not None or self._end is not None else None
-
-    def _lengths(self) -> tuple[float | None, float | None]:
-        """Seconds decoded, and seconds announced, of the part that was read to the end of the file."""
-        end = self._decoder.announced_end
-        if end is None or self._decoded_end is None:
-            return None, None
-        begin = self._start or self._decoder.video_beginning
-        reached = self._decoded_end
-        if not self._decoder.announces_video:
-            # The length of the longest stream: sound may go on after the pictures.
-            reached = max(reached, self._decoder.reach)
-        return float(reached - begin), float(end - begin)
+def is_url(spec: object) -> bool:
+    """Whether `spec` is an address rather than a path."""
+    return isinstance(spec, str) and "://" in spec and not Path(spec).exists()
 
 
-class Source(Protocol):
-    """Something that gives frames once, in order. A context manager; closing twice does no harm.
-
-    Made and closed in any thread, iterated in one. Errors while reading are `VideoError`.
-    """
-
-    @property
-    def info(self) -> StreamInfo:
-        """The facts, known before the first frame."""
-
-    @property
-    def damage(self) -> Damage:
-        """What was wrong up to now."""
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """Sentences a user should read, each once, in the order found; may grow while frames are read."""
-
-    def __iter__(self) -> Iterator[Frame]:
-        """Frames with strictly increasing pts, all of one size."""
-
-    def close(self) -> None:
-        """Let go of files and connections."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-
-def open_source(spec: str | Path, options: ReadOptions = _DEFAULTS) -> Source:
-    """Open a video file, an `http(s)` URL, a pipe ("-": standard input), a single image, or a folder of images.
+def open_source(spec: str | Path, options: ReadOptions | None = None) -> Source:
+    """Opens a video file, an `http(s)` URL, a pipe ("-": standard input), a single image, or a folder of images.
 
     Raises VideoError when it is missing, empty, not a video, a playlist, silent, or holds no pictures.
     """
+    from tmaseg.video.image_source import ImageSource
+    from tmaseg.video.images import IMAGE_SUFFIXES
+    from tmaseg.video.video_source import VideoSource
+
+    options = options or ReadOptions()
     if is_url(spec) and urlsplit(str(spec)).scheme == "file":
         spec = Path(unquote(urlsplit(str(spec)).path))
-    if not is_url(spec):
-        pipe = open_pipe(spec, options.timeout)
-        if isinstance(pipe, Pipe):
-            try:
-                return VideoSource(pipe, options)
-            except BaseException:
-                pipe.close()
-                raise
-        path = pipe or Path(spec).expanduser()
-        # An animated GIF has a clock and more than one picture: a video. Every other single image is a sequence of one.
-        if path.is_dir() or (path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES - {".gif"}):
-            return ImageSource(path, options)
-        return VideoSource(path, options)
-    return VideoSource(spec, options)
+    if is_url(spec):
+        return VideoSource(spec, options)
+    pipe = open_pipe(spec, options.timeout)
+    if isinstance(pipe, Pipe):
+        try:
+            return VideoSource(pipe, options)
+        except BaseException:
+            pipe.close()
+            raise
+    path = pipe or Path(spec).expanduser()
+    # An animated GIF has a clock and more than one picture: a video. Every other single image is a sequence of one.
+    if path.is_dir() or (path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES - {".gif"}):
+        return ImageSource(path, options)
+    return VideoSource(path, options)
+
+
+def _exact(seconds: float) -> Fraction:
+    return Fraction(seconds).limit_denominator(1_000_000)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _was(number: int) -> str:
+    return "was" if number == 1 else "were"

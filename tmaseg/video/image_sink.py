@@ -4,8 +4,7 @@ import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +12,8 @@ from PIL import Image
 
 from tmaseg.arrays import Labels
 from tmaseg.errors import OutputError
+from tmaseg.files import atomic_write, check_output_file, check_output_folder
 from tmaseg.video.frame import Frame
-from tmaseg.video.muxer import PendingFile, check_folder
 
 Existing = Literal["refuse", "replace", "keep"]
 MaskStyle = Literal["ids", "indexed", "color"]
@@ -39,12 +38,7 @@ class PictureFolder:
         nearest = self.folder
         while not nearest.exists() and nearest != nearest.parent:
             nearest = nearest.parent
-        check_folder(nearest)
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """None so far; for `Sink`."""
-        return ()
+        check_output_folder(nearest)
 
     def path_of(self, frame: Frame) -> Path:
         """Where a frame's picture goes. Raises OutputError for a name that leaves the folder."""
@@ -57,27 +51,14 @@ class PictureFolder:
         """Whether writing this frame would write anything; no when its picture is there and is to be kept."""
         return not (self._existing == "keep" and self.path_of(frame).exists())
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Nothing to do: every picture is complete as soon as it is written."""
-
     def _save(self, frame: Frame, image: Image.Image) -> None:
         path = self.path_of(frame)
         made: list[Path] = []
         try:
             made = _make_folder(self.folder)
-            file = PendingFile(path, overwrite=self._existing == "replace")
-            try:
-                with file.temporary.open("wb") as target:
-                    image.save(target, "PNG")
-            except BaseException:
-                file.discard()
-                raise
-            file.complete()
+            check_output_file(path, overwrite=self._existing == "replace")
+            with atomic_write(path) as part:
+                image.save(part, "PNG")
         except BaseException as error:
             for folder in made:
                 with contextlib.suppress(OSError):  # another format's folder was made in it meanwhile
@@ -90,7 +71,7 @@ class PictureFolder:
 
 
 class PictureSink(PictureFolder):
-    """Frames as RGB PNGs; see `PictureFolder` and `Sink`."""
+    """Frames as RGB PNGs; see `PictureFolder`."""
 
     def write(self, frame: Frame) -> None:
         """Write `frame.rgb` as an 8 bit RGB PNG. Raises OutputError."""

@@ -1,0 +1,249 @@
+"""VideoSource: the frames of a video file, URL or pipe."""
+
+import math
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+from av.video.frame import VideoFrame
+
+from tmaseg.errors import VideoError
+from tmaseg.video.colour import PictureMaker
+from tmaseg.video.container import coder_of
+from tmaseg.video.decoder import Decoder, Deinterlacer
+from tmaseg.video.frame import Frame
+from tmaseg.video.pipe import Pipe
+from tmaseg.video.source import Damage, ReadOptions, Source, StreamInfo
+from tmaseg.video.timeline import FrameClock
+
+_DEFAULTS = ReadOptions()
+
+
+class VideoSource(Source):
+    """Frames of a video file or an http(s) URL; see `Source`.
+
+    Pictures are upright RGB, made with the matrix and range the file is tagged with (guessed where it is not).
+    `Frame.index` counts decoded frames from the first at or after `ReadOptions.start`. Packets that do not decode
+    are skipped. Frames of another size are letterboxed to the first size; `Frame.discontinuity` is set where the size
+    changes.
+    """
+
+    def __init__(self, spec: str | Path | Pipe, options: ReadOptions = _DEFAULTS) -> None:
+        """Open, and decode up to the first frame wanted, which tells size, turn and colour.
+
+        Raises VideoError when nothing can be opened, there is no video in it, or no frame decodes.
+        """
+        super().__init__()
+        self._name, self._options = str(spec), options
+        self._location = spec if isinstance(spec, Pipe) else str(spec)
+        self._corrupt = 0
+        self._decoded_end: Fraction | None = None  # of the last frame decoded, in seconds
+        self._ended = False
+        self._pictures = PictureMaker(self._name, options, self.warn)
+        self._decoder = Decoder(self._location, options.timeout, hardware=options.hardware)
+        self._frames = self._timed()
+        try:
+            # Users count seconds from the beginning of the video; these are on the container's time line.
+            start, end = options.exact_start, options.exact_end
+            self._start = None if start is None else self._decoder.beginning + start
+            self._end = None if end is None else self._decoder.beginning + end
+            self._rate, self._clock = self._time()
+            self._first: Frame | None = self._peek()
+            self.info = self._describe()
+            if options.hardware and self.info.device is None:
+                self.warn(f"--hardware: no device is used for decoding {self.info.codec}; the CPU does it")
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def damage(self) -> Damage:
+        """What was wrong up to now."""
+        decoded, announced = self._lengths() if self._ended else (None, None)
+        return Damage(
+            packets=self._decoder.packets,
+            corrupt_frames=self._corrupt,
+            irregular=self._clock.irregular,
+            resized=self._pictures.resized,
+            stopped=self._decoder.stopped,
+            decoded_seconds=decoded,
+            announced_seconds=announced,
+            step_seconds=float(1 / self._rate),
+        )
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Frames with strictly increasing pts, all of one size. A source is read once."""
+        if self._first is not None:
+            first, self._first = self._first, None
+            yield first
+        yield from self._frames
+
+    def close(self) -> None:
+        """Let go of the file; twice does no harm."""
+        self._frames.close()
+        self._decoder.close()
+        if isinstance(self._location, Pipe):
+            self._location.close()
+
+    def stop(self) -> None:
+        """Ends the frames where a pipe is, from any thread: a read that waits for it returns."""
+        if isinstance(self._location, Pipe):
+            self._location.stop()
+
+    def _time(self) -> tuple[Fraction, FrameClock]:
+        """Frames a second, and what gives frames their time: a raw stream has none but its rate."""
+        decoder, given = self._decoder, self._options.rate
+        first = round(decoder.video_beginning / decoder.time_base)
+        if given is None:
+            return decoder.rate, FrameClock(decoder.time_base, decoder.rate, start=first, quiet=not decoder.has_clock)
+        if decoder.has_clock:
+            self.warn(f"--rate is for images and raw streams; {self._name} has times of its own, which are kept")
+            return decoder.rate, FrameClock(decoder.time_base, decoder.rate, start=first)
+        return given, FrameClock(decoder.time_base, given, own=False)
+
+    def _decoded(self) -> Iterator[VideoFrame]:
+        """Frames from a key frame at or before the first one wanted."""
+        start, decoder = self._start, self._decoder
+        if start is None or start <= decoder.beginning + 2 or not decoder.has_clock:
+            yield from decoder.frames()
+            return
+        if not decoder.timeline.can_seek(self._name):
+            yield from decoder.frames(start)
+            return
+        frames = decoder.frames() if decoder.seek(start) else iter(())
+        first = next(frames, None)
+        if first is not None and first.pts is not None and first.pts * decoder.time_base <= start:
+            yield first
+            yield from frames
+            return
+        # No index: a failed search leaves the file at its end, so it is opened again.
+        decoder.close()
+        self._decoder = Decoder(self._location, self._options.timeout, hardware=self._options.hardware)
+        yield from self._decoder.frames(start)
+
+    def _progressive(self) -> Iterator[VideoFrame]:
+        """Decoded frames, deinterlaced where that was asked for."""
+        if not self._options.deinterlace:
+            yield from self._decoded()
+            return
+        deinterlacer = Deinterlacer(self._decoder.time_base)
+        for frame in self._decoded():
+            yield from deinterlacer.push(frame)
+        yield from deinterlacer.flush()
+
+    def _chosen(self) -> Iterator[Frame]:
+        """The frames between start and end, every n-th, without durations."""
+        time_base, start, end = self._decoder.time_base, self._start, self._end
+        index, discontinuity = -1, False
+        for frame in self._progressive():
+            pts = self._clock.stamp(frame.pts)
+            seconds = pts * time_base
+            if end is not None and seconds >= end:
+                self._decoded_end = end
+                return
+            self._decoded_end = seconds + self._duration(frame)
+            while self._decoder.jumps and pts >= self._decoder.jumps[0]:
+                del self._decoder.jumps[0]
+                discontinuity = True
+            if start is not None and seconds < start:
+                continue
+            index += 1
+            self._corrupt += frame.is_corrupt
+            if frame.interlaced_frame and not self._options.deinterlace:
+                self.warn("this video is interlaced: moving edges show combs; --deinterlace removes them")
+            if index % self._options.every == 0:
+                rgb, changed = self._pictures.make(frame, float(seconds))
+                yield Frame(rgb, pts, time_base, index, discontinuity or changed)
+                discontinuity = False
+        if self._decoded_end is not None:
+            self._decoded_end = max(self._decoded_end, self._decoder.end_of_last_picture or self._decoded_end)
+        self._ended = True
+
+    def _timed(self) -> Generator[Frame]:
+        """The chosen frames, each shown until the next one, the last until the end."""
+        held: Frame | None = None
+        for frame in self._chosen():
+            if held is not None:
+                yield replace(held, duration=frame.pts - held.pts)
+            held = frame
+            self._say_closed_gap()
+        if held is not None:
+            assert self._decoded_end is not None
+            last = min(self._decoded_end, self._end) if self._end is not None else self._decoded_end
+            yield replace(held, duration=max(1, round(last / held.time_base) - held.pts))
+
+    def _duration(self, frame: VideoFrame) -> Fraction:
+        """How long the file says that a frame is shown; the nominal time where it says nothing."""
+        step = 1 / self._rate
+        return step if self._clock.counts else frame.duration * self._decoder.time_base or step
+
+    def _say_closed_gap(self) -> None:
+        if self._decoder.timeline.closed:
+            at, gap = self._decoder.timeline.closed
+            self.warn(
+                f"the time stamps jump ahead by {float(gap):.1f} s at {float(at):.2f} s, as in joined recordings; "
+                "gaps of more than 10 s are closed"
+            )
+
+    def _peek(self) -> Frame:
+        first = next(self._frames, None)
+        if first is not None:
+            return first
+        if self._decoded_end is not None:
+            length = float(self._decoded_end - self._decoder.beginning)
+            raise VideoError(
+                f"{self._name} has no frame between --start {self._options.start or 0:g} and --end "
+                f"{self._options.end if self._options.end is not None else 'of the video'}: it is {length:.2f} s long"
+            )
+        if self._decoder.stopped or self._decoder.packets:
+            why = self._decoder.stopped or f"none of its {self._decoder.packets} packets decodes"
+            raise VideoError(f"{self._name} cannot be decoded: {why}; it is damaged, copy it again")
+        raise VideoError(f"{self._name} has a video stream without a single frame; record or copy it again")
+
+    def _describe(self) -> StreamInfo:
+        decoder, pictures = self._decoder, self._pictures
+        aspect = decoder.stream.sample_aspect_ratio or Fraction(1)
+        seconds = self._announced_seconds()
+        others = [s for s in decoder.container.streams.video if s.index > decoder.stream.index]
+        if len(others) > 0:
+            self.warn(f"the file holds {1 + len(others)} video streams; the first is read")
+        return StreamInfo(
+            name=self._location.spec if isinstance(self._location, Pipe) else self._name,
+            width=pictures.size[0],
+            height=pictures.size[1],
+            rate=self._rate / self._options.every,
+            time_base=decoder.time_base,
+            frames=None if seconds is None else max(1, math.ceil(round(seconds * self._rate, 3) / self._options.every)),
+            seconds=None if seconds is None else float(seconds),
+            location=self._location,
+            start=self._start,
+            end=self._end,
+            sample_aspect=1 / aspect if pictures.orientation.transpose else Fraction(aspect),
+            codec=decoder.stream.codec_context.name,
+            device=decoder.device,
+            pixel_format=decoder.stream.codec_context.pix_fmt or "",
+            colour=str(pictures.colour),
+            rotation=round(pictures.orientation.degrees),
+            sound=tuple(coder_of(s) for s in decoder.container.streams.audio),
+            metadata=dict(decoder.container.metadata),
+        )
+
+    def _announced_seconds(self) -> Fraction | None:
+        """Announced length of the part that is read."""
+        begin = self._start or self._decoder.video_beginning
+        announced = self._decoder.announced_end
+        ends = [end for end in (announced, self._end) if end is not None]
+        return max(Fraction(0), min(ends) - begin) if announced is not None or self._end is not None else None
+
+    def _lengths(self) -> tuple[float | None, float | None]:
+        """Seconds decoded, and seconds announced, of the part that was read to the end of the file."""
+        end = self._decoder.announced_end
+        if end is None or self._decoded_end is None:
+            return None, None
+        begin = self._start or self._decoder.video_beginning
+        reached = self._decoded_end
+        if not self._decoder.announces_video:
+            # The length of the longest stream: sound may go on after the pictures.
+            reached = max(reached, self._decoder.reach)
+        return float(reached - begin), float(end - begin)
