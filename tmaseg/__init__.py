@@ -20,7 +20,8 @@ from tmaseg.errors import (
 )
 
 if TYPE_CHECKING:
-    from tmaseg.inference.segmenter import Segmentation, Segmenter, load
+    from tmaseg.inference.frame_segmenter import Segmentation
+    from tmaseg.inference.segmenter import Segmenter, load
     from tmaseg.labels import LabelSet, get_labels
     from tmaseg.model.config import InputGeometry
     from tmaseg.pipeline.report import RunReport
@@ -55,7 +56,7 @@ _LAZY = {
     "InputGeometry": "tmaseg.model.config",
     "LabelSet": "tmaseg.labels",
     "RunReport": "tmaseg.pipeline.report",
-    "Segmentation": "tmaseg.inference.segmenter",
+    "Segmentation": "tmaseg.inference.frame_segmenter",
     "Segmenter": "tmaseg.inference.segmenter",
     "get_labels": "tmaseg.labels",
     "load": "tmaseg.inference.segmenter",

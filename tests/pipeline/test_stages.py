@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tmaseg.inference.device import HostCopy
-from tmaseg.inference.segmenter import Segmentation
+from tmaseg.inference.frame_segmenter import Segmentation
 from tmaseg.pipeline.stages import Output, segment
 from tmaseg.video.frame import Frame
 

@@ -7,5 +7,6 @@ sliding_window  regions of a frame, each with a memory of its own
 scene_cut       cuts and gaps in time
 key_frames      labels warped between the frames that pass the network
 postprocess     logits -> labels
-segmenter       Segmenter: all of it, frame by frame
+frame_segmenter FrameSegmenter: all of it but the network, frame by frame
+segmenter       Segmenter: all of it with a network in torch
 """

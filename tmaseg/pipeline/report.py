@@ -106,7 +106,7 @@ def network_facts(segmenter: "Segmenter", weights: str, memory_resets: int) -> d
         "memory_resets": memory_resets,
         "peak_rss_mb": peak["peak_rss_mb"],
         "peak_device_mb": peak.get("peak_device_mb"),
-        "compiled": segmenter.engine.compiled,
+        "compiled": segmenter.compiled,
         "classes": segmenter.labels.names,
     }
 

@@ -14,7 +14,7 @@ from tmaseg.arrays import RGB, Labels
 from tmaseg.video.frame import Frame
 
 if TYPE_CHECKING:
-    from tmaseg.inference.segmenter import Segmentation
+    from tmaseg.inference.frame_segmenter import Segmentation
 
 
 Item = TypeVar("Item")

@@ -1,0 +1,128 @@
+"""FrameSegmenter: what all segmenters of a video share: where its memory starts again, key frames, and counts."""
+
+from abc import ABC, abstractmethod
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tmaseg.arrays import RGB
+from tmaseg.errors import ConfigError
+from tmaseg.inference.device import HostCopy
+from tmaseg.inference.key_frames import KeyFrames
+from tmaseg.inference.scene_cut import SceneCutDetector, TimeGapDetector
+from tmaseg.labels import LabelSet
+
+
+class Segmentation:
+    """The result of one frame."""
+
+    def __init__(self, labels: HostCopy, logits: Tensor | None, reset: bool, *, carried: bool = False) -> None:
+        self._labels = labels
+        self.logits = logits
+        """(K, H, W) float32 on the network's device, on request."""
+        self.reset = reset
+        """Whether the memory was emptied before this frame: new size, scene cut, gap in time, a discontinuity of the
+        source, or because the machine ran out of memory."""
+        self.carried = carried
+        """Whether the frame lies between key frames: its labels are those of the frame before, moved along."""
+
+    @cached_property
+    def labels(self) -> NDArray[np.uint8]:
+        """(H, W) uint8 class ids at the frame's own size. On a GPU the first access waits for them."""
+        return self._labels.wait()
+
+    def __repr__(self) -> str:
+        return f"Segmentation(shape={self.labels.shape}, reset={self.reset})"
+
+
+class FrameSegmenter(ABC):
+    """The frames of one video, one after the other, and the labels of each."""
+
+    def __init__(self, labels: LabelSet, memory_frames: int, *, detect_cuts: bool, key_frames: int) -> None:
+        self.labels = labels
+        self.memory_frames = memory_frames
+        """T."""
+        self._cuts = SceneCutDetector() if detect_cuts else None
+        self._gaps = TimeGapDetector()
+        self._key_frames = KeyFrames(key_frames)
+        self.reset()
+
+    @property
+    def key_frames(self) -> int:
+        """k: the network sees every k-th frame."""
+        return self._key_frames.every
+
+    def reset(self) -> None:
+        """Makes it as new, ready for another video."""
+        self.network_frames = 0
+        """How many frames went through the network; all, but for those between key frames."""
+        self.memory_resets = 0
+        """How many frames, the first one aside, found the memory emptied; see `Segmentation.reset`."""
+        self._size_hw: tuple[int, int] | None = None
+        self._gaps.reset()
+        self._key_frames.reset()
+        if self._cuts:
+            self._cuts.reset()
+
+    @torch.inference_mode()
+    def step(
+        self, rgb: RGB, *, seconds: float | None = None, discontinuity: bool = False, logits: bool = False
+    ) -> Segmentation:
+        """The next frame of the video.
+
+        rgb (H, W, 3) uint8, red first, upright. `seconds`: its time, by which gaps are noticed; None: no gaps.
+        `discontinuity`: the source knows that this frame does not continue the last.
+        Raises ConfigError when `rgb` is not such an array, or when logits are requested together with key frames;
+        ShortageError when memory runs out and nothing more may be given up.
+        """
+        _check_frame(rgb)
+        if logits and self.key_frames > 1:
+            raise ConfigError("logits were asked for, but between key frames there are only labels: leave one out")
+        reset = self._start_again_where_needed(rgb, seconds, discontinuity)
+        moved = self._key_frames.carry(rgb)
+        if moved is not None:
+            return Segmentation(HostCopy(torch.from_numpy(moved)), None, reset, carried=True)
+        labels, values, emptied = self._segment(rgb, logits)
+        if emptied and self.network_frames and not reset:
+            reset = True
+            self.memory_resets += 1
+        segmentation = Segmentation(labels, values, reset)
+        if self.key_frames > 1:
+            self._key_frames.keep(segmentation.labels)
+        self.network_frames += 1
+        return segmentation
+
+    @abstractmethod
+    def _segment(self, rgb: RGB, logits: bool) -> tuple[HostCopy, Tensor | None, bool]:
+        """A frame's labels, on request its logits at its own size, and whether memory was emptied on the way."""
+
+    @abstractmethod
+    def _empty_memory(self, *, new_size: bool) -> None:
+        """The next frame begins a video or a shot; `new_size`: frames are of another size than before, if any."""
+
+    def _start_again_where_needed(self, rgb: RGB, seconds: float | None, discontinuity: bool) -> bool:
+        """Empties the memory when this frame does not continue the last; says whether it did."""
+        size_hw, last_hw = (rgb.shape[0], rgb.shape[1]), self._size_hw
+        cut = self._cuts is not None and self._cuts.is_cut(rgb)
+        gap = self._gaps.is_gap(seconds)
+        self._size_hw = size_hw
+        reset = last_hw is not None and (size_hw != last_hw or cut or gap or discontinuity)
+        if reset or last_hw is None:
+            self._empty_memory(new_size=size_hw != last_hw)
+        if reset:
+            self._key_frames.reset()
+            self.memory_resets += 1
+        return reset
+
+
+def _check_frame(rgb: RGB) -> None:
+    if not isinstance(rgb, np.ndarray):
+        raise ConfigError(
+            f"a frame of type {type(rgb).__name__} came; it must be a NumPy array (H, W, 3) uint8, such as "
+            "np.asarray(image.convert('RGB'))"
+        )
+    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or not rgb.size:
+        raise ConfigError(f"a frame of shape {rgb.shape} and type {rgb.dtype} came; it must be (H, W, 3) uint8")
