@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 from tmaseg.cli import app
 from tmaseg.cli.train import _placed
 from tmaseg.training import to_toml
+from tmaseg.training.job import load_state
 from tmaseg.training.record import read_record
-from tmaseg.training.state import load_state
 
 
 @pytest.fixture

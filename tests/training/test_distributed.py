@@ -11,8 +11,8 @@ import numpy as np
 from drawn import tiny_recipe
 
 from tmaseg.training import to_toml, train
+from tmaseg.training.job import load_state
 from tmaseg.training.record import read_record
-from tmaseg.training.state import load_state
 
 # Float sums in another order; measured 2e-6.
 TOLERANCE = 1e-4

@@ -13,9 +13,8 @@ from tmaseg.errors import CheckpointError, ConfigError, DataError, OutputError, 
 from tmaseg.inference.segmenter import load
 from tmaseg.model.checkpoint import load_checkpoint
 from tmaseg.training import Callback, Source, resumed, train
-from tmaseg.training.job import TrainJob
+from tmaseg.training.job import TrainJob, load_state, save_state
 from tmaseg.training.record import read_record
-from tmaseg.training.state import load_state, save_state
 from tmaseg.training.validation import Validation
 
 
@@ -344,14 +343,14 @@ def test_a_full_disk_loses_only_the_newest(tmp_path):
 def test_a_run_whose_disk_is_full_goes_on_and_says_so(job, monkeypatch):
     mine = job(tiny_recipe())
     heard = Heard()
-    monkeypatch.setattr("tmaseg.training.loop.save_state", _refuse)
+    monkeypatch.setattr("tmaseg.training.record.save_state", _refuse)
     assert train(mine, heard).steps == 8
     assert any("make room" in note for note in heard.notes)
 
 
 def test_a_disk_too_full_for_the_best_weights_loses_their_last_score_and_not_the_run(job, monkeypatch):
     mine = job(tiny_recipe(run={"validate_limit": 2}))
-    monkeypatch.setattr("tmaseg.training.loop.save_checkpoint", _refuse_weights)
+    monkeypatch.setattr("tmaseg.training.record.save_checkpoint", _refuse_weights)
     heard = Heard()
     outcome = train(mine, heard)
     assert outcome.steps == load_state(mine.state)["step"] == 8

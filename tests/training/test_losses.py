@@ -15,8 +15,8 @@ from tmaseg.errors import LabelError
 from tmaseg.labels import CAMVID, CAMVID12, CITYSCAPES, ClassUnions, LabelSet, unite_by_name
 from tmaseg.model.checkpoint import Checkpoint
 from tmaseg.training.batches import Batch
-from tmaseg.training.initialization import load_by_class
 from tmaseg.training.losses import SegmentationLoss, class_weights, lovasz_softmax, union_log_probabilities
+from tmaseg.training.module import load_by_class
 from tmaseg.training.recipe import Loss
 
 

@@ -8,8 +8,8 @@ from torch.nn import functional
 from tmaseg.model.preprocess import Preprocess
 from tmaseg.training.distributed import convert_sync_batch_norm
 from tmaseg.training.module import TrainingModule, freeze, set_dropout, set_train_mode
-from tmaseg.training.optimization import make_optimizer
 from tmaseg.training.recipe import Optimizer
+from tmaseg.training.trainer import make_optimizer
 
 NORMS = torch.nn.BatchNorm2d
 

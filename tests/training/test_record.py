@@ -1,6 +1,8 @@
 """Curves and prediction sheets are drawn from what a run has so far, whole or not at all."""
 
 import math
+from dataclasses import replace
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -9,7 +11,7 @@ from drawn import CLASSES, draw_scene
 
 from tmaseg.errors import OutputError
 from tmaseg.labels import LabelSet
-from tmaseg.training.callbacks import StepReport, ValidationScores
+from tmaseg.training import Callback, Recipe, StepReport, TrainJob, ValidationScores
 from tmaseg.training.record import Record, ValidationSample, draw_curves, draw_samples, read_record
 
 LABELS = LabelSet("drawn", CLASSES, ((250, 0, 0), (0, 250, 0), (0, 0, 250), (250, 250, 0)))
@@ -53,14 +55,15 @@ def test_a_sheet_shows_frame_truth_and_prediction(tmp_path):
 
 def test_a_log_is_resumed_from_a_step_without_a_line_that_a_crash_cut(tmp_path):
     path = tmp_path / "log.csv"
-    with Record(path, ["a"], after=0) as record:
+    job, data = TrainJob(Recipe(), (), tmp_path), SimpleNamespace(val=[SimpleNamespace(name="a")])
+    with Record(job, Callback(), data, after=0) as record:
         for step in (1, 2, 3):
             record.write_step(StepReport(step, 1 / step, 0.1, 0.5, float(step), None))
             record.write_scores(ValidationScores(step, {"a": 0.1 * step}, True, 3), float(step))
         record.write_scores(ValidationScores(3, {"a": math.nan}, True, 0), 3.0)
     path.write_bytes(path.read_bytes() + b"4,4.00,0.")
     assert [row["step"] for row in read_record(path)] == ["1", "1", "2", "2", "3", "3"]
-    with Record(path, ["a"], after=2) as record:
+    with Record(job, Callback(), data, after=2) as record:
         record.write_step(StepReport(3, 7.0, 0.1, 0.5, 9.0, None))
     rows = read_record(path)
     assert [(row["step"], row["loss"], row["miou_a"]) for row in rows] == [
@@ -71,4 +74,4 @@ def test_a_log_is_resumed_from_a_step_without_a_line_that_a_crash_cut(tmp_path):
         ("3", "7", ""),
     ]
     with pytest.raises(OutputError, match=r"log\.csv: the log cannot be written"):
-        Record(tmp_path / "nowhere" / "log.csv", [], after=0)
+        Record(replace(job, output=tmp_path / "nowhere"), Callback(), data, after=0)

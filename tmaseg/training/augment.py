@@ -1,51 +1,137 @@
 """Augmentation: crops as plans, drawn at random as plain values, and how a plan becomes pixels.
 
-Pixels are made with OpenCV in the loader's threads: a crop of 416x320 takes 1 to 2 ms of one core, where torchvision's
-transforms take 40 on a CPU; a GPU is kept busy by two to eight such threads.
+One geometry serves a picture, its labels and its memory frames: a matrix from stored pixels to crop pixels. Pixels are
+made with OpenCV in the loader's threads: a crop of 416x320 takes 1 to 2 ms of one core, where torchvision's transforms
+take 40 on a CPU; a GPU is kept busy by two to eight such threads.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tmaseg.arrays import RGB
+from tmaseg.arrays import RGB, Labels
 from tmaseg.data import ClipFrame
-from tmaseg.data.transforms import Matrix, warp_labels, warp_picture
 from tmaseg.training.datasets import TrainSet
 from tmaseg.training.recipe import Augmentation
 
+Matrix = NDArray[np.float64]  # (2, 3): stored pixel (x, y, 1) -> crop pixel (x, y), both counted at pixel centres
+
 VOID = 255  # in batches, whatever a data set's own ignore index is
+MEAN_COLOUR = (124, 116, 104)  # what the network's input normalises to (nearly) zero
+_TRIES = 10  # as in the authors' code
+_THUMBNAIL = 4  # classes in a crop are counted at a quarter of its resolution
 _LUMA = np.array([0.299, 0.587, 0.114])
 _BLUR_PX = (0.5, 2.0)
 _NOISE_LEVELS = (2.0, 12.0)
 _JPEG_QUALITY = (15.0, 75.0)
+
+# Geometry -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Motion:
+    """A steady camera motion, by how much one step back in time differs from the frame after it."""
+
+    zoom: float = 0.0  # logarithm of the growth; forward driving makes the past smaller: negative
+    shift_px: tuple[float, float] = (0.0, 0.0)  # (x, y) in crop pixels
+    rotation_degrees: float = 0.0
+    centre_px: tuple[float, float] = (0.0, 0.0)  # the fixed point of zoom and rotation in the crop
+    brightness: float = 0.0  # grey levels added
+
+    def apply(self, matrix: Matrix, age: float) -> Matrix:
+        """The placement as the camera saw it `age` steps earlier: it grows with age, and age 0 changes nothing."""
+        turn = cv2.getRotationMatrix2D(self.centre_px, self.rotation_degrees * age, float(np.exp(self.zoom * age)))
+        turn[:, 2] = turn[:, 2] + age * np.array(self.shift_px)
+        return np.asarray(turn @ np.vstack([matrix, [0, 0, 1]]), np.float64)
+
+
+def place(
+    stored_hw: tuple[int, int],
+    shown_hw: tuple[float, float],
+    crop_hw: tuple[int, int],
+    *,
+    scale: float,
+    flip: bool,
+    rng: np.random.Generator,
+) -> Matrix:
+    """Puts a picture at a random place in the crop.
+
+    `stored_hw` is its size as stored, `shown_hw` the size at which its pixels are square; it is shown at `scale` times
+    that. Where it is smaller than the crop it lies anywhere inside.
+    """
+    height, width = stored_hw
+    sy, sx = scale * shown_hw[0] / height, scale * shown_hw[1] / width
+    free_x, free_y = crop_hw[1] - sx * width, crop_hw[0] - sy * height
+    # Whole pixels, so that scale 1 copies pixels; a random fraction would blur every picture alike.
+    left, top = np.floor(free_x * rng.random() + 0.5), np.floor(free_y * rng.random() + 0.5)
+    matrix = np.array([[sx, 0, sx / 2 - 0.5 + left], [0, sy, sy / 2 - 0.5 + top]])
+    if flip:
+        matrix[0] = [-sx, 0, crop_hw[1] - 1 - matrix[0, 2]]
+    return matrix
+
+
+def place_varied(
+    draw: Callable[[], Matrix],
+    labels: Labels,
+    crop_hw: tuple[int, int],
+    *,
+    most: float,
+    void: int,
+    shows: Sequence[int] = (),
+) -> Matrix:
+    """A placement from `draw` whose crop no class fills by more than `most` (0 to 1), if ten tries find one.
+
+    Void pixels are not counted, and a crop of nothing but one class will not do; nor one without the classes `shows`,
+    any of them.
+    """
+    matrix = draw()
+    if most >= 1 and not shows:
+        return matrix
+    small_hw = (max(1, crop_hw[0] // _THUMBNAIL), max(1, crop_hw[1] // _THUMBNAIL))
+    for _ in range(_TRIES - 1):
+        counts = np.bincount(warp_labels(labels, matrix / _THUMBNAIL, small_hw, void=void).ravel(), minlength=256)
+        counts[void] = 0
+        varied = most >= 1 or (np.count_nonzero(counts) > 1 and counts.max() < most * counts.sum())
+        if varied and (not shows or counts[list(shows)].any()):
+            break
+        matrix = draw()
+    return matrix
+
+
+def warp_picture(rgb: RGB, matrix: Matrix, crop_hw: tuple[int, int]) -> RGB:
+    """(H, W, 3) uint8 -> (*crop_hw, 3) uint8; outside the picture lies the mean colour."""
+    return np.asarray(
+        cv2.warpAffine(rgb, matrix, crop_hw[::-1], flags=cv2.INTER_LINEAR, borderValue=MEAN_COLOUR), np.uint8
+    )
+
+
+def warp_labels(labels: Labels, matrix: Matrix, crop_hw: tuple[int, int], *, void: int) -> Labels:
+    """(H, W) uint8 -> crop_hw uint8, ids as they are (nearest neighbour); outside the picture lies `void`."""
+    return np.asarray(
+        cv2.warpAffine(labels, matrix, crop_hw[::-1], flags=cv2.INTER_NEAREST, borderValue=(void,)), np.uint8
+    )
+
+
+# Light and colour -----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Photometric:
     """A change of a picture's light, colour and sharpness; the defaults change nothing."""
 
-    brightness: float = 0.0
-    """Grey levels added."""
-    contrast: float = 1.0
-    """Factor about middle grey."""
-    gamma: float = 1.0
-    """Exponent of the levels from 0 to 1."""
-    saturation: float = 1.0
-    """Factor on the distance to the grey of the same luma."""
-    hue_degrees: float = 0.0
-    """Rotation of the colours about the grey axis."""
-    temperature: float = 0.0
-    """Natural logarithm of the gain of red, and of the loss of blue."""
-    blur_px: float = 0.0
-    """Standard deviation of a Gaussian blur."""
-    noise: float = 0.0
-    """Standard deviation of pixel noise, in grey levels."""
+    brightness: float = 0.0  # grey levels added
+    contrast: float = 1.0  # factor about middle grey
+    gamma: float = 1.0  # exponent of the levels from 0 to 1
+    saturation: float = 1.0  # factor on the distance to the grey of the same luma
+    hue_degrees: float = 0.0  # rotation of the colours about the grey axis
+    temperature: float = 0.0  # natural logarithm of the gain of red, and of the loss of blue
+    blur_px: float = 0.0  # standard deviation of a Gaussian blur
+    noise: float = 0.0  # standard deviation of pixel noise, in grey levels
     noise_seed: int = 0
-    jpeg_quality: int = 0
-    """Of a JPEG compression, 1 to 100; 0: none."""
+    jpeg_quality: int = 0  # of a JPEG compression, 1 to 100; 0: none
 
     def apply(self, rgb: RGB) -> RGB:
         """(H, W, 3) uint8 -> the same shape."""
@@ -103,17 +189,16 @@ class CropPlan:
     data: TrainSet
     frame: ClipFrame
     matrix: Matrix
-    """(2, 3): from the frame's stored pixels to the crop's."""
     photometric: Photometric
 
     def picture(self, crop_hw: tuple[int, int]) -> RGB:
         """(*crop_hw, 3) uint8. Raises DataError when the file cannot be read."""
         return self.photometric.apply(warp_picture(self.data.cache.picture(self.frame), self.matrix, crop_hw))
 
-    def labels(self, crop_hw: tuple[int, int]) -> NDArray[np.uint8]:
+    def labels(self, crop_hw: tuple[int, int]) -> Labels:
         """crop_hw uint8: the data set's class ids; VOID where none is known. Raises DataError."""
         if self.frame.mask is None:
             return np.full(crop_hw, VOID, np.uint8)
+        labels = self.data.cache.labels(self.data.dataset, self.frame)
         ignore = self.data.dataset.labels.ignore_index
-        labels = warp_labels(self.data.cache.labels(self.data.dataset, self.frame), self.matrix, crop_hw, void=ignore)
-        return np.asarray(self.data.known[labels], np.uint8)
+        return np.asarray(self.data.known[warp_labels(labels, self.matrix, crop_hw, void=ignore)], np.uint8)

@@ -6,12 +6,11 @@ M pictures that are memory of some row, s the loss's stride.
 
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from types import TracebackType
-from typing import Self
+from typing import Any, NamedTuple, Self
 
 import cv2
 import numpy as np
@@ -31,25 +30,20 @@ _STEPS_AHEAD = 2  # beyond those being made
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Batch:
-    """What a process takes through the network at once."""
+    """What a process takes through the network at once.
 
-    pictures: Tensor
-    """(N, H, W, 3) uint8."""
-    labels: Tensor
-    """(B, H/s, W/s) uint8: class ids of each row's own data set; 255 is void."""
-    memory_pictures: Tensor
-    """(M,) int64: the pictures that serve as memory."""
-    memory: Tensor
-    """(B, T) int64: which of the memory pictures each row reads; oldest first where each row has its own memory frames,
-    the clip's others in a circle where rows are memory of each other. T is 0 for a network without memory."""
-    hidden: Tensor
-    """(B,) bool: rows whose own value the head does not see."""
-    sets: tuple[int, ...]
-    """(B,) the data set of each row."""
-    set_rows: tuple[int, ...]
-    """Rows of each data set in the whole step, over all processes and parts."""
-    files: tuple[str, ...]
-    """The picture file of each row."""
+    A row's memory is oldest first where each row has its own memory frames; where rows are memory of each other it is
+    the clip's others in a circle.
+    """
+
+    pictures: Tensor  # (N, H, W, 3) uint8
+    labels: Tensor  # (B, H/s, W/s) uint8: class ids of each row's own data set; 255 is void
+    memory_pictures: Tensor  # (M,) int64: the pictures that serve as memory
+    memory: Tensor  # (B, T) int64: which of the memory pictures each row reads; T is 0 for a network without memory
+    hidden: Tensor  # (B,) bool: rows whose own value the head does not see
+    sets: tuple[int, ...]  # (B,) the data set of each row
+    set_rows: tuple[int, ...]  # rows of each data set in the whole step, over all processes and parts
+    files: tuple[str, ...]  # (B,) the picture file of each row
 
     def __repr__(self) -> str:
         return f"Batch(pictures={tuple(self.pictures.shape)}, memory={tuple(self.memory.shape)}, sets={self.sets})"
@@ -63,11 +57,10 @@ class Batch:
         return self if device.type == "cpu" else self._map(lambda tensor: tensor.to(device, non_blocking=True))
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
-        pictures, labels, hidden = change(self.pictures), change(self.labels), change(self.hidden)
-        memory_pictures, memory = change(self.memory_pictures), change(self.memory)
-        return replace(
-            self, pictures=pictures, labels=labels, memory_pictures=memory_pictures, memory=memory, hidden=hidden
-        )
+        changes: dict[str, Any] = {
+            name: change(value) for name, value in vars(self).items() if isinstance(value, Tensor)
+        }
+        return replace(self, **changes)
 
 
 def check_batches(recipe: Recipe, network: TMANetConfig, processes: int) -> None:
@@ -95,20 +88,16 @@ def check_batches(recipe: Recipe, network: TMANetConfig, processes: int) -> None
         )
 
 
-@dataclass(frozen=True)
-class _StepPlan:
+class _StepPlan(NamedTuple):
     """What all rows of a step share."""
 
-    frames: int
-    """Memory frames that each row reads."""
-    groups: tuple[range, ...]
-    """Rows that are moments of one clip, in order; one row each where rows have memory frames of their own."""
-    phase: tuple[int, int]
-    """The first pixel that the loss takes, down and across: random, so that labels are centred on average."""
+    frames: int  # memory frames that each row reads
+    groups: list[range]  # rows that are moments of one clip, in order; one row each where rows have their own memory
+    phase: tuple[int, int]  # the first pixel that the loss takes, down and across: random, so that labels are centred
 
 
 class BatchMaker:
-    """Makes the batch of any step; threads may ask for several at once."""
+    """Makes the batch of any step, of this process's part of it; any number of threads may ask."""
 
     def __init__(
         self,
@@ -119,18 +108,14 @@ class BatchMaker:
         *,
         pinned: bool = False,
     ) -> None:
-        """`shard`: which of the processes that divide a step this is; `pinned`: whether batches go to a CUDA device.
-
-        What `check_batches` refuses will not do.
-        """
+        """`pinned`: whether batches go to a CUDA device. What `check_batches` refuses will not do."""
+        self._sets, self._recipe = tuple(sets), recipe
         self._shard, self._pinned = shard, pinned
-        self._sets = tuple(sets)
-        self._recipe = recipe
         self._frames = network.memory_frames
+        self._mutual = recipe.memory.form == "mutual"
         self._clips = ClipSampler(recipe.augmentation, recipe.memory)
         counts = [len(data.samples) for data in sets]
         self.sampler = Sampler(counts, mixture_fractions(sets, recipe.mixture), seed=recipe.run.seed)
-        self._mutual = recipe.memory.form == "mutual"
         self._lock = threading.Lock()
         self._first_clips = [0]
 
@@ -146,86 +131,77 @@ class BatchMaker:
 
         Raises DataError when a file cannot be read.
         """
-        plan = self._plan(step)
-        count = len(plan.groups)
-        dealt = range(part * count // parts, (part + 1) * count // parts)
-        rows = [row for number in dealt for row in plan.groups[number]]
-        crops, memory = self._mutual_crops(step, dealt, plan) if self._mutual else self._clip_crops(step, dealt, plan)
-        memory_pictures, places = np.unique(np.array(memory, np.int64).reshape(len(rows), -1), return_inverse=True)
-        crop_hw, stride, (y, x) = self._recipe.augmentation.crop_hw, self._recipe.loss.stride, plan.phase
-        labels = np.stack([crop.labels(crop_hw)[y::stride, x::stride] for crop in crops[: len(rows)]])
-        of_step: Counter[int] = Counter()
-        for number, group in enumerate(plan.groups):
-            of_step[self._entry(step, number)[0]] += len(group)
+        plan, crop_hw, stride = self._plan(step), self._recipe.augmentation.crop_hw, self._recipe.loss.stride
+        count, (y, x) = len(plan.groups), plan.phase
+        numbers = range(part * count // parts, (part + 1) * count // parts)
+        rows, past, memory = self._crops(step, numbers, plan)
+        indices = np.array(memory, np.int64).reshape(len(rows), -1)
+        memory_pictures, places = np.unique(indices, return_inverse=True)
+        in_step = [self._entry(step, number)[0] for number, group in enumerate(plan.groups) for _ in group]
+        first = plan.groups[numbers[0]][0] if numbers else 0
         return Batch(
-            torch.from_numpy(np.stack([crop.picture(crop_hw) for crop in crops])),
-            torch.from_numpy(labels),
-            torch.from_numpy(memory_pictures),
-            torch.from_numpy(places.reshape(len(rows), -1).astype(np.int64)),
-            torch.tensor([self._hides(step, row) for row in rows]),
-            tuple(self._sets.index(crop.data) for crop in crops[: len(rows)]),
-            tuple(of_step[number] for number in range(len(self._sets))),
-            tuple(str(crop.frame.image) for crop in crops[: len(rows)]),
+            pictures=torch.from_numpy(np.stack([crop.picture(crop_hw) for crop in (*rows, *past)])),
+            labels=torch.from_numpy(np.stack([crop.labels(crop_hw)[y::stride, x::stride] for crop in rows])),
+            memory_pictures=torch.from_numpy(memory_pictures),
+            memory=torch.from_numpy(places.reshape(indices.shape).astype(np.int64)),
+            hidden=torch.tensor([self._hides(step, first + row) for row in range(len(rows))]),
+            sets=tuple(self._sets.index(crop.data) for crop in rows),
+            set_rows=tuple(in_step.count(number) for number in range(len(self._sets))),
+            files=tuple(str(crop.frame.image) for crop in rows),
         )
 
     def _plan(self, step: int) -> _StepPlan:
-        rng = self._rng(step, 0)
-        memory, stride = self._recipe.memory, self._recipe.loss.stride
-        y, x = rng.integers(stride, size=2)
-        frames = self._frames
+        rng, memory, rows = self._rng(step, 0), self._recipe.memory, self._recipe.optimizer.batch
+        y, x = rng.integers(self._recipe.loss.stride, size=2)
+        frames, size = self._frames, 1
         if frames and memory.frames_max:
             frames = int(rng.integers(memory.frames_min, memory.frames_max + 1))
-        size = 1
         if frames and self._mutual:
             # Of a frame alone any number of memory frames is the frame itself: one will do.
             size, frames = (1, 1) if self._clips.kind(rng) == "self" else (frames + 1, frames)
-        return _StepPlan(frames, _in_groups(self._recipe.optimizer.batch, size), (int(y), int(x)))
+        firsts = [*range(0, rows, size)]
+        if size > 1 and len(firsts) > 1 and rows - firsts[-1] == 1:
+            firsts.pop()  # a last row that would be alone joins the group before
+        groups = [range(first, end) for first, end in zip(firsts, [*firsts[1:], rows], strict=True)]
+        return _StepPlan(frames, groups, (int(y), int(x)))
 
-    def _mutual_crops(self, step: int, dealt: range, plan: _StepPlan) -> tuple[list[CropPlan], list[list[int]]]:
-        """Groups of rows, one clip each, every row with the others of its group as memory."""
-        crops: list[CropPlan] = []
+    def _crops(
+        self, step: int, numbers: range, plan: _StepPlan
+    ) -> tuple[list[CropPlan], list[CropPlan], list[list[int]]]:
+        """Labelled rows, memory frames without labels, and for each row the indices among both of what it reads."""
+        rows: list[CropPlan] = []
+        past: list[CropPlan] = []
         memory: list[list[int]] = []
-        for number in dealt:
-            start, count = len(crops), len(plan.groups[number])
-            crops += self._clip(step, number, plan.groups[number][0], count - 1, alone=count == 1)
-            for place in range(count):
-                memory.append([start + (place + 1 + back) % count for back in range(plan.frames)])
-        return crops, memory
-
-    def _clip_crops(self, step: int, dealt: range, plan: _StepPlan) -> tuple[list[CropPlan], list[list[int]]]:
-        """Each row with its own memory frames, which have no labels."""
-        crops: list[CropPlan] = []
-        extra: list[CropPlan] = []
-        memory: list[list[int]] = []
-        for place, row in enumerate(dealt):
-            newest, *past = self._clip(step, row, row, plan.frames)
-            crops.append(newest)
-            if past:
-                first = len(dealt) + len(extra)
-                memory.append([first + age for age in reversed(range(len(past)))])  # oldest first
+        for number in numbers:
+            first, count = len(rows), len(plan.groups[number])
+            crops = self._clip(step, number, plan.groups[number][0], count - 1 if self._mutual else plan.frames)
+            if self._mutual:
+                rows += crops
+                memory += [[first + (row + 1 + back) % count for back in range(plan.frames)] for row in range(count)]
             else:
-                memory.append([place] * plan.frames)
-            extra += past
-        return crops + extra, memory
+                rows.append(crops[0])
+                before = len(numbers) + len(past)
+                own = [before + age for age in reversed(range(len(crops) - 1))]  # oldest first
+                memory.append(own or [first] * plan.frames)
+                past += crops[1:]
+        return rows, past, memory
 
-    def _clip(self, step: int, number: int, row: int, past: int, *, alone: bool = False) -> list[CropPlan]:
-        """The crops of a step's `number`th clip, which begins at a row; one alone if its memory is to be itself."""
+    def _clip(self, step: int, number: int, row: int, past: int) -> list[CropPlan]:
+        """The crops of a step's `number`th clip, which begins at a row, newest first."""
         data, picture = self._entry(step, number)
-        picture, shows = self._rare(step, row, data) or (picture, ())
+        shows: tuple[int, ...] = ()
+        probability, rng = self._recipe.augmentation.rare_class_probability, self._rng(step, 1 + row, 2)
+        if probability and rng.random() < probability:
+            picture, shows = self._sets[data].draw_rare(rng)
         rng = self._rng(step, 1 + row)
         kind = self._clips.kind(rng)
-        if self._mutual and not alone:  # the step decided that its memory is others: the kind says which
+        if self._mutual and past:  # the step decided that its memory is others: the kind says which
             while kind == "self":
                 kind = self._clips.kind(rng)
-        elif kind == "self" or alone:
+        elif kind == "self":
             past = 0
         sample = self._sets[data].samples[picture]
         return self._clips.draw(self._sets[data], sample, past, kind=kind, rng=rng, shows=shows)
-
-    def _rare(self, step: int, row: int, data: int) -> tuple[int, tuple[int, ...]] | None:
-        """The picture and the class that the clip which begins at a row is to show, in place of whose turn it is."""
-        probability, rng = self._recipe.augmentation.rare_class_probability, self._rng(step, 1 + row, 2)
-        return self._sets[data].draw_rare(rng) if probability and rng.random() < probability else None
 
     def _hides(self, step: int, row: int) -> bool:
         probability = self._recipe.memory.hide_probability if self._frames else 0.0
@@ -245,16 +221,8 @@ class BatchMaker:
                 self._first_clips.append(self._first_clips[last] + len(self._plan(last).groups))
             return self._first_clips[step]
 
-    def _rng(self, step: int, *place: int) -> np.random.Generator:
-        return np.random.default_rng((self._recipe.run.seed, 3, step, *place))
-
-
-def _in_groups(rows: int, size: int) -> tuple[range, ...]:
-    """Rows in groups of `size`, the last one shorter; a last row that would be alone joins the group before."""
-    firsts = [*range(0, rows, size)]
-    if size > 1 and len(firsts) > 1 and rows - firsts[-1] == 1:
-        firsts.pop()
-    return tuple(range(first, end) for first, end in zip(firsts, [*firsts[1:], rows], strict=True))
+    def _rng(self, step: int, *key: int) -> np.random.Generator:
+        return np.random.default_rng((self._recipe.run.seed, 3, step, *key))
 
 
 class BatchLoader:
@@ -265,12 +233,11 @@ class BatchLoader:
 
     def __init__(self, make: Callable[[int], list[Batch]], *, first: int, threads: int) -> None:
         """`make` returns the parts of a step; `first` is the step to begin with."""
-        self._make = make
-        self._first = self._next = first
-        self._waiting: deque[Future[list[Batch]]] = deque()
+        self._make, self._next = make, first
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="batch")
-        self._depth = threads + _STEPS_AHEAD
-        self._waited, self._begun = 0.0, time.monotonic()
+        self._pending: deque[Future[list[Batch]]] = deque()
+        self._ahead = threads + _STEPS_AHEAD
+        self._waited, self._begun = 0.0, 0.0
 
     def __enter__(self) -> Self:
         # OpenCV's own threads would compete with these and with the network's.
@@ -278,27 +245,24 @@ class BatchLoader:
         cv2.setNumThreads(1)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._pool.shutdown(cancel_futures=True)
         cv2.setNumThreads(self._cv2_threads)
 
     @property
     def waiting_fraction(self) -> float:
-        """Of the time since the second batch, what was spent waiting for one."""
+        """Of the time since the first batch came, what was spent waiting for one."""
         return self._waited / max(time.monotonic() - self._begun, 1e-9)
 
     def take(self) -> list[Batch]:
         """The next step's parts. Raises what making them raised, such as DataError."""
-        while len(self._waiting) < self._depth:
-            self._waiting.append(self._pool.submit(self._make, self._next))
+        while len(self._pending) < self._ahead:
+            self._pending.append(self._pool.submit(self._make, self._next))
             self._next += 1
-        first = self._next == self._depth + self._first
-        begun = time.monotonic()
-        batches = self._waiting.popleft().result()
-        if first:  # nothing was ready yet: that says nothing of the speed
+        asked = time.monotonic()
+        batches = self._pending.popleft().result()
+        if self._begun:
+            self._waited += time.monotonic() - asked
+        else:  # nothing was ready yet: that says nothing of the speed
             self._begun = time.monotonic()
-        else:
-            self._waited += time.monotonic() - begun
         return batches

@@ -9,16 +9,12 @@ from pathlib import Path
 class StepReport:
     """One step."""
 
-    step: int
-    """Steps done, this one included."""
+    step: int  # steps done, this one included
     loss: float
     lr: float
-    progress: float
-    """How far the run is, 0 to 1."""
-    seconds: float
-    """Duration of the run, validations included; the time between a stop and a resume is not."""
-    left_seconds: float | None
-    """Until the end; None before that is known."""
+    progress: float  # how far the run is, 0 to 1
+    seconds: float  # duration of the run, validations included, but not the time between a stop and a resume
+    left_seconds: float | None  # until the end; None before that is known
 
 
 @dataclass(frozen=True)
@@ -26,14 +22,10 @@ class ValidationScores:
     """One validation."""
 
     step: int
-    miou: dict[str, float]
-    """Of each data set, 0 to 1; NaN where none of its classes was scored."""
-    best: bool
-    """Whether it is the best so far."""
-    frames: int
-    """Number of scored frames."""
-    final: bool = False
-    """Whether these are the best weights, scored on every frame at the end."""
+    miou: dict[str, float]  # of each data set, 0 to 1; NaN where none of its classes was scored
+    best: bool  # whether it is the best so far
+    frames: int  # number of scored frames
+    final: bool = False  # whether these are the best weights, scored on every frame at the end
 
     @property
     def mean(self) -> float:
@@ -49,12 +41,9 @@ class TrainResult:
     output: Path
     steps: int
     seconds: float
-    interrupted: bool
-    """Whether it was stopped before its end; it can be resumed."""
-    scores: ValidationScores | None
-    """Of the last validation."""
-    best: float | None
-    """Highest mean mIoU of all validations."""
+    interrupted: bool  # whether it was stopped before its end; it can be resumed
+    scores: ValidationScores | None  # of the last validation
+    best: float | None  # highest mean mIoU of all validations
 
 
 class Callback:

@@ -1,41 +1,86 @@
 """Data sets as training has them: labelled frames, checked and counted before the first step, and their classes."""
 
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tmaseg.data import Clip, Dataset, Sample, frame_size, open_dataset
+from tmaseg.arrays import RGB, Labels
+from tmaseg.data import Clip, ClipFrame, Dataset, Sample, frame_size, open_dataset, read_frame
 from tmaseg.data.clip import trim
 from tmaseg.errors import ConfigError, DataError
 from tmaseg.labels import ClassUnions, LabelSet, get_labels, unite_by_name
 from tmaseg.training.callbacks import Callback
-from tmaseg.training.image_cache import ImageCache
 from tmaseg.training.job import Source
 from tmaseg.training.presets import parse_settings
 from tmaseg.training.recipe import Recipe
 
-Progress = Callable[[int, int], None]
 _THREADS = 4  # that read labels
+
+
+class ImageCache:
+    """Decoded pictures and labels, held in memory while there is room; any number of threads may use it."""
+
+    def __init__(self, max_bytes: int, *, short_side: int = 0) -> None:
+        """`short_side`: pixels to which larger pictures are reduced, since no crop shows more; 0: as stored."""
+        self._short_side = short_side
+        self._bytes_left = max_bytes
+        self._images: dict[Path, NDArray[np.uint8]] = {}
+        self._lock = threading.Lock()
+
+    def picture(self, frame: ClipFrame) -> RGB:
+        """(H, W, 3) uint8. Raises DataError when it cannot be read."""
+        return self._get(frame.image, lambda: read_frame(frame), cv2.INTER_AREA)
+
+    def labels(self, dataset: Dataset, frame: ClipFrame) -> Labels:
+        """(H, W) uint8 class ids of a labelled frame. Raises DataError where they have not their picture's size."""
+        assert frame.mask is not None
+        return self._get(frame.mask, lambda: _read_labels(dataset, frame), cv2.INTER_NEAREST_EXACT)
+
+    def _get(self, path: Path, read: Callable[[], NDArray[np.uint8]], interpolation: int) -> NDArray[np.uint8]:
+        found = self._images.get(path)
+        if found is not None:
+            return found
+        image = read()
+        height, width = image.shape[:2]
+        factor = self._short_side / min(height, width)
+        if 0 < factor < 1:
+            size_wh = (round(width * factor), round(height * factor))
+            image = np.asarray(cv2.resize(image, size_wh, interpolation=interpolation), np.uint8)
+        with self._lock:
+            if path not in self._images and image.nbytes <= self._bytes_left:
+                self._images[path] = image
+                self._bytes_left -= image.nbytes
+        return image
+
+
+def _read_labels(dataset: Dataset, frame: ClipFrame) -> Labels:
+    labels = dataset.truth(frame)
+    width, height = frame_size(frame)
+    if labels.shape != (height, width):
+        raise DataError(
+            f"{frame.mask}: its labels are {labels.shape[1]}x{labels.shape[0]} but the picture {frame.image.name} is "
+            f"{width}x{height}: resize the labels with nearest neighbour"
+        )
+    return labels
 
 
 @dataclass(frozen=True, eq=False)
 class TrainSet:
     """The labelled frames of one data set that a run trains on."""
 
-    name: str
-    """Unique among the sets of a run."""
+    name: str  # unique among the sets of a run
     dataset: Dataset
     samples: tuple[Sample, ...] = field(repr=False)
-    unions: ClassUnions
-    """What its classes are among the network's."""
+    unions: ClassUnions  # what its classes are among the network's
     cache: ImageCache = field(repr=False)
-    counts: NDArray[np.int64] = field(repr=False)
-    """(samples, D) labelled pixels of each of its classes in each labelled frame."""
+    counts: NDArray[np.int64] = field(repr=False)  # (samples, D) labelled pixels of each of its classes in each frame
 
     @cached_property
     def pixels(self) -> NDArray[np.int64]:
@@ -43,7 +88,7 @@ class TrainSet:
         return np.asarray(self.counts.sum(0), np.int64)
 
     @cached_property
-    def known(self) -> NDArray[np.uint8]:
+    def known(self) -> Labels:
         """(256,) class id -> itself, or 255 where it is void or the network has no counterpart."""
         table = np.full(256, 255, np.uint8)
         for index, union in enumerate(self.unions.members):
@@ -93,16 +138,14 @@ class ValSet:
 
     def clips(self, past: int, limit: int) -> list[Clip]:
         """Cut down to what a memory of `past` frames needs; at most `limit` scored frames, evenly spread (0: all)."""
-        total = self.count
-        scored = set(np.linspace(0, total - 1, min(limit, total) if limit else total).astype(int).tolist())
-        thinned, position = [], 0
+        names = [sample.frame.name for sample in self.dataset.samples(self.split)]
+        count = min(limit, len(names)) if limit else len(names)
+        scored = {names[index] for index in np.linspace(0, len(names) - 1, count).astype(int)}
+        clips: list[Clip] = []
         for clip in self.dataset.split(self.split):
-            frames = []
-            for frame in clip.frames:
-                frames.append(replace(frame, wanted=bool(frame.mask) and position in scored))
-                position += bool(frame.mask)
-            thinned.append(replace(clip, frames=tuple(frames)))
-        return [part for clip in thinned for part in trim(clip, past)]
+            frames = (replace(frame, wanted=bool(frame.mask) and frame.name in scored) for frame in clip.frames)
+            clips += trim(replace(clip, frames=tuple(frames)), past)
+        return clips
 
 
 @dataclass(frozen=True)
@@ -111,8 +154,7 @@ class RunData:
 
     train: tuple[TrainSet, ...]
     val: tuple[ValSet, ...]
-    labels: LabelSet
-    """The network's classes."""
+    labels: LabelSet  # the network's classes
 
 
 def open_sources(sources: Sequence[Source], labels: str) -> tuple[dict[str, Dataset], LabelSet]:
@@ -125,62 +167,32 @@ def open_sources(sources: Sequence[Source], labels: str) -> tuple[dict[str, Data
 def read_labels(
     datasets: dict[str, Dataset], labels: LabelSet, recipe: Recipe, callback: Callback, *, cache_bytes: int
 ) -> RunData:
-    """Reads every label file that a run will need, before its first step.
+    """Reads every label file that a run will need: a bad one must not end it at its first validation, hours from now.
 
     Raises DataError that names the exact file whose ids are outside its label set or which does not fit its picture,
     and one for a split without a labelled pixel.
     """
-    others = [name for name in recipe.mixture if name not in datasets]
+    others = ", ".join(name for name in recipe.mixture if name not in datasets)
     if others:
-        callback.note(
-            f"the recipe's fraction of {', '.join(others)} is left out: there is no such data set in this run"
-        )
+        callback.note(f"the recipe's fraction of {others} is left out: there is no such data set in this run")
     # Pictures are cached no larger than what the largest crop shows of them.
-    cache = ImageCache(
-        cache_bytes, short_side=round(recipe.augmentation.size * max(1.0, recipe.augmentation.scale_max))
-    )
-    train, val = [], []
+    short_side = round(recipe.augmentation.size * max(1.0, recipe.augmentation.scale_max))
+    cache = ImageCache(cache_bytes, short_side=short_side)
+    train, val, val_split = [], [], recipe.run.val_split
     for name, dataset in datasets.items():
-
-        def report(done: int, total: int, name: str = name) -> None:
-            callback.labels_checked(name, done, total)
-
-        opened = open_train_set(
-            dataset, recipe.run.train_split, name=name, network=labels, cache=cache, progress=report
-        )
-        train.append(opened)
-        for note in _notes(opened):
-            callback.note(note)
-        val_split = recipe.run.val_split
+        samples = [sample for part in recipe.run.train_split.split("+") for sample in dataset.samples(part)]
+        unions = unite_by_name(dataset.labels, labels)
+        progress = partial(callback.labels_checked, name)
+        counts = _count_pixels(dataset, recipe.run.train_split, samples, unions, cache, progress)
+        train.append(TrainSet(name, dataset, tuple(samples), unions, cache, counts))
+        for note in _notes(train[-1]):
+            callback.note(f"{name}: {note}")
         if dataset.splits.get(val_split):
+            _count_pixels(dataset, val_split, dataset.samples(val_split), unions, ImageCache(0))
             val.append(ValSet(name, dataset, val_split))
-            _check_val(dataset, val_split)
         elif val_split:
             callback.note(f"{name} has no split {val_split!r}: it is not validated on")
     return RunData(tuple(train), tuple(val), labels)
-
-
-def open_train_set(
-    dataset: Dataset,
-    split: str,
-    *,
-    name: str,
-    network: LabelSet,
-    cache: ImageCache,
-    progress: Progress | None = None,
-) -> TrainSet:
-    """Reads every label file of a split ("train+val" joins two). Raises DataError as `read_labels` does."""
-    samples = tuple(sample for part in split.split("+") for sample in dataset.samples(part))
-    if not samples:
-        raise DataError(f"{dataset.name} in {dataset.root} has no labelled frame in {split!r}: choose another split")
-    unions = unite_by_name(dataset.labels, network)
-    opened = TrainSet(name, dataset, samples, unions, cache, count_pixels(dataset, samples, cache, progress=progress))
-    if not unions.merge_counts(opened.pixels).any():
-        raise DataError(
-            f"{dataset.name} in {dataset.root}: every pixel of the {len(samples)} label files of {split!r} is void: "
-            "check the label set, its `ignore` and its `ids`"
-        )
-    return opened
 
 
 def check_mixture(settings: Sequence[str], sources: Sequence[Source]) -> None:
@@ -194,45 +206,33 @@ def check_mixture(settings: Sequence[str], sources: Sequence[Source]) -> None:
             raise ConfigError(f"mixture.{name} is the fraction of no data set here; they are {', '.join(names)}")
 
 
-def count_pixels(
-    dataset: Dataset, samples: Sequence[Sample], cache: ImageCache, *, progress: Progress | None = None
+def _count_pixels(
+    dataset: Dataset,
+    split: str,
+    samples: Sequence[Sample],
+    unions: ClassUnions,
+    cache: ImageCache,
+    progress: Callable[[int, int], None] | None = None,
 ) -> NDArray[np.int64]:
-    """(samples, D) pixels of each class. Raises DataError for the first file that will not do."""
+    """(samples, D) pixels of each class. Raises DataError for the first file that will not do, or where all is void."""
 
     def count(sample: Sample) -> NDArray[np.int64]:
-        labels = dataset.truth(sample.frame)
-        _check_size(sample, (labels.shape[0], labels.shape[1]))
-        return np.bincount(cache.put_labels(sample.frame, labels).ravel(), minlength=256)[: len(dataset.labels)]
+        return np.bincount(cache.labels(dataset, sample.frame).ravel(), minlength=256)[: len(dataset.labels)]
 
-    counted = np.zeros((len(samples), len(dataset.labels)), np.int64)
+    if not samples:
+        raise DataError(f"{dataset.name} in {dataset.root} has no labelled frame in {split!r}: choose another split")
+    counts = np.zeros((len(samples), len(dataset.labels)), np.int64)
     with ThreadPoolExecutor(_THREADS) as pool:
-        for done, counts in enumerate(pool.map(count, samples), start=1):
-            counted[done - 1] = counts
+        for done, pixels in enumerate(pool.map(count, samples), start=1):
+            counts[done - 1] = pixels
             if progress:
                 progress(done, len(samples))
-    return counted
-
-
-def _check_size(sample: Sample, labels_hw: tuple[int, int]) -> None:
-    width, height = frame_size(sample.frame)
-    if (height, width) != labels_hw:
-        raise DataError(
-            f"{sample.frame.mask}: its labels are {labels_hw[1]}x{labels_hw[0]} but the picture "
-            f"{sample.frame.image.name} is {width}x{height}: resize the labels with nearest neighbour"
-        )
-
-
-def _check_val(dataset: Dataset, split: str) -> None:
-    """A bad label file must not end the run at its first validation, hours from now."""
-    samples = dataset.samples(split)
-    if not samples:
-        raise DataError(f"{dataset.name}: split {split!r} has no labels to validate on: choose another with val_split")
-    pixels = count_pixels(dataset, samples, ImageCache(0)).sum(0)
-    if not np.delete(pixels, dataset.labels.void).any():
+    if not unions.merge_counts(counts).any():
         raise DataError(
             f"{dataset.name} in {dataset.root}: every pixel of the {len(samples)} label files of {split!r} is void: "
-            "choose another split with val_split"
+            "check the label set, its `ignore` and its `ids`, or choose another split"
         )
+    return counts
 
 
 def _unique_names(sources: Sequence[Source]) -> list[str]:
@@ -255,4 +255,4 @@ def _notes(data: TrainSet) -> list[str]:
         notes.append(
             f"its {len(data.dataset.labels)} classes are learnt by name, as the network's or as unions of them"
         )
-    return [f"{data.name}: {text}" for text in notes]
+    return notes

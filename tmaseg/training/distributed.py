@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
@@ -45,11 +45,10 @@ def broadcast(shard: Shard, make: Callable[[], T]) -> T:
     """What `make` returns in the first process, for all: others may be on machines that do not have its files."""
     if shard.count == 1:
         return make()
-    made: list[T | None] = [make() if shard.first else None]
+    made: list[Any] = [make() if shard.first else None]
     distributed.broadcast_object_list(made)
-    found = made[0]
-    assert found is not None
-    return found
+    value: T = made[0]
+    return value
 
 
 def data_parallel(module: nn.Module, shard: Shard, device: torch.device) -> nn.Module:

@@ -1,15 +1,21 @@
-"""TrainJob: what is to be trained, on what, and the folder of the run, from which it is resumed."""
+"""TrainJob: what is to be trained, on what, and the folder of the run with the state from which it is resumed."""
 
 import json
+import os
+import pickle
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from tmaseg.errors import ConfigError, OutputError
+import torch
+
+from tmaseg.errors import CheckpointError, ConfigError, OutputError
 from tmaseg.files import atomic_write
 from tmaseg.training.presets import load_recipe, override, to_toml
 from tmaseg.training.recipe import Recipe
 
 _FIXED = ("seed", "train_split")  # of [run]; the rest of it may change when the run is resumed
+_FORMAT = 2  # of states
 
 
 @dataclass(frozen=True)
@@ -17,18 +23,16 @@ class Source:
     """A data set as the user names it."""
 
     name: str
-    root: Path | None = None
-    """None: where `open_dataset` finds it."""
+    root: Path | None = None  # None: where `open_dataset` finds it
 
 
 @dataclass(frozen=True)
 class TrainJob:
-    """A run: its recipe, its data, its folder."""
+    """A run: its recipe, its data, and the folder that it writes to."""
 
     recipe: Recipe
     sources: tuple[Source, ...]
     output: Path
-    """Folder of the run."""
     device: str = "auto"
     resume: bool = False
 
@@ -53,16 +57,15 @@ class TrainJob:
         return self.output / "last.safetensors"
 
     @property
-    def outputs(self) -> list[Path]:
-        """Every file that the run may write over."""
-        names = ("recipe.toml", "run.json", "curves.png")
-        pictures = sorted(self.predictions.glob("*.png"))
-        return [self.state, self.log, self.best, self.last, *(self.output / name for name in names), *pictures]
-
-    @property
     def predictions(self) -> Path:
         """Folder of the pictures of each validation."""
         return self.output / "predictions"
+
+    @property
+    def outputs(self) -> list[Path]:
+        """Every file that the run may write over."""
+        others = (self.output / name for name in ("recipe.toml", "run.json", "curves.png"))
+        return [self.state, self.log, self.best, self.last, *others, *sorted(self.predictions.glob("*.png"))]
 
     def prepare(self) -> None:
         """Makes the folder and writes recipe and sources there. Raises ConfigError for a folder that holds a run."""
@@ -86,7 +89,7 @@ class TrainJob:
 def resumed(
     output: Path, settings: tuple[str, ...] = (), *, sources: tuple[Source, ...] = (), device: str = "auto"
 ) -> TrainJob:
-    """The run in a folder, to be resumed; one of an older version is understood.
+    """The run in a folder, to be resumed.
 
     `settings` may change how long it is and how it is executed, `sources` where its data are. Raises ConfigError when
     the folder holds no run or a setting would make it another one.
@@ -116,3 +119,32 @@ def _write(path: Path, text: str) -> None:
         return
     with atomic_write(path) as part:
         part.write_text(text, encoding="utf-8")
+
+
+def save_state(path: Path, state: dict[str, Any]) -> None:
+    """Writes the state; what was there before stays until the new one is complete.
+
+    Raises OutputError when it cannot be written, as when the disk is full; the old one is still there then.
+    """
+    try:
+        with atomic_write(path) as part, part.open("wb") as file:
+            torch.save({"format": _FORMAT, **state}, file)
+            file.flush()
+            os.fsync(file.fileno())
+    except (OSError, RuntimeError) as error:  # torch's writer reports a full disk as a RuntimeError
+        reason = str(error).splitlines()[0]
+        raise OutputError(f"{path}: the run's state cannot be written ({reason}): make room there") from error
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """The state on the CPU; nothing in it is executed. Raises CheckpointError when it is missing or damaged."""
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: no such file: the run ended before its state was first written") from error
+    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{path}: a damaged state ({reason}): begin again from the run's last weights") from error
+    if state.get("format") != _FORMAT:
+        raise CheckpointError(f"{path}: no state of this version of tmaseg: begin again from the run's last weights")
+    return state

@@ -1,32 +1,29 @@
 """train: the loop. Batches come from threads; every so often the weights are scored and the run's state is written."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from tmaseg.errors import CheckpointError, ConfigError, OutputError
+from tmaseg.errors import CheckpointError, ConfigError
 from tmaseg.evaluation import Shard
 from tmaseg.files import check_not_read
 from tmaseg.inference.device import Precision, choose_device, choose_precision, has_streams
 from tmaseg.inference.engine import can_compile
 from tmaseg.inference.loading import load_network
-from tmaseg.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from tmaseg.training.batches import Batch, BatchLoader, BatchMaker, check_batches
+from tmaseg.model.checkpoint import Checkpoint, load_checkpoint
+from tmaseg.training.batches import BatchLoader, BatchMaker, check_batches
 from tmaseg.training.callbacks import Callback, StepReport, TrainResult, ValidationScores
 from tmaseg.training.datasets import open_sources, read_labels
 from tmaseg.training.distributed import all_sum, broadcast, process_group
-from tmaseg.training.initialization import build_net
-from tmaseg.training.job import TrainJob
-from tmaseg.training.model_card import describe_scores, make_checkpoint
-from tmaseg.training.optimization import Schedule
-from tmaseg.training.record import Record, draw_curves, draw_samples, read_record
-from tmaseg.training.state import load_state, save_state
-from tmaseg.training.trainer import Trainer
+from tmaseg.training.job import TrainJob, load_state
+from tmaseg.training.module import build_net
+from tmaseg.training.record import Record, describe_scores, make_checkpoint
+from tmaseg.training.trainer import Schedule, Trainer
 from tmaseg.training.validation import Validation, validate
 
 _SETTLED_STEPS = 100  # after which the fraction of waiting means something
@@ -47,11 +44,8 @@ def train(job: TrainJob, callback: Callback | None = None, *, stop: Callable[[],
         shard.barrier()
         loop = _Loop(job, shard, callback or Callback(), stop)
         if shard.first:
-            names = [each.name for each in loop.data.val]
-            loop.record = stack.enter_context(Record(job.log, names, after=loop.trainer.step))
-        threads = job.recipe.run.threads
-        loader = BatchLoader(loop.batches.parts, first=loop.trainer.step, threads=threads)
-        return loop.run(stack.enter_context(loader))
+            loop.record = stack.enter_context(Record(job, loop.callback, loop.data, after=loop.trainer.step))
+        return loop.run(stack.enter_context(loop.load_batches()))
 
 
 class _Loop:
@@ -60,8 +54,7 @@ class _Loop:
     def __init__(self, job: TrainJob, shard: Shard, callback: Callback, stop: Callable[[], bool]) -> None:
         """Raises ConfigError, DataError, CheckpointError and LabelError for what cannot work."""
         self.job, self.recipe, self.shard, self.callback, self.stop = job, job.recipe, shard, callback, stop
-        self.record: Record | None = None
-        """In the first process."""
+        self.record: Record | None = None  # in the first process
         state = broadcast(shard, lambda: load_state(job.state)) if job.resume else {}
         self.device = choose_device(shard.device(job.device))
         self.precision = self._choose_precision(state.get("precision", "auto"))
@@ -74,21 +67,20 @@ class _Loop:
         check_batches(self.recipe, net.config, shard.count)
         cache_bytes = int(self.recipe.run.cache_gb * 2**30 / shard.count)
         self.data = read_labels(datasets, labels, self.recipe, callback, cache_bytes=cache_bytes)
-        self.batches = BatchMaker(self.data.train, self.recipe, net.config, shard, pinned=has_streams(self.device))
         self.trainer = Trainer(
             net, self.data.train, self.recipe, shard=shard, device=self.device, precision=self.precision
         )
-        if self.recipe.run.compile:
-            self._compile()
-        self._schedule = Schedule(self.recipe)
-        self.seconds = 0.0
-        self._best: float | None = None
-        self._scored_step = 0
-        """The step of the last complete validation."""
+        if self.recipe.run.compile and can_compile():
+            self.trainer.compile()
+        elif self.recipe.run.compile:
+            callback.note("torch.compile needs a C++ compiler, such as g++, and there is none: nothing is compiled")
+        self.schedule = Schedule(self.recipe)
+        self.seconds, self.scored_step = 0.0, 0  # the latter of the last complete validation
+        self.best: float | None = None
         if job.resume:
             self._restore(state)
-        self._begun = time.monotonic() - self.seconds
-        self._since = (self.trainer.step, self.seconds)
+        self.begun = time.monotonic() - self.seconds
+        self.since = (self.trainer.step, self.seconds)
 
     def _choose_precision(self, saved: str) -> Precision:
         """As the recipe says; "auto" is measured once in a run and is the same in all processes."""
@@ -98,55 +90,50 @@ class _Loop:
             return choose_precision(name, self.device)
         return broadcast(self.shard, lambda: choose_precision("auto", self.device))
 
-    def _compile(self) -> None:
-        if can_compile():
-            self.trainer.compile()
-        else:
-            self.callback.note(
-                "torch.compile needs a C++ compiler and there is none: the network is not compiled; install g++"
-            )
+    def load_batches(self) -> BatchLoader:
+        """The batches from the step on that is next."""
+        pinned = has_streams(self.device)
+        batches = BatchMaker(self.data.train, self.recipe, self.trainer.net.config, self.shard, pinned=pinned)
+        return BatchLoader(batches.parts, first=self.trainer.step, threads=self.recipe.run.threads)
 
     def run(self, batches: BatchLoader) -> TrainResult:
         """Steps until the end or until any process is stopped, then the last validation."""
-        settings, first = self.recipe.run, self.trainer.step
-        if self._validation_due and self._scored_step != first:  # it was stopped during a validation
+        settings, trainer, first = self.recipe.run, self.trainer, self.trainer.step
+        if self._validation_due and self.scored_step != first:  # it was stopped during a validation
             self._validate(settings.validate_limit)
             self._save()
         while True:
             progress, stopped = self._agree()
             if progress >= 1 or stopped:
                 break
-            self._step(batches.take(), progress)
-            step = self.trainer.step
-            if step == first + _SETTLED_STEPS and batches.waiting_fraction > _MAX_WAITING:
+            lr = self.schedule.lr(trainer.step, progress)
+            self._report(trainer.train_step(batches.take(), lr), lr, progress)
+            if trainer.step == first + _SETTLED_STEPS and batches.waiting_fraction > _MAX_WAITING:
                 waiting = batches.waiting_fraction
                 self.callback.note(f"{waiting:.0%} of the time is spent waiting for batches: set threads higher")
             if self._validation_due:
                 self._validate(settings.validate_limit)
-            if self._validation_due or step % settings.save_every == 0:
+            if self._validation_due or trainer.step % settings.save_every == 0:
                 self._save()
         self._save()
-        if stopped:
-            self._write_weights(None, best=False)
+        if stopped and self.record:
+            self.record.write_weights(self._checkpoint(), best=False)
         scores = None if stopped else self._finish()
         if scores:
             self._save()
-        return TrainResult(self.job.output, self.trainer.step, self.seconds, scores is None, scores, self._best)
+        return TrainResult(self.job.output, trainer.step, self.seconds, scores is None, scores, self.best)
 
     def _agree(self) -> tuple[float, bool]:
         """How far the run is by the first process's clock, and whether any process was asked to stop."""
-        self.seconds = time.monotonic() - self._begun
-        here = self._schedule.progress(self.trainer.step, self.seconds) if self.shard.first else 0.0
+        self.seconds = time.monotonic() - self.begun
+        here = self.schedule.progress(self.trainer.step, self.seconds) if self.shard.first else 0.0
         progress, stops = all_sum(self.shard, [here, float(self.stop())])
         return progress, stops > 0
 
-    def _step(self, parts: list[Batch], progress: float) -> None:
-        lr = self._schedule.lr(self.trainer.step, progress)
-        loss = self.trainer.train_step(parts, lr)
-        self.seconds = time.monotonic() - self._begun
-        step = self.trainer.step
-        left = self._schedule.seconds_left(step, self.seconds, self._since)
-        report = StepReport(step, loss, lr, progress, self.seconds, left)
+    def _report(self, loss: float, lr: float, progress: float) -> None:
+        self.seconds = time.monotonic() - self.begun
+        left = self.schedule.seconds_left(self.trainer.step, self.seconds, self.since)
+        report = StepReport(self.trainer.step, loss, lr, progress, self.seconds, left)
         if self.record:
             self.record.write_step(report)
         self.callback.step_done(report)
@@ -160,21 +147,18 @@ class _Loop:
 
     def _validate(self, limit: int) -> ValidationScores | None:
         """Scores the weights, writes them if they are the best so far, and draws. None if it was stopped on the way."""
-        found = self._score(self._checkpoint(), limit=limit)
+        found = self._score(self._checkpoint(), limit)
         if found is None:
             return None
-        step = self._scored_step = self.trainer.step
-        scores = ValidationScores(step, found.miou, False, found.frames)
-        if not found.miou or self._best is None or scores.mean > self._best:
+        self.scored_step = self.trainer.step
+        scores = ValidationScores(self.scored_step, found.miou, False, found.frames)
+        if not found.miou or self.best is None or scores.mean > self.best:
             scores = replace(scores, best=True)
-            self._best = scores.mean if found.miou else self._best
+            self.best = scores.mean if found.miou else self.best
         if self.record:
             self.record.write_scores(scores, self.seconds)
-            self._write_weights(scores, best=scores.best)
-            with self._noting_errors():
-                draw_curves(read_record(self.record.path), self.job.output / "curves.png")
-            with self._noting_errors():
-                draw_samples(found.samples, self.job.predictions / f"{step:06}.png")
+            self.record.write_weights(self._checkpoint(scores), best=scores.best)
+            self.record.draw(scores.step, found.samples)
             self.callback.validation_done(scores)
         return scores
 
@@ -184,60 +168,41 @@ class _Loop:
         scores = self._validate(limit)
         if scores is None or not limit or all(each.count <= limit for each in self.data.val):
             return scores
-        read = broadcast(self.shard, self._read_best)
-        if not read:
+        best = broadcast(self.shard, self._read_best)
+        if best is None:
             return scores
-        found = self._score(read[0], limit=0)
+        found = self._score(best, limit=0)
         if found is None:
             return None
-        scores = ValidationScores(read[0].provenance["steps"], found.miou, True, found.frames, final=True)
-        card = {**read[0].provenance, **describe_scores(scores, self.recipe)}
+        scores = ValidationScores(best.provenance["steps"], found.miou, True, found.frames, final=True)
         if self.record:
-            with self._noting_errors():
-                save_checkpoint(self.job.best, replace(read[0], provenance=card), half=True)
+            provenance = {**best.provenance, **describe_scores(scores, self.recipe)}
+            self.record.write_best(replace(best, provenance=provenance))
             self.callback.validation_done(scores)
         return scores
 
-    def _score(self, checkpoint: Checkpoint, *, limit: int) -> Validation | None:
+    def _score(self, checkpoint: Checkpoint, limit: int) -> Validation | None:
         weights = load_network(checkpoint, device=self.device, precision=self.precision)
         progress = self.callback.frames_validated
         return validate(weights, self.data.val, self.shard, limit=limit, stop=self.stop, progress=progress)
 
-    def _read_best(self) -> list[Checkpoint]:
-        """The best weights; none where the disk was too full to keep them."""
+    def _read_best(self) -> Checkpoint | None:
+        """The best weights; None where the disk was too full to keep them."""
         try:
-            return [load_checkpoint(self.job.best)]
+            return load_checkpoint(self.job.best)
         except CheckpointError as error:
             self.callback.note(f"the best weights are not scored on every frame: {error}")
-            return []
+            return None
 
     def _checkpoint(self, scores: ValidationScores | None = None) -> Checkpoint:
-        return make_checkpoint(
-            self.trainer.averaged, self.data, self.recipe, step=self.trainer.step, seconds=self.seconds, scores=scores
-        )
-
-    def _write_weights(self, scores: ValidationScores | None, *, best: bool) -> None:
-        """Writes last.safetensors, and best.safetensors too."""
-        if self.record:
-            for path in [self.job.last] + [self.job.best] * best:
-                with self._noting_errors():
-                    save_checkpoint(path, self._checkpoint(scores), half=True)
+        return make_checkpoint(self.trainer, self.data, self.recipe, self.seconds, scores)
 
     def _save(self) -> None:
         """Writes everything that resuming needs."""
-        if not self.shard.first:
-            return
-        state = {
-            **self.trainer.state_dict(),
-            "seconds": self.seconds,
-            "best": self._best,
-            "scored_step": self._scored_step,
-            "precision": self.precision,
-            "config": self.trainer.net.config.to_dict(),
-            "classes": list(self.data.labels.names),
-        }
-        with self._noting_errors():
-            save_state(self.job.state, state)
+        if self.record:
+            values = {"seconds": self.seconds, "best": self.best, "scored_step": self.scored_step}
+            network = {"config": self.trainer.net.config.to_dict(), "classes": list(self.data.labels.names)}
+            self.record.write_state({**self.trainer.state_dict(), **values, **network, "precision": self.precision})
 
     def _restore(self, state: dict[str, Any]) -> None:
         names = list(self.data.labels.names)
@@ -247,12 +212,4 @@ class _Loop:
                 f"{', '.join(names)}: give it the data sets and labels that it began with"
             )
         self.trainer.load_state_dict(state)
-        self.seconds, self._best, self._scored_step = state["seconds"], state["best"], state["scored_step"]
-
-    @contextmanager
-    def _noting_errors(self) -> Iterator[None]:
-        """A full disk loses only the newest: the run goes on, and what was written before is still there."""
-        try:
-            yield
-        except (OutputError, CheckpointError) as error:
-            self.callback.note(str(error))
+        self.seconds, self.best, self.scored_step = state["seconds"], state["best"], state["scored_step"]

@@ -1,72 +1,150 @@
-"""Record: what a run leaves to read: its log (CSV, one row a step), its curves, and sheets of predictions."""
+"""Record: what a run writes into its folder: log, weights, state, curves, and sheets of predictions."""
 
 import csv
 import math
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from PIL import Image
 
+import tmaseg
 from tmaseg.arrays import RGB, Labels
-from tmaseg.errors import OutputError
+from tmaseg.errors import CheckpointError, OutputError
 from tmaseg.files import atomic_write
 from tmaseg.labels import LabelSet
+from tmaseg.model.checkpoint import Checkpoint, save_checkpoint
+from tmaseg.model.config import InputGeometry
 from tmaseg.plots import GRID, SOFT, Series, draw_lines, new_figure, save_png
 from tmaseg.render import Painter, contact_sheet
-from tmaseg.training.callbacks import StepReport, ValidationScores
+from tmaseg.training.callbacks import Callback, StepReport, ValidationScores
+from tmaseg.training.datasets import RunData
+from tmaseg.training.job import TrainJob, save_state
+from tmaseg.training.presets import to_values
+from tmaseg.training.recipe import Recipe
+from tmaseg.training.trainer import Trainer
 
 _SAMPLE_WIDTH_PX = 360
 _STEP_COLUMNS = ("step", "seconds", "lr", "loss")
 
 
-class Record:
-    """The log; use in a `with` block. A step is a row, a validation is a row of its own without loss and lr.
+@dataclass(frozen=True, eq=False)
+class ValidationSample:
+    """A frame that was scored; truth and prediction are ids of `labels`."""
 
-    Rows after the step at which a run is resumed are dropped: they will come again. A full disk loses rows only.
+    name: str
+    labels: LabelSet
+    rgb: RGB
+    truth: Labels
+    prediction: Labels
+
+
+class Record:
+    """Writes into the folder of a run; use in a `with` block.
+
+    In the log a step is a row, and a validation is a row of its own without loss and lr. Rows after the step at which a
+    run is resumed are dropped: they will come again. A full disk loses only the newest file or row: the run goes on
+    with a note, and what was written before is still there.
     """
 
-    def __init__(self, path: Path, names: Sequence[str], *, after: int) -> None:
-        """`names`: data sets that are validated; `after`: the step that the run is resumed from. Raises OutputError."""
-        self.path = path
-        columns = [*_STEP_COLUMNS, *(f"miou_{name}" for name in names)]
-        rows = [row for row in read_record(path) if float(row["step"]) <= after]
+    def __init__(self, job: TrainJob, callback: Callback, data: RunData, *, after: int) -> None:
+        """`after`: the step that the run is resumed from. Raises OutputError where the log cannot be written."""
+        self._job, self._callback = job, callback
+        columns = [*_STEP_COLUMNS, *(f"miou_{each.name}" for each in data.val)]
+        rows = [row for row in read_record(job.log) if float(row["step"]) <= after]
         try:
-            with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+            with atomic_write(job.log) as part, part.open("w", newline="", encoding="utf-8") as file:
                 writer = csv.DictWriter(file, columns, extrasaction="ignore", restval="")
                 writer.writeheader()
                 writer.writerows(rows)
-            self._file = path.open("a", buffering=1, newline="", encoding="utf-8")  # a crash loses a line at most
+            self._file = job.log.open("a", buffering=1, newline="", encoding="utf-8")  # a crash loses a line at most
         except OSError as error:
-            raise OutputError(f"{path}: the log cannot be written ({error.strerror}): choose another place") from error
+            raise OutputError(
+                f"{job.log}: the log cannot be written ({error.strerror}): choose another place"
+            ) from error
         self._writer = csv.DictWriter(self._file, columns, extrasaction="ignore", restval="")
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         with suppress(OSError):
             self._file.close()
 
     def write_step(self, report: StepReport) -> None:
-        """A step."""
-        self._write(report.step, report.seconds, {"lr": f"{report.lr:.8g}", "loss": f"{report.loss:.9g}"})
+        """Logs a step."""
+        self._log(report.step, report.seconds, {"lr": f"{report.lr:.8g}", "loss": f"{report.loss:.9g}"})
 
     def write_scores(self, scores: ValidationScores, seconds: float) -> None:
-        """A validation; nothing where no data set was scored."""
+        """Logs a validation; nothing where no data set was scored."""
         miou = {f"miou_{name}": f"{value:.5f}" for name, value in scores.miou.items() if not math.isnan(value)}
         if miou:
-            self._write(scores.step, seconds, miou)
+            self._log(scores.step, seconds, miou)
 
-    def _write(self, step: int, seconds: float, columns: dict[str, str]) -> None:
+    def _log(self, step: int, seconds: float, columns: dict[str, str]) -> None:
         with suppress(OSError):
             self._writer.writerow({"step": step, "seconds": f"{seconds:.2f}", **columns})
+
+    def write_weights(self, checkpoint: Checkpoint, *, best: bool) -> None:
+        """Writes last.safetensors, and best.safetensors too."""
+        with self._noting_errors():
+            save_checkpoint(self._job.last, checkpoint, half=True)
+        if best:
+            self.write_best(checkpoint)
+
+    def write_best(self, checkpoint: Checkpoint) -> None:
+        """Writes best.safetensors."""
+        with self._noting_errors():
+            save_checkpoint(self._job.best, checkpoint, half=True)
+
+    def write_state(self, state: dict[str, Any]) -> None:
+        """Writes what the run is resumed from."""
+        with self._noting_errors():
+            save_state(self._job.state, state)
+
+    def draw(self, step: int, samples: Sequence[ValidationSample]) -> None:
+        """Draws the curves up to here and a sheet of samples."""
+        with self._noting_errors():
+            draw_curves(read_record(self._job.log), self._job.output / "curves.png")
+        with self._noting_errors():
+            draw_samples(samples, self._job.predictions / f"{step:06}.png")
+
+    @contextmanager
+    def _noting_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (OutputError, CheckpointError) as error:
+            self._callback.note(str(error))
+
+
+def make_checkpoint(
+    trainer: Trainer, data: RunData, recipe: Recipe, seconds: float, scores: ValidationScores | None
+) -> Checkpoint:
+    """A copy of the averaged weights, with data, recipe and scores as provenance, without paths of this machine."""
+    init = Path(recipe.init).name if Path(recipe.init).exists() else recipe.init
+    provenance: dict[str, Any] = {
+        "program": f"tmaseg {tmaseg.__version__} train",
+        "data": {each.name: f"{each.dataset.layout}, {len(each.samples)} labelled frames" for each in data.train},
+        "recipe": to_values(recipe.model_copy(update={"init": init})),
+        "steps": trainer.step,
+        "minutes": round(seconds / 60, 1),
+        **(describe_scores(scores, recipe) if scores else {}),
+    }
+    net = trainer.averaged
+    state = {name: value.detach().to("cpu", copy=True) for name, value in net.state_dict().items()}
+    geometry = InputGeometry(size=recipe.augmentation.input_size or recipe.augmentation.size or None)
+    return Checkpoint(net.config, data.labels, state, geometry, provenance)
+
+
+def describe_scores(scores: ValidationScores, recipe: Recipe) -> dict[str, Any]:
+    """Scores as a checkpoint's provenance has them."""
+    return {
+        "miou": {name: round(value, 4) for name, value in scores.miou.items()},
+        "scored": f"{scores.frames} frames of {recipe.run.val_split}",
+    }
 
 
 def read_record(path: Path) -> list[dict[str, str]]:
@@ -96,17 +174,6 @@ def draw_curves(rows: Sequence[dict[str, str]], path: Path) -> None:
         draw_lines(axes[2], miou, ylabel="mIoU on validation data, %", markers=True)
     axes[-1].set_xlabel("step", fontsize=9, color=SOFT)
     save_png(figure, path)
-
-
-@dataclass(frozen=True, eq=False)
-class ValidationSample:
-    """A frame that was scored; truth and prediction are ids of `labels`."""
-
-    name: str
-    labels: LabelSet
-    rgb: RGB
-    truth: Labels
-    prediction: Labels
 
 
 def draw_samples(samples: Sequence[ValidationSample], path: Path) -> None:

@@ -1,16 +1,15 @@
-"""Sampling: which picture comes when, for which class, and which frames stand before it as memory."""
+"""Sampling: which picture comes when, and which crops of it and of earlier frames."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tmaseg.data import ClipFrame, Sample
-from tmaseg.data.transforms import Matrix, Motion, moved, place, place_varied
-from tmaseg.training.augment import CropPlan, draw_photometric
+from tmaseg.training.augment import CropPlan, Matrix, Motion, draw_photometric, place, place_varied
 from tmaseg.training.datasets import TrainSet
 from tmaseg.training.recipe import Augmentation, MemorySampling
 
@@ -24,21 +23,17 @@ class Sampler:
     """An endless list of (data set, picture), shuffled anew each epoch; a function of the seed and the index alone.
 
     An epoch has as many entries as there are pictures. Each data set takes its fraction of them, and goes through all
-    of its own pictures before it shows one again. Any index may be asked for: a run resumes exactly where it stopped.
+    of its own pictures before it shows one again. A run that is resumed goes on at the index where it stopped.
     """
 
     def __init__(self, counts: Sequence[int], fractions: Sequence[float], *, seed: int) -> None:
         """`counts`: pictures of each data set, at least one; `fractions`: of the entries, in any unit."""
-        assert counts
-        assert all(count > 0 for count in counts)
-        self.epoch = sum(counts)
-        """Entries in an epoch."""
+        self.epoch = sum(counts)  # entries
         self._counts = tuple(counts)
         self._seed = seed
         weights = np.array(fractions, np.float64)
         ends = np.round(np.cumsum(weights) / weights.sum() * self.epoch).astype(int)
         self._takes = np.diff(ends, prepend=0)
-        # Pictures are drawn by several threads at once.
         self._epochs = lru_cache(maxsize=4)(self._shuffle_epoch)
         self._rounds = lru_cache(maxsize=4 * len(counts))(self._shuffle_round)
 
@@ -84,8 +79,7 @@ class ClipSampler:
     """Draws a labelled frame's crop and those of earlier moments, as a recipe says."""
 
     def __init__(self, augmentation: Augmentation, memory: MemorySampling) -> None:
-        self._augmentation = augmentation
-        self._memory = memory
+        self._augmentation, self._memory = augmentation, memory
 
     def kind(self, rng: np.random.Generator) -> MemoryKind:
         """What a frame's memory is: itself, copies of it under a camera motion, or the real frames before it."""
@@ -113,17 +107,15 @@ class ClipSampler:
         """
         matrix = self._place(data, sample.frame, rng, shows)
         motion, common = self._motion(rng), draw_photometric(self._augmentation, rng)
-        plans, used = [], set()
+        plans: list[CropPlan] = []
         for age, frame in enumerate((sample.frame, *self._past(sample, past, kind, rng))):
-            repeated = frame.name in used
-            used.add(frame.name)
-            change = common
-            if age and not self._memory.same_light:
-                change = draw_photometric(self._augmentation, rng)
-            if repeated:
+            change = common if not age or self._memory.same_light else draw_photometric(self._augmentation, rng)
+            placement = matrix
+            if any(frame.name == plan.frame.name for plan in plans):
                 change = replace(change, brightness=change.brightness + age * motion.brightness)
+                placement = motion.apply(matrix, age)
             change = replace(change, noise_seed=int(rng.integers(2**31)))
-            plans.append(CropPlan(data, frame, moved(matrix, motion, age) if repeated else matrix, change))
+            plans.append(CropPlan(data, frame, placement, change))
         return plans
 
     def _past(self, sample: Sample, past: int, kind: MemoryKind, rng: np.random.Generator) -> tuple[ClipFrame, ...]:
@@ -140,22 +132,17 @@ class ClipSampler:
         labels = data.cache.labels(data.dataset, frame)
         stored_hw = (labels.shape[0], labels.shape[1])
         rule = self._augmentation
-        shown_hw = data.shown_hw(stored_hw, rule.size)
         flip = bool(rng.random() < rule.flip)
-        scale = self._scale(rng)
-
-        def draw() -> Matrix:
-            # Only the position again, as in the authors' code: larger scales are redrawn more often and would be rarer.
-            return place(stored_hw, shown_hw, rule.crop_hw, scale=scale, flip=flip, rng=rng)
-
-        ignore = data.dataset.labels.ignore_index
-        return place_varied(draw, labels, rule.crop_hw, most=_MAX_CLASS_FRACTION, void=ignore, shows=shows)
-
-    def _scale(self, rng: np.random.Generator) -> float:
-        low, high = self._augmentation.scale_min, self._augmentation.scale_max
-        if self._augmentation.scale_distribution == "log-uniform":
-            return float(np.exp(rng.uniform(np.log(low), np.log(high))))
-        return float(rng.uniform(low, high))
+        if rule.scale_distribution == "log-uniform":
+            scale = float(np.exp(rng.uniform(np.log(rule.scale_min), np.log(rule.scale_max))))
+        else:
+            scale = float(rng.uniform(rule.scale_min, rule.scale_max))
+        # Only the position is drawn again, as in the authors' code: large scales would be redrawn more often.
+        draw = partial(
+            place, stored_hw, data.shown_hw(stored_hw, rule.size), rule.crop_hw, scale=scale, flip=flip, rng=rng
+        )
+        void = data.dataset.labels.ignore_index
+        return place_varied(draw, labels, rule.crop_hw, most=_MAX_CLASS_FRACTION, void=void, shows=shows)
 
     def _motion(self, rng: np.random.Generator) -> Motion:
         height, width = self._augmentation.crop_hw

@@ -11,20 +11,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel
 
 from tmaseg.errors import TrainingError
 from tmaseg.evaluation import Shard
-from tmaseg.inference.device import Precision, dtype_of
+from tmaseg.inference.device import Precision, dtype_of, is_accelerator
 from tmaseg.model.tmanet import TMANet
 from tmaseg.training.batches import Batch
 from tmaseg.training.datasets import TrainSet
 from tmaseg.training.distributed import all_sum, convert_sync_batch_norm, data_parallel
 from tmaseg.training.losses import SegmentationLoss
 from tmaseg.training.module import TrainingModule, freeze, set_dropout, set_train_mode
-from tmaseg.training.optimization import make_optimizer, moving_average
-from tmaseg.training.recipe import Recipe
+from tmaseg.training.recipe import Optimizer, Recipe
+
+_MOMENTUM = 0.9
+_POLY_POWER = 0.9
+_MAX_WARMUP = 0.1  # of a run, so that a short one by a preset for long ones is not over before it is warm
 
 
 class Trainer:
@@ -40,8 +44,7 @@ class Trainer:
         device: torch.device,
         precision: Precision,
     ) -> None:
-        self.step = 0
-        """Steps done."""
+        self.step = 0  # steps done
         self._recipe, self._shard = recipe, shard
         self._device, self._dtype = device, dtype_of(precision)
         auxiliary = recipe.loss.auxiliary > 0
@@ -74,11 +77,12 @@ class Trainer:
         Raises TrainingError, naming the files, when the loss or its gradient is not finite. The weights are as before
         then; the statistics of batch normalisation are not.
         """
+        settings = self._recipe.optimizer
         for group in self._optimizer.param_groups:
             group["lr"] = lr * group["scale"]
-        settings = self._recipe.optimizer
         set_train_mode(self.net, settings.freeze, norms=settings.freeze_norms)
-        torch.manual_seed(self._seed())
+        seed = np.random.SeedSequence((self._recipe.run.seed, 4, self.step, self._shard.rank)).generate_state(2)
+        torch.manual_seed(int(seed[0]) << 31 ^ int(seed[1]))  # of dropout
         self._optimizer.zero_grad(set_to_none=True)
         loss = self._backward(parts)
         self._scaler.unscale_(self._optimizer)
@@ -122,10 +126,10 @@ class Trainer:
                 # Gradients are averaged over the processes, but the parts of the loss add up.
                 self._scaler.scale(loss * self._shard.count).backward()  # type: ignore[no-untyped-call]
             losses.append(float(loss.detach()))
-        bad = [name for loss, part in zip(losses, parts, strict=True) if not math.isfinite(loss) for name in part.files]
+        bad = [part for loss, part in zip(losses, parts, strict=True) if not math.isfinite(loss)]
         total, bad_processes = all_sum(self._shard, [sum(losses), float(bool(bad))])
         if bad_processes:
-            raise self._not_finite("loss", f" on {', '.join(bad)}" if bad else ", in another process")
+            raise self._not_finite("loss", bad)
         return total
 
     def _forward(self, batch: Batch, totals: Tensor) -> Tensor:
@@ -141,20 +145,84 @@ class Trainer:
 
         With fp16 it does not: the scaler leaves such steps out.
         """
-        gradients = [value.grad for value in self.net.parameters() if value.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
+        norm = torch.nn.utils.get_total_norm([each.grad for each in self.net.parameters() if each.grad is not None])
         if not self._scaler.is_enabled() and not norm.isfinite():
-            raise self._not_finite("gradient", f" on {', '.join(name for part in parts for name in part.files)}")
+            raise self._not_finite("gradient", parts)
         if self._recipe.optimizer.clip_norm:
             torch.nn.utils.clip_grads_with_norm_(self.net.parameters(), self._recipe.optimizer.clip_norm, norm)
 
-    def _not_finite(self, what: str, where: str) -> TrainingError:
+    def _not_finite(self, what: str, parts: Sequence[Batch]) -> TrainingError:
+        files = ", ".join(name for part in parts for name in part.files)
+        where = f" on {files}" if files else ", in another process"
         return TrainingError(
             f"the {what} of step {self.step + 1} is not a finite number{where}: look at these files, lower lr, or set "
             "clip_norm=5 or precision=fp32"
         )
 
-    def _seed(self) -> int:
-        """Of what the network draws (dropout) in this step in this process."""
-        words = np.random.SeedSequence((self._recipe.run.seed, 4, self.step, self._shard.rank)).generate_state(2)
-        return int(words[0]) << 31 ^ int(words[1])
+
+def make_optimizer(net: nn.Module, settings: Optimizer) -> torch.optim.Optimizer:
+    """SGD with momentum, or AdamW, over the parameters to train; on GPUs in fused kernels.
+
+    Each parameter group has its factor on the learning rate as `scale`, beside its `lr`.
+    """
+    groups: dict[tuple[float, float], list[Tensor]] = {}
+    for name, value in net.named_parameters():
+        if value.requires_grad:
+            scale = settings.backbone_lr if name.startswith("backbone.") else 1.0
+            decays = settings.algorithm == "sgd" or value.ndim > 1  # AdamW: not batch norms and biases
+            groups.setdefault((scale, settings.weight_decay if decays else 0.0), []).append(value)
+    parameters = [
+        {"params": values, "lr": settings.lr * scale, "scale": scale, "weight_decay": decay}
+        for (scale, decay), values in groups.items()
+    ]
+    fused = is_accelerator(next(net.parameters()).device)
+    if settings.algorithm == "sgd":
+        return torch.optim.SGD(parameters, momentum=_MOMENTUM, fused=fused)
+    return torch.optim.AdamW(parameters, fused=fused)
+
+
+class Schedule:
+    """How far a run is, by steps or by time, and the learning rate that goes with it."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._optimizer, self._run = recipe.optimizer, recipe.run
+
+    def progress(self, step: int, seconds: float) -> float:
+        """From 0 to 1, before the `step`th step (from 0), after that many seconds. At 1 the run is over."""
+        if self._run.minutes:
+            return min(1.0, seconds / (60 * self._run.minutes))
+        return min(1.0, step / self._run.steps)
+
+    def lr(self, step: int, progress: float) -> float:
+        """Learning rate of a step."""
+        left = 1 - progress
+        factors = {"poly": float(left**_POLY_POWER), "cosine": (1 + math.cos(math.pi * progress)) / 2, "constant": 1.0}
+        lr = self._optimizer.lr * factors[self._optimizer.lr_schedule]
+        if not self._optimizer.warmup:
+            return lr
+        return lr * min(1.0, max((step + 1) / self._optimizer.warmup, progress / _MAX_WARMUP))
+
+    def seconds_left(self, step: int, seconds: float, since: tuple[int, float]) -> float | None:
+        """Time until the end; `since`: a step and its time from which the speed is taken. None before it is known."""
+        if self._run.minutes:
+            return max(0.0, 60 * self._run.minutes - seconds)
+        if step <= since[0]:
+            return None
+        return (self._run.steps - step) * (seconds - since[1]) / (step - since[0])
+
+
+def moving_average(net: nn.Module, decay: float) -> AveragedModel:
+    """An average that keeps `decay` of itself each step, less at first, so that the beginning is soon forgotten."""
+
+    @torch.no_grad()
+    def update(
+        own: tuple[Tensor, ...] | list[Tensor], new: tuple[Tensor, ...] | list[Tensor], count: Tensor | int
+    ) -> None:
+        steps = float(count)
+        weight = 1 - min(decay, (1 + steps) / (10 + steps))
+        if own[0].is_floating_point():
+            torch._foreach_lerp_(own, new, weight)
+        else:  # counters of batch normalisation
+            torch._foreach_copy_(own, new)
+
+    return AveragedModel(net, multi_avg_fn=update, use_buffers=True)

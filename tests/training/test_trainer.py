@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import tiny_net
 
-from tmaseg.training.optimization import Schedule, make_optimizer, moving_average
 from tmaseg.training.recipe import Optimizer, Recipe, Run
+from tmaseg.training.trainer import Schedule, make_optimizer, moving_average
 
 
 def schedule(*, steps=80_000, minutes=0.0, **optimizer):

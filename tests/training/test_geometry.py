@@ -1,18 +1,10 @@
-"""Joint transforms: labels and memory go where their picture goes; the light changes no geometry."""
+"""Geometry of crops: labels and memory go where their picture goes; the light changes no geometry."""
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tmaseg.data.transforms import (
-    Motion,
-    mirrored,
-    moved,
-    place,
-    place_varied,
-    warp_labels,
-    warp_picture,
-)
+from tmaseg.training.augment import Motion, place, place_varied, warp_labels, warp_picture
 
 CROP = (48, 64)
 VOID = 255
@@ -57,7 +49,7 @@ def inside(labels: np.ndarray) -> np.ndarray:
 @given(st.integers(0, 2**16), placements, motions, st.integers(0, 4))
 def test_labels_go_where_their_picture_goes_now_and_in_the_past(seed, matrix, motion, age):
     labels = blocks(seed)
-    matrix = moved(matrix, motion, age)
+    matrix = motion.apply(matrix, age)
     crop, ids = warp_picture(painted(labels), matrix, CROP), warp_labels(labels, matrix, CROP, void=VOID)
     where = inside(ids)
     assert np.array_equal(crop[where], painted(ids)[where])
@@ -67,15 +59,15 @@ def test_labels_go_where_their_picture_goes_now_and_in_the_past(seed, matrix, mo
 @settings(max_examples=40, deadline=None)
 @given(placements, motions)
 def test_motion_grows_with_age_and_age_0_is_now(matrix, motion):
-    assert np.allclose(moved(matrix, motion, 0), matrix)
+    assert np.allclose(motion.apply(matrix, 0), matrix)
     corners = np.array([[x, y, 1] for x in (0, 50) for y in (0, 40)], np.float64).T
     here = matrix @ corners
-    turned = [np.abs(moved(matrix, motion, age) - matrix)[:, :2].max() for age in (1, 2, 3)]
+    turned = [np.abs(motion.apply(matrix, age) - matrix)[:, :2].max() for age in (1, 2, 3)]
     assert turned[0] <= turned[1] + 1e-9
     assert turned[1] <= turned[2] + 1e-9
     shifts = Motion(shift_px=motion.shift_px)
     for age in (1, 2):
-        assert np.allclose(moved(matrix, shifts, age) @ corners - here, age * np.array(motion.shift_px)[:, None])
+        assert np.allclose(shifts.apply(matrix, age) @ corners - here, age * np.array(motion.shift_px)[:, None])
 
 
 @settings(max_examples=40, deadline=None)
@@ -84,7 +76,7 @@ def test_going_back_and_returning_is_the_identity(seed, motion):
     matrix = place((40, 50), (40, 50), CROP, scale=1, flip=False, rng=np.random.default_rng(seed))
     back = Motion(-motion.zoom, (0, 0), -motion.rotation_degrees, motion.centre_px)
     there = Motion(motion.zoom, (0, 0), motion.rotation_degrees, motion.centre_px)
-    assert np.allclose(moved(moved(matrix, there, 2), back, 2), matrix)
+    assert np.allclose(back.apply(there.apply(matrix, 2), 2), matrix)
 
 
 def test_scale_1_copies_pixels_and_a_flip_mirrors_them():
@@ -97,7 +89,6 @@ def test_scale_1_copies_pixels_and_a_flip_mirrors_them():
     flipped = place(CROP, CROP, CROP, scale=1, flip=True, rng=rng)
     assert np.array_equal(warp_picture(rgb, flipped, CROP), rgb[:, ::-1])
     assert np.array_equal(warp_labels(ids, flipped, CROP, void=VOID), ids[:, ::-1])
-    assert np.allclose(mirrored(mirrored(straight, 64), 64), straight)
 
 
 def test_doubling_repeats_labels_and_stretches_to_square_pixels():
