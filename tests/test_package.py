@@ -126,3 +126,12 @@ print([name for name in ("matplotlib", "jinja2", "torchvision", "sklearn") if na
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["[]", "[]"]
+
+
+def test_training_and_data_sets_need_no_pyav():
+    code = """
+import sys
+sys.modules["av"] = None
+import tmaseg.data, tmaseg.training, tmaseg.cli.train
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

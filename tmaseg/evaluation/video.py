@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tmaseg.evaluation.predict import ClassMapping, Predictor, open_passes
 from tmaseg.evaluation.result import KEY_FRAMES_NOTE, VideoEvaluation, VideoPass, moving_means
@@ -12,7 +13,9 @@ from tmaseg.metrics import Flicker, TemporalConsistency
 from tmaseg.options import EvalOptions
 from tmaseg.video.frame import Frame
 from tmaseg.video.optical_flow import BackwardFlow, FlowEstimator
-from tmaseg.video.source import Source
+
+if TYPE_CHECKING:  # PyAV may be missing where only data sets are trained on or scored
+    from tmaseg.video.source import Source
 
 
 class _RunningPass:
@@ -49,7 +52,7 @@ class _RunningPass:
 
 
 def evaluate_video(
-    source: Source,
+    source: "Source",
     network: LoadedNetwork,
     options: EvalOptions,
     *,
