@@ -13,6 +13,7 @@ from tmaseg.files import (
     PartFile,
     atomic_write,
     check_not_read,
+    output_file,
     output_name,
     output_names,
     peak_resident_mb,
@@ -164,3 +165,12 @@ def test_without_proc_it_is_at_most_so_far(monkeypatch, tmp_path):
     assert not reset_peak()
     monkeypatch.setattr(files.sys, "platform", "darwin")
     assert peak_resident_mb() == pytest.approx(most / 2**20, rel=0.1)  # bytes there
+
+
+def test_an_output_that_cannot_be_written_is_named_with_the_reason(tmp_path):
+    with output_file(tmp_path / "new" / "a.txt", "the text") as part:
+        part.write_text("all")
+    assert (tmp_path / "new" / "a.txt").read_text() == "all"
+    reason = r"a\.txt/b: the text cannot be written \(.+\): check the folder"
+    with pytest.raises(OutputError, match=reason), output_file(tmp_path / "new" / "a.txt" / "b", "the text"):
+        pass

@@ -215,7 +215,7 @@ def test_users_own_file(tmp_path: Path) -> None:
         ("names: [a, b]\ncolours: {a: [1, 2, 3]}", "none for the class 'b'"),
         ("names: [a]\ncolours: {b: [1, 2, 3]}", "'b', which is not one of the names: a"),
         ("names: [a]\npallete: []", "unknown entry 'pallete'"),
-        ("names: [a]\nvoid: [b]", "void class 'b'"),
+        ("names: [a]\nvoid: [b]", "'void' has 'b', which is not one of the names: a"),
         ("names: [a]\nvoid: [1]", "void class 1 .*ids 0 to 0"),
         ("names: [a, b]\nids: [1]", "2 names but 1 ids"),
         ("names: [a, b]\nids: [1, 1]", "id 1 twice"),

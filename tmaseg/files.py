@@ -13,12 +13,9 @@ from contextlib import contextmanager, suppress
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from tmaseg.errors import OutputError
-
-if TYPE_CHECKING:
-    import torch
 
 _MAX_NAME = 255  # bytes, of the file systems in use
 _PROCESS = Path("/proc/self")  # Linux
@@ -93,6 +90,20 @@ def atomic_write(path: Path) -> Iterator[Path]:
     except BaseException:
         part.discard()
         raise
+
+
+@contextmanager
+def output_file(path: Path, what: str) -> Iterator[Path]:
+    """`atomic_write` of "the picture" or the like, folders included. Raises OutputError that says what it is."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as part:
+            yield part
+    except OSError as error:
+        reason = error.strerror or error
+        raise OutputError(
+            f"{path}: {what} cannot be written ({reason}): check the folder and the room there"
+        ) from error
 
 
 def _locked(path: Path) -> int | None:
@@ -210,18 +221,6 @@ def _stat(path: Path) -> os.stat_result | None:
 
 
 # Memory of this process -----------------------------------------------------------------------------------------------
-
-
-def peak_memory_mb(device: "torch.device") -> dict[str, float]:
-    """Most memory used so far, in MB of 2**20 bytes: of this process, and of tensors on an accelerator."""
-    peak = {"peak_rss_mb": peak_resident_mb()}
-    if device.type != "cpu":
-        from torch import get_device_module
-
-        module = get_device_module(device)
-        if hasattr(module, "max_memory_allocated"):  # Apple's tells no peak
-            peak["peak_device_mb"] = module.max_memory_allocated(device) / 2**20
-    return peak
 
 
 def resident_mb() -> float:

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tmaseg.errors import OutputError
-from tmaseg.files import atomic_write
+from tmaseg.files import output_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -76,13 +75,8 @@ def draw_lines(
 
 def save_png(figure: "Figure", path: Path) -> None:
     """Writes the figure, folders included; it appears when complete. Raises OutputError."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as part:
-            figure.savefig(part, format="png", dpi=_DPI)
-    except OSError as error:
-        why = f"the picture cannot be written ({error.strerror}): check the folder and the room there"
-        raise OutputError(f"{path}: {why}") from error
+    with output_file(path, "the picture") as part:
+        figure.savefig(part, format="png", dpi=_DPI)
 
 
 def to_svg(figure: "Figure") -> str:

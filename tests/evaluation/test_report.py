@@ -68,8 +68,8 @@ def test_report_of_a_data_set(camvid, weights, tmp_path):
     assert percent(result.to_dict()["miou"], 2) in text
     scores = result.passes[0].scores
     lowest = sorted(scores.frames, key=lambda frame: frame.miou)
-    assert [frame.miou for frame in scores.worst.frames] == [frame.miou for frame in lowest[:6]]
-    assert scores.worst.frames[0].name == lowest[0].name
+    assert [frame.miou for frame in scores.worst] == [frame.miou for frame in lowest[:6]]
+    assert scores.worst[0].name == lowest[0].name
 
 
 def test_report_without_runs_or_truth(camvid, weights, tmp_path):

@@ -9,9 +9,9 @@ from tmaseg.evaluation import EvalOptions, evaluate_video
 
 def test_a_still_video_does_not_flicker(weights):
     result = evaluate_video(Pictures([noise(0)] * 6), weights(), EvalOptions(memories=(None, 0)))
-    for each in result.passes:
-        assert (each.flicker.pairs, each.flicker.flicker, each.flicker.changed, each.tc) == (5, 0, 0, 1)
     report = result.to_dict()
+    for each in report["passes"]:
+        assert (each["pairs"], each["flicker"], each["changed"], each["tc"]) == (5, 0, 0, 1)
     assert [row["memory_frames"] for row in report["passes"]] == [3, 0]
     assert report["images"] == 6
     assert report["notes"] == ["a warning"]
@@ -24,16 +24,17 @@ def test_noise_flickers_and_memory_is_compared(weights):
     result = evaluate_video(
         Pictures(noisy), weights(), EvalOptions(memories=(None, 0), limit=6), progress=lambda *now: told.append(now)
     )
-    flickers = [each.flicker.flicker for each in result.passes]
+    flickers = [each["flicker"] for each in result.pass_values()]
     assert all(0 < value < 1 for value in flickers)
     assert flickers[0] != flickers[1]
     assert told == [(count, 6) for count in range(1, 7)]
-    assert [seconds for seconds, _ in result.passes[0].per_frame] == pytest.approx([index / 25 for index in range(6)])
+    times = [seconds for seconds, _ in result.passes[0].scores.flicker_at]
+    assert times == pytest.approx([index / 25 for index in range(6)])
 
 
 def test_a_cut_is_no_flicker(weights):
     result = evaluate_video(Pictures([noise(1)] * 4 + [noise(2)] * 4), weights(), EvalOptions())
-    (each,) = result.passes
-    assert each.memory_resets == 1
-    assert (each.flicker.pairs, each.flicker.flicker) == (6, 0)
-    assert np.isnan(each.per_frame[4][1])
+    (each,) = result.pass_values()
+    assert each["memory_resets"] == 1
+    assert (each["pairs"], each["flicker"]) == (6, 0)
+    assert np.isnan(result.passes[0].scores.flicker_at[4][1])

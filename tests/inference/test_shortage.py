@@ -80,7 +80,7 @@ def compiler(tmp_path, monkeypatch):
         state.freed += 1
 
     monkeypatch.setattr("tmaseg.inference.engine.compiled", compiled)
-    monkeypatch.setattr("tmaseg.inference.engine.free_compiled", free)
+    monkeypatch.setattr("torch.compiler.reset", free)
     return state
 
 

@@ -66,6 +66,17 @@ def test_a_file_that_is_no_checkpoint_says_what_it_is(tmp_path, how, message):
         load_checkpoint(path)
 
 
+def test_a_network_that_is_built_has_parameters_of_its_own():
+    checkpoint = tiny_checkpoint()
+    net = checkpoint.build()
+    assert all(parameter.requires_grad for parameter in net.parameters())
+    with torch.no_grad():
+        net.head.classifier.weight.zero_()
+    assert checkpoint.state["head.classifier.weight"].abs().max() > 0
+    half = replace(checkpoint, state={name: value.half() for name, value in checkpoint.state.items()})
+    assert half.build().state_dict()["head.classifier.weight"].dtype == torch.float32
+
+
 def test_keys_are_strict(tmp_path):
     checkpoint = tiny_checkpoint()
     path = tmp_path / "w.safetensors"

@@ -1,19 +1,18 @@
-"""run_bench: measures the network, the stages of a run and cost curves, as a BenchReport."""
+"""run_bench: measures the network, the stages of a run, and the cost of a frame against T and against its size."""
 
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tmaseg.benchmark.curves import Curves, measure_curves
-from tmaseg.benchmark.forms import form_works, network_cases
-from tmaseg.benchmark.rows import Row, measure, ratios
+from tmaseg.benchmark.rows import Row, form_cases, form_macs, measure, network_cases, ratios
 from tmaseg.benchmark.stages import measure_stages
 from tmaseg.errors import ConfigError
 from tmaseg.inference.device import (
+    Precision,
     attention_for,
     choose_device,
     choose_precision,
@@ -21,6 +20,7 @@ from tmaseg.inference.device import (
     dtype_of,
     is_accelerator,
 )
+from tmaseg.inference.engine import Engine, prepare
 from tmaseg.inference.loading import load_network
 from tmaseg.inference.segmenter import Segmenter
 from tmaseg.labels import generic_labels
@@ -29,21 +29,66 @@ from tmaseg.model.checkpoint import Checkpoint, load_checkpoint
 from tmaseg.model.config import TMANetConfig
 from tmaseg.model.tmanet import TMANet
 from tmaseg.options import BenchOptions
+from tmaseg.plots import COLOURS, INK, Series, draw_lines, new_figure, save_png
 from tmaseg.video.source import open_source
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 DEFAULT_WEIGHTS = "street"
 _PAPER_CONFIGS = {
     "camvid": TMANetConfig(classes=12, memory_encoder="per-slot"),
     "cityscapes": TMANetConfig(classes=19, memory_frames=2, memory_encoder="per-slot", align_corners=True),
 }
+MEMORIES = (0, 1, 2, 4, 6, 8)
+_SCALES = (1 / 3, 1 / 2, 2 / 3, 1.0, 4 / 3, 2.0)
+_MIN_SIDE_PX = 32
+_SIZE_PX = (1440, 480)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One network at one size, in both forms."""
+
+    memory_frames: int
+    size_hw: tuple[int, int]
+    clip: Row
+    """The T + 1 frames recomputed; the same as `stream` for a network without memory, which has one form."""
+    stream: Row
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        height, width = self.size_hw
+        names = ("seconds_per_frame", "gmacs", "gmacs_paper")
+        forms = {"clip": self.clip.to_dict(), "stream": self.stream.to_dict()}
+        costs = {form: {name: row[name] for name in names} for form, row in forms.items()}
+        return {"memory_frames": self.memory_frames, "frame": f"{width}x{height}", **costs}
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Measured in one precision, with untrained weights: cost does not depend on them."""
+
+    precision: Precision
+    against_memory: Sequence[Point]
+    """T as in MEMORIES, at one size; 0 is a network built without memory."""
+    against_size: Sequence[Point]
+    """Multiples of that size, with T as configured."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "precision": self.precision,
+            "against_memory": [point.to_dict() for point in self.against_memory],
+            "against_size": [point.to_dict() for point in self.against_size],
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
 class BenchReport:
     """What `tmaseg bench` measured."""
 
-    title: str
-    """The network."""
+    network: str
     machine: str
     device: str
     frame: str
@@ -61,7 +106,7 @@ class BenchReport:
     @property
     def headline(self) -> str:
         """The title of the plot: what was measured, in which precision, where."""
-        return f"{self.title}, {self.run_precision}, on {self.machine}"
+        return f"{self.network}, {self.run_precision}, on {self.machine}"
 
     @property
     def ratios(self) -> dict[str, float]:
@@ -70,18 +115,13 @@ class BenchReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
-        values: dict[str, Any] = {
-            "network": self.title,
-            "machine": self.machine,
-            "device": self.device,
-            "frame": self.frame,
-            "memory_frames": self.memory_frames,
+        values = vars(self) | {
             "attention": dict(self.attention),
-            "run_precision": self.run_precision,
             "rows": [row.to_dict() for row in self.rows],
             "ratios": {name: round(value, 3) for name, value in self.ratios.items()},
+            "curves": self.curves.to_dict() if self.curves else None,
         }
-        return values | ({"curves": self.curves.to_dict()} if self.curves else {})
+        return {name: value for name, value in values.items() if name != "curves" or value}
 
 
 def run_bench(
@@ -98,13 +138,12 @@ def run_bench(
     """
     target = choose_device(device)
     title, config, checkpoint = _network(options, weights)
-    where = machine(target)
-    facts: dict[str, Any] = {"title": title, "machine": where, "device": str(target), "frame": options.frame}
+    where = _machine(target)
+    facts: dict[str, Any] = {"network": title, "machine": where, "device": str(target), "frame": options.frame}
     facts["memory_frames"] = config.memory_frames
     if options.count_only:
-        with torch.device("meta"):
-            works = form_works(TMANet(config), options.size_hw)
-        return BenchReport(**facts, rows=[Row(form, None, work) for form, work in works.items()])
+        macs = form_macs(config, options.size_hw)
+        return BenchReport(**facts, rows=[Row(form, None, count) for form, count in macs.items()])
     if options.plot and not config.memory_frames:
         raise ConfigError("--plot compares streaming with recomputing, but this network has no memory: leave it out")
     if options.video:
@@ -114,11 +153,11 @@ def run_bench(
     usual = usual if usual in precisions else precisions[0]
 
     progress(f"the network: {title}, {' and '.join(precisions)}, on {where}")
-    net = (checkpoint.build() if checkpoint else TMANet(config).eval()).to(target)
-    cases = network_cases(net, options.size_hw, precisions, compiled=options.compile == "on")
+    if checkpoint is None:
+        checkpoint = Checkpoint(config, generic_labels(config.classes), TMANet(config).state_dict())
+    cases = network_cases(checkpoint, options.size_hw, target, precisions, compiled=options.compile == "on")
     rows = measure(cases, repeats=options.repeats)
     progress(f"the stages of a run, {usual}")
-    checkpoint = checkpoint or Checkpoint(config, generic_labels(config.classes), net.state_dict())
     network = load_network(checkpoint, device=target, precision=usual)
     segmenter = Segmenter(network.engine, network.labels, geometry=network.geometry)
     rows += measure_stages(segmenter, options.video)
@@ -133,7 +172,62 @@ def run_bench(
     return BenchReport(**facts, rows=rows, attention=attention, run_precision=usual, curves=curves)
 
 
-def machine(device: torch.device) -> str:
+def measure_curves(
+    config: TMANetConfig, size_hw: tuple[int, int], device: torch.device, precision: Precision, *, repeats: int = 5
+) -> Curves:
+    """Both curves of networks like `config`, which needs a memory; all points are measured in turn."""
+    engines = {
+        frames: Engine(prepare(TMANet(replace(config, memory_frames=frames)), device, precision))
+        for frames in {*MEMORIES, config.memory_frames}
+    }
+    sizes = [tuple(max(_MIN_SIDE_PX, round(scale * side)) for side in size_hw) for scale in _SCALES]
+    against_memory = [(frames, size_hw) for frames in MEMORIES]
+    against_size = [(config.memory_frames, (height, width)) for height, width in dict.fromkeys(sizes)]
+    cases = {}
+    for frames, size in dict.fromkeys([*against_memory, *against_size]):  # a point on both curves is measured once
+        macs = form_macs(engines[frames].net.config, size)
+        if frames:
+            macs.pop("alone")
+        cases[frames, size] = form_cases(engines[frames], size, macs, "")
+    rows = iter(measure([case for each in cases.values() for case in each], repeats=repeats))
+    points = {}
+    for key, each in cases.items():
+        forms = [next(rows) for _ in each]
+        points[key] = Point(*key, forms[0], forms[-1])
+    return Curves(precision, [points[key] for key in against_memory], [points[key] for key in against_size])
+
+
+def draw_curves(curves: Curves, title: str, path: Path) -> None:
+    """Seconds a frame of both forms against memory length and against frame size, as a PNG. Raises OutputError."""
+    figure = new_figure(_SIZE_PX)
+    figure.suptitle(title, x=0.012, ha="left", fontsize=10, color=INK)
+    left, right = figure.subplots(1, 2)
+    height, width = curves.against_memory[0].size_hw
+    frames = curves.against_size[0].memory_frames
+    by_memory = [(point.memory_frames, point) for point in curves.against_memory]
+    by_size = [(min(point.size_hw), point) for point in curves.against_size]
+    _draw(left, by_memory, f"memory frames T, at {width}x{height}")
+    _draw(right, by_size, f"short side in pixels, T = {frames}")
+    save_png(figure, path)
+
+
+def _draw(axes: "Axes", points: Sequence[tuple[int, Point]], xlabel: str) -> None:
+    clip = [(x, point.clip.seconds_per_frame or 0.0) for x, point in points]
+    stream = [(x, point.stream.seconds_per_frame or 0.0) for x, point in points]
+    top = 1.1 * max(seconds for _, seconds in (*clip, *stream))
+    series = [Series("clip form: T + 1 backbones", clip), Series("streaming", stream)]
+    draw_lines(axes, series, ylabel="seconds a frame", xlabel=xlabel, ylim=(0, top), markers=True)
+    axes.set_xticks([x for x, _ in clip])
+    label: dict[str, Any] = {"textcoords": "offset points", "fontsize": 9, "ha": "center"}
+    room = top / 24  # of a label; those without it are left out
+    for (x, slow), (_, fast) in zip(clip, stream, strict=True):
+        if fast > room:
+            axes.annotate(f"{fast:.3g}", (x, fast), (0, -14), color=COLOURS[1], **label)
+        if slow - fast > room:
+            axes.annotate(f"{slow:.3g}", (x, slow), (0, 7), color=COLOURS[0], **label)
+
+
+def _machine(device: torch.device) -> str:
     """The processor (a GPU's name first), how many threads torch uses, and torch's version."""
     name = platform.processor() or platform.machine()
     try:

@@ -1,15 +1,28 @@
-"""Rows: ways to process a frame, timed in turn, with the memory they take."""
+"""Rows: ways to process a frame, timed in turn, with the memory they take; and those of the network.
+
+clip     the query and its T memory frames, everything recomputed: T + 1 backbones
+stream   one step with T frames in memory
+alone    memory off: a frame that reads itself
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
+from tmaseg.errors import ConfigError
 from tmaseg.files import peak_resident_mb, reset_peak, resident_mb
-from tmaseg.inference.device import is_accelerator, peak_memory_mb, reset_peak_memory, seconds_of
-from tmaseg.model.macs import Macs
+from tmaseg.inference.device import Precision, is_accelerator, peak_memory_mb, reset_peak_memory, seconds_of
+from tmaseg.inference.engine import Engine, prepare
+from tmaseg.inference.sliding_window import SlidingWindow
+from tmaseg.model.checkpoint import Checkpoint
+from tmaseg.model.config import InputGeometry, TMANetConfig
+from tmaseg.model.macs import Macs, clip_macs, step_macs
+
+Form = Literal["clip", "stream", "alone"]
 
 
 @dataclass(frozen=True)
@@ -19,7 +32,7 @@ class Case:
     name: str
     run: Callable[[], object]
     device: torch.device
-    work: Macs | None = None
+    macs: Macs | None = None
 
 
 @dataclass(frozen=True)
@@ -29,7 +42,7 @@ class Row:
     name: str
     seconds_per_frame: float | None
     """Median; None if only counted."""
-    work: Macs | None = None
+    macs: Macs | None = None
     """Multiply-adds; None for stages such as decoding."""
     peak_mb: float | None = None
     """Peak memory while it ran: of the process, on a GPU of tensors; None where the system does not report it."""
@@ -43,8 +56,8 @@ class Row:
         return {
             "name": self.name,
             "seconds_per_frame": _rounded(self.seconds_per_frame, 5),
-            "gmacs": round(self.work.total, 2) if self.work else None,
-            "gmacs_paper": round(self.work.convolutions, 2) if self.work else None,
+            "gmacs": round(self.macs.total, 2) if self.macs else None,
+            "gmacs_paper": round(self.macs.convolutions, 2) if self.macs else None,
             "peak_mb": _rounded(self.peak_mb, 1),
             "working_mb": _rounded(self.working_mb, 1),
             "first_seconds": _rounded(self.first_seconds, 3),
@@ -57,10 +70,8 @@ def measure(cases: Sequence[Case], *, repeats: int = 5) -> list[Row]:
     memory = [peak_memory(case.run, case.device) for case in cases]
     rounds = [[seconds_of(case.run, case.device) for case in cases] for _ in range(repeats)]
     return [
-        Row(case.name, median(seconds), case.work, peak_mb, working_mb, first)
-        for case, seconds, (peak_mb, working_mb), first in zip(
-            cases, zip(*rounds, strict=True), memory, firsts, strict=True
-        )
+        Row(case.name, median(seconds), case.macs, peak, working, first)
+        for case, seconds, (peak, working), first in zip(cases, zip(*rounds, strict=True), memory, firsts, strict=True)
     ]
 
 
@@ -72,8 +83,8 @@ def peak_memory(run: Callable[[], object], device: torch.device) -> tuple[float,
     if is_accelerator(device):
         before = reset_peak_memory(device)
         run()
-        peak = peak_memory_mb(device)
-        return peak, peak - before
+        most = peak_memory_mb(device).get("peak_device_mb")
+        return (None, None) if most is None else (most, most - before)
     if not reset_peak():
         run()
         return None, None
@@ -99,6 +110,64 @@ def ratios(rows: Sequence[Row]) -> dict[str, float]:
         for name, (slow, fast) in pairs.items()
         if slow != fast and slow in seconds and fast in seconds
     }
+
+
+def network_cases(
+    checkpoint: Checkpoint,
+    size_hw: tuple[int, int],
+    device: torch.device,
+    precisions: Sequence[Precision],
+    *,
+    compiled: bool = False,
+) -> list[Case]:
+    """For each precision every form, and the streaming ones once more compiled; on random frames of `size_hw`.
+
+    Raises ConfigError where nothing can be compiled; a compiled case raises it when it runs and compiling fails.
+    """
+    macs = form_macs(checkpoint.config, size_hw)
+    cases = []
+    for precision in precisions:
+        engine = Engine(prepare(checkpoint.build(), device, precision))
+        cases += form_cases(engine, size_hw, macs, precision)
+        if compiled:
+            faster = Engine(engine.net)
+            faster.compile()
+            cases += form_cases(faster, size_hw, macs, f"{precision} compiled")
+    return cases
+
+
+def form_macs(config: TMANetConfig, size_hw: tuple[int, int]) -> dict[Form, Macs]:
+    """The forms that such a network has, and the multiply-adds of each; nothing is run."""
+    alone: dict[Form, Macs] = {"alone": step_macs(config, size_hw, 0)}
+    if not config.memory_frames:
+        return alone
+    return {"clip": clip_macs(config, size_hw), "stream": step_macs(config, size_hw), **alone}
+
+
+def form_cases(engine: Engine, size_hw: tuple[int, int], macs: dict[Form, Macs], suffix: str) -> list[Case]:
+    """The forms in `macs`, each named with the suffix; without the clip form for a compiled engine."""
+    return [
+        Case(f"{form} {suffix}".strip(), form_call(engine, size_hw, form), engine.device, count)
+        for form, count in macs.items()
+        if not (engine.compiled and form == "clip")
+    ]
+
+
+def form_call(engine: Engine, size_hw: tuple[int, int], form: Form) -> Callable[[], Tensor]:
+    """One call is one random frame, (1, 3, H, W) -> logits at the head's resolution, as in a run."""
+    net = engine.net
+    frames = torch.randn(net.config.memory_frames + 1, 3, *size_hw, device=engine.device).to(engine.dtype)
+    frames = frames.contiguous(memory_format=torch.channels_last)  # (T + 1, 3, H, W)
+    windows = SlidingWindow(engine, InputGeometry(), net.config.memory_frames if form == "stream" else 0)
+
+    @torch.inference_mode()
+    def run() -> Tensor:
+        logits = net.head_logits(frames[:1], frames[None, 1:]) if form == "clip" else windows.step(frames[:1])
+        if engine.failure:  # it fell back to passes that are not compiled: that is another row
+            raise ConfigError(f"--compile on cannot be measured here: {engine.failure}; leave it out")
+        return logits
+
+    return run
 
 
 def _rounded(value: float | None, digits: int) -> float | None:

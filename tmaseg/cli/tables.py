@@ -60,16 +60,15 @@ def show_data_set(evaluation: "Evaluation") -> None:
 
 def show_video(evaluation: "VideoEvaluation") -> None:
     """The measures of a plain video, passes side by side."""
-    passes = evaluation.passes
+    passes, values = evaluation.passes, evaluation.pass_values()
+    figures = {"flicker (DIS flow)": "flicker", "changed in place": "changed", "TC (DIS flow, not RAFT)": "tc"}
     rows = [
-        ["flicker (DIS flow)", *(_percent(each.flicker.flicker) for each in passes)],
-        ["changed in place", *(_percent(each.flicker.changed) for each in passes)],
-        ["TC (DIS flow, not RAFT)", *(_percent(each.tc) for each in passes)],
-        ["memory resets", *(str(each.memory_resets) for each in passes)],
+        *([title, *(_percent(each[name]) for each in values)] for title, name in figures.items()),
+        ["memory resets", *(str(each["memory_resets"]) for each in values)],
         *_speed(passes),
     ]
     size = f"{evaluation.width}x{evaluation.height}"
-    _print(_table([f"{evaluation.frames} frames of {size}", *(each.title for each in passes)], rows))
+    _print(_table([f"{evaluation.images} frames of {size}", *(each.title for each in passes)], rows))
 
 
 def show_check(check: "Check") -> None:
@@ -98,14 +97,14 @@ def show_bench(report: "BenchReport") -> None:
             row.name,
             _figure(row.seconds_per_frame, ".4f"),
             _figure(1 / row.seconds_per_frame if row.seconds_per_frame else None, ".1f"),
-            _figure(row.work.total if row.work else None, ".1f"),
-            _figure(row.work.convolutions if row.work else None, ".1f"),
+            _figure(row.macs.total if row.macs else None, ".1f"),
+            _figure(row.macs.convolutions if row.macs else None, ".1f"),
             _figure(row.peak_mb, ",.0f"),
             _figure(row.working_mb, ",.0f"),
         ]
         for row in report.rows
     ]
-    title = f"{report.title}, {report.frame}, T = {report.memory_frames}"
+    title = f"{report.network}, {report.frame}, T = {report.memory_frames}"
     _print(_table([title, "seconds", "frames/s", "GMACs", "GMACs, paper's", "peak MB", "working MB"], cells))
     if report.ratios:
         _print(_table(["times faster", ""], [[name, f"{value:.2f}"] for name, value in report.ratios.items()]))

@@ -102,7 +102,7 @@ def _recipe(preset: str | None, init: str | None, settings: tuple[str, ...]) -> 
 def _json(outcome: "TrainResult") -> str:
     import json
 
-    from tmaseg.evaluation.result import plain
+    from tmaseg.evaluation.scores import none_if_nan
 
     scores = outcome.scores if outcome.scores and outcome.scores.miou else None  # without a val split: no figures
     return json.dumps(
@@ -112,7 +112,7 @@ def _json(outcome: "TrainResult") -> str:
             "seconds": round(outcome.seconds, 1),
             "interrupted": outcome.interrupted,
             "scored_step": scores.step if scores else None,
-            "miou": {name: plain(value) for name, value in scores.miou.items()} if scores else None,
+            "miou": {name: none_if_nan(value) for name, value in scores.miou.items()} if scores else None,
             "best_miou": outcome.best,
         }
     )

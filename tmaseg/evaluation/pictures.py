@@ -1,8 +1,6 @@
-"""Pictures of an evaluation: masks, error maps, files for a benchmark's server, and the worst frames for the report."""
+"""Pictures that an evaluation writes: masks, error maps, and files for a benchmark's server."""
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -12,13 +10,11 @@ from PIL import Image
 from tmaseg.arrays import RGB, Labels
 from tmaseg.data import ClipFrame, Dataset
 from tmaseg.errors import ConfigError, OutputError
-from tmaseg.files import atomic_write, output_name, output_names
+from tmaseg.files import output_file, output_name, output_names
 from tmaseg.labels import LabelSet
-from tmaseg.render import Painter
 
 SERVERS = ("cityscapes", "kitti")  # data sets whose servers take regular ids
 _WRONG_COLOUR = np.array([255, 40, 40])
-_WIDTH_PX = 360
 
 
 def error_map(rgb: RGB, prediction: Labels, truth: Labels, labels: LabelSet) -> RGB:
@@ -54,9 +50,9 @@ class PictureFolder:
         mask_path, errors_path = self._paths[frame.name]
         mask = Image.fromarray(prediction)
         mask.putpalette(self._palette.tobytes())
-        save_png(mask, mask_path)
+        _save_png(mask, mask_path)
         if truth is not None:
-            save_png(Image.fromarray(error_map(rgb, prediction, truth, self._labels)), errors_path)
+            _save_png(Image.fromarray(error_map(rgb, prediction, truth, self._labels)), errors_path)
 
 
 class Submission:
@@ -77,64 +73,9 @@ class Submission:
     def write(self, frame: ClipFrame, prediction: Labels) -> None:
         """berlin/berlin_000000_000019 -> FOLDER/berlin_000000_000019.png: servers find files by their names."""
         path = self._folder / output_name(frame.name.rpartition("/")[2], ".png")
-        save_png(Image.fromarray(self._table[prediction]), path)
+        _save_png(Image.fromarray(self._table[prediction]), path)
 
 
-@dataclass(frozen=True, order=True)
-class WorstFrame:
-    """A frame with a low score."""
-
-    miou: float
-    """In [0, 1]."""
-    name: str
-    pictures: tuple[tuple[str, bytes], ...] = field(compare=False, repr=False)
-    """Title and JPEG file of each: picture, ground truth, prediction, mistakes."""
-
-
-class WorstFrames:
-    """At most `count` frames, those of the lowest mIoU so far."""
-
-    def __init__(self, count: int, labels: LabelSet) -> None:
-        self._count = count
-        self._labels = labels
-        self._painter = Painter(labels, opacity=0.65)
-        self.frames: list[WorstFrame] = []
-        """In order of mIoU."""
-
-    def offer(self, miou: float, name: str, rgb: RGB, prediction: Labels, truth: Labels) -> None:
-        """Keeps the frame if its mIoU is among the lowest so far. Arguments as of `error_map`."""
-        full = len(self.frames) == self._count
-        if not self._count or math.isnan(miou) or (full and miou >= self.frames[-1].miou):
-            return
-        pictures = {
-            "picture": rgb,
-            "ground truth": self._painter.paint(rgb, truth),
-            "prediction": self._painter.paint(rgb, prediction),
-            "mistakes in red": error_map(rgb, prediction, truth, self._labels),
-        }
-        jpegs = tuple((title, _jpeg(picture)) for title, picture in pictures.items())
-        self._keep([*self.frames, WorstFrame(miou, name, jpegs)])
-
-    def merge(self, other: "WorstFrames") -> None:
-        """Adds the frames of another process."""
-        self._keep([*self.frames, *other.frames])
-
-    def _keep(self, frames: list[WorstFrame]) -> None:
-        self.frames = sorted(frames)[: self._count]
-
-
-def save_png(picture: Image.Image, path: Path) -> None:
-    """Writes a PNG, folders included. Raises OutputError."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as part:
-            picture.save(part, "PNG", compress_level=3)
-    except OSError as error:
-        raise OutputError(f"{path}: the picture cannot be written ({error}): choose another folder") from error
-
-
-def _jpeg(picture: RGB) -> bytes:
-    height = max(1, round(_WIDTH_PX * picture.shape[0] / picture.shape[1]))
-    small = cv2.resize(picture, (_WIDTH_PX, height), interpolation=cv2.INTER_AREA)
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 82])
-    return bytes(data.tobytes())
+def _save_png(picture: Image.Image, path: Path) -> None:
+    with output_file(path, "the picture") as part:
+        picture.save(part, "PNG", compress_level=3)

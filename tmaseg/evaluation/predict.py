@@ -81,10 +81,12 @@ class ClassMapping:
         )
 
     def classify(self, probabilities: Tensor) -> Labels:
-        """(K, H, W) of the network's classes -> (H, W) uint8, the data set's class of the highest summed probability.
+        """(K, H, W) of the network's classes -> (H, W) uint8, the data set's class of the highest probability.
 
-        A class without a counterpart stands for itself; it becomes the data set's ignore_index.
+        Those of a union's classes are summed. A class without a counterpart becomes the data set's ignore_index.
         """
+        if not self.sums:
+            return np.asarray(self.table[probabilities.max(0).indices.cpu().numpy()], np.uint8)
         count = len(self.data)
         rows = [row if row < count else count + index for index, row in enumerate(self.table[: len(probabilities)])]
         sums = probabilities.new_zeros(count + len(probabilities), *probabilities.shape[1:])
@@ -132,16 +134,27 @@ class Predictor:
         """Whether a scene cut or the like emptied the memory before the last frame."""
 
     def step(self, rgb: RGB, *, seconds: float | None = None, discontinuity: bool = False) -> Labels:
-        """The next frame (H, W, 3) uint8 -> its classes (H, W) uint8, in the data set's ids."""
+        """The next frame (H, W, 3) uint8 -> its classes (H, W) uint8, in the data set's ids.
+
+        With several scales or mirroring: the class of the highest mean probability.
+        """
         start_time = time.perf_counter()
         wide = self._widen(rgb)
-        if min(wide.shape[:2]) != self._short_side:
-            self._open_streams(min(wide.shape[:2]))
-        if self._averages:
-            labels = self._average(wide, seconds, discontinuity)
-        else:
-            result = self._streams[0][0].step(wide, seconds=seconds, discontinuity=discontinuity)
-            labels, self.reset_before = self._mapping.table[result.labels], result.reset
+        if min(wide.shape[:2]) != self._short_side:  # frames of another size begin new streams
+            self._short_side = min(wide.shape[:2])
+            mirrored = (False, True) if self._options.flip else (False,)
+            geometries = self._geometries(self._short_side)
+            self._streams = [(self._segmenter(geometry), flip) for geometry in geometries for flip in mirrored]
+        total: Tensor | None = None
+        for segmenter, flip in self._streams:
+            frame = np.ascontiguousarray(wide[:, ::-1]) if flip else wide
+            result = segmenter.step(frame, seconds=seconds, discontinuity=discontinuity, logits=self._averages)
+            if result.logits is not None:
+                probabilities = result.logits.softmax(0)  # (K, H, W)
+                probabilities = probabilities.flip(-1) if flip else probabilities
+                total = probabilities if total is None else total + probabilities
+        self.reset_before = result.reset
+        labels = self._mapping.table[result.labels] if total is None else self._mapping.classify(total)
         return self._finish([labels], [rgb], start_time)[0]
 
     @torch.inference_mode()
@@ -160,22 +173,20 @@ class Predictor:
         wide = [self._widen(rgb) for rgb in rgbs]
         size_hw = (wide[0].shape[0], wide[0].shape[1])
         pixels = torch.from_numpy(np.stack(wide)).to(engine.device)  # (B, H, W, 3)
-        preprocess = Preprocess(engine.net.config).to(engine.device)
-        x = preprocess(pixels, geometry.input_hw(size_hw)).to(engine.dtype)  # (B, 3, h, w)
+        config = engine.net.config
+        x = Preprocess(config).to(engine.device)(pixels, geometry.input_hw(size_hw)).to(engine.dtype)  # (B, 3, h, w)
         logits = SlidingWindow(engine, InputGeometry(), 0).step(x).float()
         if self._mapping.sums:
             labels = [self._mapping.classify(each.softmax(0)) for each in engine.net.resize(logits, size_hw)]
         else:
-            align_corners = engine.net.config.align_corners
-            ids = [classify(each, size_hw, align_corners=align_corners).cpu().numpy() for each in logits]
+            ids = [classify(each, size_hw, align_corners=config.align_corners).cpu().numpy() for each in logits]
             labels = [self._mapping.table[each] for each in ids]
         return self._finish(labels, rgbs, start_time)
 
     def frame_gmacs(self, size_hw: tuple[int, int]) -> float:
         """Multiply-adds of one streamed frame of `size_hw`, attention included, in thousands of millions.
 
-        Counted by torch on tensors without contents; scales, mirroring and windows count as often as they are run, and
-        a key frame is spread over the frames to the next.
+        Scales, mirroring and windows count as often as they are run; a key frame is spread over the frames to the next.
         """
         height, width = size_hw[0], round(size_hw[1] * self._stretch)
         total = 0.0
@@ -189,9 +200,9 @@ class Predictor:
         """The labels at the pictures' own sizes; notes the time."""
         finished = []
         for each, rgb in zip(labels, rgbs, strict=True):
-            height, width = rgb.shape[:2]
-            if each.shape != (height, width):
-                each = np.asarray(cv2.resize(each, (width, height), interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
+            if each.shape != rgb.shape[:2]:
+                size = (rgb.shape[1], rgb.shape[0])
+                each = np.asarray(cv2.resize(each, size, interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
             finished.append(each)
         self.seconds += [(time.perf_counter() - start_time) / len(rgbs)] * len(rgbs)
         return finished
@@ -208,27 +219,6 @@ class Predictor:
         base = geometry.size or short_side
         return [geometry if scale == 1 else replace(geometry, size=round(base * scale)) for scale in scales]
 
-    def _open_streams(self, short_side: int) -> None:
-        """A stream for each scale, plain and mirrored; frames of another size begin new ones."""
-        self._short_side = short_side
-        mirrored = (False, True) if self._options.flip else (False,)
-        self._streams = [(self._segmenter(each), flip) for each in self._geometries(short_side) for flip in mirrored]
-
-    def _average(self, rgb: RGB, seconds: float | None, discontinuity: bool) -> Labels:
-        """The class of the highest mean probability over scales and mirroring."""
-        total: Tensor | float = 0.0
-        for segmenter, flip in self._streams:
-            frame = np.ascontiguousarray(rgb[:, ::-1]) if flip else rgb
-            result = segmenter.step(frame, seconds=seconds, discontinuity=discontinuity, logits=True)
-            assert result.logits is not None
-            self.reset_before = result.reset
-            probabilities = result.logits.softmax(0)  # (K, H, W)
-            total = total + (probabilities.flip(-1) if flip else probabilities)
-        assert isinstance(total, Tensor)
-        if self._mapping.sums:
-            return self._mapping.classify(total)
-        return np.asarray(self._mapping.table[total.max(0).indices.cpu().numpy()], np.uint8)
-
     def _segmenter(self, geometry: InputGeometry) -> Segmenter:
         return Segmenter(
             self.network.engine,
@@ -241,7 +231,7 @@ class Predictor:
         )
 
 
-def open_passes(
+def open_predictors(
     network: LoadedNetwork,
     mapping: ClassMapping,
     options: EvalOptions,
@@ -250,10 +240,10 @@ def open_passes(
     detect_cuts: bool = False,
 ) -> list[Predictor]:
     """A predictor for each amount of memory in the options. Raises ConfigError when two come to the same."""
-    passes = [
+    predictors = [
         Predictor(network, mapping, options, memory_frames=memory, stretch=stretch, detect_cuts=detect_cuts)
         for memory in options.memories
     ]
-    if len({each.memory_frames for each in passes}) < len(passes):
+    if len({each.memory_frames for each in predictors}) < len(predictors):
         raise ConfigError("--compare-memory has nothing to compare: these weights have no memory, or --memory is 0")
-    return passes
+    return predictors

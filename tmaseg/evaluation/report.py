@@ -6,15 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tmaseg.errors import OutputError
-from tmaseg.evaluation.result import Evaluation, VideoEvaluation
-from tmaseg.files import atomic_write
+from tmaseg.arrays import RGB
+from tmaseg.evaluation.pictures import error_map
+from tmaseg.evaluation.scores import Evaluation, VideoEvaluation, WorstFrame
+from tmaseg.files import output_file
 from tmaseg.labels import LabelSet
 from tmaseg.plots import SOFT, Series, draw_lines, new_figure, to_svg
+from tmaseg.render import Painter
 
+_WIDTH_PX = 360
 _PLOT_SIZES_PX = {"wide": (1000, 250), "narrow": (340, 240)}  # for a desktop and for a phone
 _MATRIX_CLASSES = 40
 _MISTAKES = 25
@@ -24,12 +28,8 @@ _MAX_BREAKS = 60
 def write_report(evaluation: Evaluation | VideoEvaluation, path: Path) -> None:
     """Writes the report; nothing in it is fetched from anywhere. Raises OutputError."""
     page = render_report(evaluation)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as part:
-            part.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{path}: the report cannot be written ({error.strerror}): choose another path") from error
+    with output_file(path, "the report") as part:
+        part.write_text(page, encoding="utf-8")
 
 
 def render_report(evaluation: Evaluation | VideoEvaluation) -> str:
@@ -49,9 +49,12 @@ def render_report(evaluation: Evaluation | VideoEvaluation) -> str:
         "base64": lambda data: b64encode(data).decode(),
     }
     context = _dataset_context(evaluation) if isinstance(evaluation, Evaluation) else _video_context(evaluation)
-    weights = Path(evaluation.weights).name
     page = environment.get_template("report.html").render(
-        evaluation=evaluation, passes=evaluation.passes, weights=weights, **context
+        evaluation=evaluation,
+        passes=evaluation.passes,
+        values=evaluation.pass_values(),
+        weights=Path(evaluation.weights).name,
+        **context,
     )
     return page.lstrip()
 
@@ -75,7 +78,7 @@ def _dataset_context(evaluation: Evaluation) -> dict[str, Any]:
         "is_dataset": True,
         "title": f"{evaluation.dataset} {evaluation.split}, {evaluation.weights}",
         "frames": frames,
-        "values": evaluation.pass_values(),
+        "worst": [(frame, _pictures(frame, evaluation.labels)) for frame in scores.worst],
         "plots": _plots(series, "frame", ymax=100, breaks=breaks) if frames else {},
         "matrix": confusion_matrix(counts, evaluation.labels) if few else None,
         "mistakes": [] if few else largest_mistakes(counts, evaluation.labels),
@@ -84,13 +87,34 @@ def _dataset_context(evaluation: Evaluation) -> dict[str, Any]:
 
 def _video_context(evaluation: VideoEvaluation) -> dict[str, Any]:
     series = [
-        Series(each.title, [(seconds, 100 * value) for seconds, value in each.per_frame]) for each in evaluation.passes
+        Series(each.title, [(seconds, 100 * value) for seconds, value in each.scores.flicker_at])
+        for each in evaluation.passes
     ]
     return {
         "is_dataset": False,
-        "title": f"{evaluation.name}, {evaluation.weights}",
+        "video_name": Path(evaluation.video).name,
+        "title": f"{Path(evaluation.video).name}, {evaluation.weights}",
         "plots": _plots(series, "seconds"),
     }
+
+
+def _pictures(frame: WorstFrame, labels: LabelSet) -> dict[str, bytes]:
+    """Title and JPEG file of each."""
+    painter = Painter(labels, opacity=0.65)
+    pictures = {
+        "picture": frame.rgb,
+        "ground truth": painter.paint(frame.rgb, frame.truth),
+        "prediction": painter.paint(frame.rgb, frame.prediction),
+        "mistakes in red": error_map(frame.rgb, frame.prediction, frame.truth, labels),
+    }
+    return {title: _jpeg(picture) for title, picture in pictures.items()}
+
+
+def _jpeg(picture: RGB) -> bytes:
+    height = max(1, round(_WIDTH_PX * picture.shape[0] / picture.shape[1]))
+    small = cv2.resize(picture, (_WIDTH_PX, height), interpolation=cv2.INTER_AREA)
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 82])
+    return bytes(data.tobytes())
 
 
 def confusion_matrix(counts: NDArray[np.int64], labels: LabelSet) -> dict[str, Any]:

@@ -1,40 +1,41 @@
-"""evaluate: a data set streamed through the network as in `tmaseg run`, and scored."""
+"""evaluate, evaluate_video: a data set or a video streamed through the network as in `tmaseg run`, and measured."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tmaseg.arrays import Labels
 from tmaseg.data import Clip, ClipFrame, Dataset
 from tmaseg.errors import ConfigError
 from tmaseg.evaluation.frames import StreamFrame, batches, limited, read_frames
 from tmaseg.evaluation.pictures import PictureFolder, Submission
-from tmaseg.evaluation.predict import ClassMapping, Predictor, open_passes
-from tmaseg.evaluation.result import KEY_FRAMES_NOTE, DatasetPass, Evaluation, moving_means
-from tmaseg.evaluation.scores import Scores
+from tmaseg.evaluation.predict import ClassMapping, Predictor, open_predictors
+from tmaseg.evaluation.scores import KEY_FRAMES_NOTE, Evaluation, Pass, Scores, VideoEvaluation
 from tmaseg.evaluation.shard import Shard
-from tmaseg.files import check_not_read, peak_memory_mb
+from tmaseg.files import check_not_read
+from tmaseg.inference.device import peak_memory_mb
 from tmaseg.inference.loading import LoadedNetwork
 from tmaseg.options import EvalOptions
 from tmaseg.video.optical_flow import BackwardFlow, FlowEstimator
 
+if TYPE_CHECKING:  # PyAV may be missing where only data sets are trained on or scored
+    from tmaseg.video.source import Source
+
 _WORST = 6  # frames shown in a report
-Progress = Callable[[int, int], None]
 _NO_TRUTH = "no ground truth in this split: nothing is scored"
 _NO_RUNS = "no labelled frames follow each other closely here: VC, TC and flicker cannot be measured"
 
 
-class _RunningPass:
-    """State of a pass: predictor, scores, and writers of pictures."""
+class _DatasetPass:
+    """State of a pass over a data set: predictor, scores, and writers of pictures."""
 
     def __init__(
         self, predictor: Predictor, dataset: Dataset, options: EvalOptions, frames: Sequence[ClipFrame]
     ) -> None:
         """`frames`: all that are scored."""
         self.predictor = predictor
-        self.scores = Scores(dataset.labels, worst=_WORST if options.report else 0)
-        self.scores.seconds = predictor.seconds
+        self.scores = Scores(dataset.labels, predictor.seconds, worst=_WORST if options.report else 0)
         self._batches = options.batch > 1
         folder = options.save
         if folder and len(options.memories) > 1:
@@ -53,22 +54,23 @@ class _RunningPass:
     def score(
         self, frame: StreamFrame, prediction: Labels, truth: tuple[Labels, Labels] | None, flow: BackwardFlow | None
     ) -> None:
-        """Scores and writes a frame; arguments as of `Scores.update`."""
-        self.scores.update(frame, prediction, truth, flow)
+        """Scores and writes a frame; `truth` as of `Scores.update`, None without ground truth."""
+        if not frame.follows:
+            self.scores.end_run()
+        self.scores.update_temporal(prediction, flow)
+        if truth:
+            self.scores.update(frame.clip.name, frame.frame.name, frame.rgb, prediction, truth)
         if self.pictures:
             self.pictures.write(frame.frame, frame.rgb, prediction, truth[0] if truth else None)
         if self._submission:
             self._submission.write(frame.frame, prediction)
 
 
-@dataclass(frozen=True)
-class _Part:
+class _Part(NamedTuple):
     """What one process measured."""
 
-    scores: list[Scores]
-    """One for each pass."""
-    size_hw: tuple[int, int]
-    """Of the last frame; (0, 0) where there was none."""
+    scores: list[Scores]  # one for each pass
+    size_hw: tuple[int, int]  # of the last frame; (0, 0) where there was none
     peak_mb: dict[str, float]
 
 
@@ -78,7 +80,7 @@ def evaluate(
     options: EvalOptions,
     *,
     shard: Shard = Shard(),  # noqa: B008
-    progress: Progress = lambda *_: None,
+    progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Evaluation | None:
     """Scores a network on a split. Sequences begin with empty memory; scene cuts are not detected inside them.
 
@@ -88,32 +90,28 @@ def evaluate(
     start_time = time.perf_counter()
     data = dataset.scoring_void() if options.score_void else dataset
     mapping = ClassMapping.by_name(network.labels, data.labels, data.void_class)
-    predictors = open_passes(network, mapping, options, stretch=data.stretch)
+    predictors = open_predictors(network, mapping, options, stretch=data.stretch)
     clips = _clips(data, predictors, options)
     frames = [frame for clip in clips for frame in clip.frames if frame.wanted]
-    passes = [_RunningPass(predictor, data, options, frames) for predictor in predictors]
-    report = [options.report] if options.report else []
+    passes = [_DatasetPass(predictor, data, options, frames) for predictor in predictors]
     pictures = [path for each in passes if each.pictures for path in each.pictures.outputs]
-    check_not_read([*report, *pictures], [*data.paths(), Path(network.name)])
+    check_not_read([*filter(None, [options.report]), *pictures], [*data.paths(), Path(network.name)])
     shard.barrier()  # all have checked the folders before anyone writes there
     mine = shard.select(clips, lambda clip: len(clip.frames))
-    parts = shard.gather(_run(data, mapping, passes, mine, options, progress))
+    parts = shard.gather(_score(data, mapping, passes, mine, options, progress))
     if not shard.first:
         return None
     finished = _finish(predictors, parts, [frame.name for frame in frames], options)
+    scores = finished[0].scores
     return Evaluation(
         dataset=data.name,
-        layout=data.layout,
-        root=str(data.root),
         split=options.split or data.default_split,
-        labels=data.labels,
-        scored=mapping.scored,
-        void_scored=options.score_void,
-        frames=len(finished[0].scores.seconds),
+        layout=data.layout,
+        data=str(data.root),
+        images=len(scores.frames),
+        frames=len(scores.seconds),
         sequences=len(clips),
-        weights=network.name,
-        device=str(network.device),
-        precision=network.precision,
+        void_scored=options.score_void,
         processes=shard.count,
         input={
             **vars(predictors[0].network.geometry),
@@ -122,10 +120,61 @@ def evaluate(
             "batch": options.batch,
             "key_frames": options.key_frames,
         },
-        notes=(*mapping.notes, *_notes(data, finished[0], options), *data.notes),
+        labels=data.labels,
+        scored=mapping.scored,
+        notes=[*mapping.notes, *_notes(data, scores, options), *data.notes],
         passes=finished,
-        seconds=time.perf_counter() - start_time,
         peak_mb={name: max(part.peak_mb[name] for part in parts) for name in parts[0].peak_mb},
+        **_facts(network, start_time, finished, shard.count),
+    )
+
+
+def evaluate_video(
+    source: "Source",
+    network: LoadedNetwork,
+    options: EvalOptions,
+    *,
+    progress: Callable[[int, int | None], None] = lambda *_: None,
+) -> VideoEvaluation:
+    """Flicker and TC of the labels of a video, without ground truth, streamed as in `tmaseg run`, scene cuts included.
+
+    `source` is read to its end, or to `options.limit` frames, through all passes at once. `progress` is called with how
+    many frames of how many (None: unknown) are done. Raises LabelError, ConfigError, OutputError and VideoError.
+    """
+    start_time = time.perf_counter()
+    if options.report:
+        check_not_read([options.report], [Path(source.info.name), Path(network.name)])
+    mapping = ClassMapping.by_name(network.labels, network.labels)
+    predictors = open_predictors(network, mapping, options, detect_cuts=True)
+    passes = [(predictor, Scores(network.labels, predictor.seconds)) for predictor in predictors]
+    estimator = FlowEstimator()
+    frames, size_hw = 0, (source.info.height, source.info.width)
+    for frame in source:
+        if frame.discontinuity:
+            estimator.reset()
+        flow = estimator.update(frame.rgb)
+        for predictor, scores in passes:
+            prediction = predictor.step(frame.rgb, seconds=frame.seconds, discontinuity=frame.discontinuity)
+            if predictor.reset_before:  # another scene: nothing to be consistent with
+                scores.memory_resets += 1
+                scores.end_run()
+            scores.flicker_at.append((frame.seconds, scores.update_temporal(prediction, flow)))
+        frames += 1
+        size_hw = (frame.rgb.shape[0], frame.rgb.shape[1])
+        progress(frames, options.limit or source.info.frames)
+        if frames == options.limit:
+            break
+    finished = tuple(_pass(predictor, scores, size_hw, options) for predictor, scores in passes)
+    return VideoEvaluation(
+        video=source.info.name,
+        images=frames,
+        width=size_hw[1],
+        height=size_hw[0],
+        key_frames=options.key_frames,
+        notes=[*source.warnings, *source.damage.lines(), *([KEY_FRAMES_NOTE] if options.key_frames > 1 else [])],
+        passes=finished,
+        peak_mb=peak_memory_mb(network.device),
+        **_facts(network, start_time, finished),
     )
 
 
@@ -142,13 +191,13 @@ def _clips(data: Dataset, predictors: Sequence[Predictor], options: EvalOptions)
     return clips
 
 
-def _run(
+def _score(
     data: Dataset,
     mapping: ClassMapping,
-    passes: Sequence[_RunningPass],
+    passes: Sequence[_DatasetPass],
     clips: Sequence[Clip],
     options: EvalOptions,
-    progress: Progress,
+    progress: Callable[[int, int], None],
 ) -> _Part:
     """Runs all passes over the clips, frame by frame."""
     estimator = FlowEstimator()
@@ -175,7 +224,7 @@ def _run(
 
 def _finish(
     predictors: Sequence[Predictor], parts: Sequence[_Part], names: Sequence[str], options: EvalOptions
-) -> tuple[DatasetPass, ...]:
+) -> tuple[Pass, ...]:
     """The passes with the scores of all processes together; `names`: those of the scored frames, in order."""
     order = {name: index for index, name in enumerate(names)}
     size_hw = max(part.size_hw for part in parts)
@@ -185,24 +234,32 @@ def _finish(
         for other in others:
             scores.merge(other)
         scores.frames.sort(key=lambda frame: order[frame.name])
-        finished.append(
-            DatasetPass(
-                memory_frames=predictor.memory_frames,
-                scores=scores,
-                network_seconds=moving_means(scores.seconds, options.key_frames),
-                gmacs=predictor.frame_gmacs(size_hw),
-            )
-        )
+        finished.append(_pass(predictor, scores, size_hw, options))
     return tuple(finished)
 
 
-def _notes(data: Dataset, first: DatasetPass, options: EvalOptions) -> Iterator[str]:
+def _pass(predictor: Predictor, scores: Scores, size_hw: tuple[int, int], options: EvalOptions) -> Pass:
+    return Pass(predictor.memory_frames, scores, options.key_frames, predictor.frame_gmacs(size_hw))
+
+
+def _facts(network: LoadedNetwork, start_time: float, passes: Sequence[Pass], processes: int = 1) -> dict[str, Any]:
+    """What an evaluation says of the network and of its speed."""
+    frames = sum(len(each.scores.seconds) for each in passes)
+    return {
+        "weights": network.name,
+        "device": str(network.device),
+        "precision": network.precision,
+        "seconds_per_frame": (time.perf_counter() - start_time) * processes / max(1, frames),
+    }
+
+
+def _notes(data: Dataset, scores: Scores, options: EvalOptions) -> Iterator[str]:
     if data.name == "camvid":
         extra = "the 11 classes and void" if options.score_void else "the 11 classes; void is not scored"
         yield f"mIoU is over {extra}"
     if options.key_frames > 1:
         yield KEY_FRAMES_NOTE
-    if not first.scores.frames:
+    if not scores.frames:
         yield _NO_TRUTH
-    elif not options.no_temporal and not first.scores.flicker.pairs:
+    elif not options.no_temporal and not scores.flicker.pairs:
         yield _NO_RUNS

@@ -1,21 +1,25 @@
-"""Scores: every metric of one pass over a data set, fed frame by frame."""
+"""Scores: every metric of one pass over the frames; Evaluation: the passes, as one JSON object."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from statistics import fmean, median
+from typing import Any, Literal
 
 import numpy as np
 
-from tmaseg.arrays import Labels
-from tmaseg.evaluation.frames import StreamFrame
-from tmaseg.evaluation.pictures import WorstFrames
+from tmaseg.arrays import RGB, Labels
 from tmaseg.labels import LabelSet
 from tmaseg.metrics import BoundaryIoU, ConfusionMatrix, Flicker, TemporalConsistency, VideoConsistency
 from tmaseg.metrics.iou import accuracy, mean_known
 from tmaseg.video.optical_flow import BackwardFlow
 
-Definition = Literal["published", "corrected"]
-VC_FRAMES = (8, 16)
-DEFINITIONS: tuple[Definition, ...] = ("published", "corrected")
+_VC_FRAMES = (8, 16)
+_DEFINITIONS: tuple[Literal["published", "corrected"], ...] = ("published", "corrected")
+_FLOW_NOTE = "OpenCV DIS; not comparable with figures made with RAFT"
+KEY_FRAMES_NOTE = (
+    "between key frames labels follow the very motion that TC and flicker are measured along: both are flattered"
+)
 
 
 @dataclass(frozen=True)
@@ -28,25 +32,41 @@ class FrameScore:
     """Over the classes true or predicted in this frame."""
 
 
+@dataclass(frozen=True, eq=False)
+class WorstFrame:
+    """A frame with a low score, for the report."""
+
+    miou: float
+    name: str
+    rgb: RGB
+    prediction: Labels
+    truth: Labels
+
+
 class Scores:
     """The metrics of one pass. Parts scored by other processes can be merged in."""
 
-    def __init__(self, labels: LabelSet, *, worst: int = 0) -> None:
-        """`worst`: how many of the frames with the lowest mIoU are kept as pictures."""
+    def __init__(self, labels: LabelSet, seconds: list[float], *, worst: int = 0) -> None:
+        """`worst`: how many of the frames with the lowest mIoU are kept, pixels included."""
         classes, ignore_index, void = len(labels), labels.ignore_index, labels.void
         self.matrix = ConfusionMatrix(classes, ignore_index=ignore_index, void=void)
         self.boundary = BoundaryIoU(classes, ignore_index=ignore_index, void=void)
         self.vc = {
             (frames, definition): VideoConsistency(frames, definition=definition, ignore_index=ignore_index, void=void)
-            for frames in VC_FRAMES
-            for definition in DEFINITIONS
+            for frames in _VC_FRAMES
+            for definition in _DEFINITIONS
         }
         self.tc = TemporalConsistency(classes, ignore_index=ignore_index, void=void)
         self.flicker = Flicker()
         self.frames: list[FrameScore] = []
-        self.worst = WorstFrames(worst, labels)
-        self.seconds: list[float] = []
-        """What the network took for each frame, scored or not."""
+        self._worst = worst
+        self.worst: list[WorstFrame] = []
+        """In order of mIoU."""
+        self.flicker_at: list[tuple[float, float]] = []
+        """(seconds, flicker) of each frame of a video; flicker is NaN where a frame follows none."""
+        self.memory_resets = 0
+        self.seconds = seconds
+        """What the network takes for each frame, scored or not; the caller adds to it."""
 
     def end_run(self) -> None:
         """The next frame does not follow the last one closely."""
@@ -55,31 +75,21 @@ class Scores:
         self.tc.end_run()
         self.flicker.end_run()
 
-    def update(
-        self,
-        frame: StreamFrame,
-        prediction: Labels,
-        truth: tuple[Labels, Labels] | None,
-        flow: BackwardFlow | None,
-    ) -> None:
-        """The next scored frame.
-
-        `truth`: its class ids, and the values in the label file, for VC as published; None without ground truth.
-        `flow`: from the scored frame before.
-        """
-        if not frame.follows:
-            self.end_run()
+    def update_temporal(self, prediction: Labels, flow: BackwardFlow | None) -> float:
+        """The next frame's classes (H, W) and its flow from the frame before. Returns the pair's flicker, or NaN."""
         self.tc.update(prediction, flow)
-        self.flicker.update(prediction, flow)
-        if truth is None:
-            return
+        return self.flicker.update(prediction, flow)
+
+    def update(self, clip: str, name: str, rgb: RGB, prediction: Labels, truth: tuple[Labels, Labels]) -> None:
+        """The next frame with ground truth: its class ids, and the values in the label file, for VC as published."""
         ids, values = truth
         miou = accuracy(self.matrix.update(prediction, ids)).miou
         self.boundary.update(prediction, ids)
         for (_, definition), metric in self.vc.items():
             metric.update(prediction, values if definition == "published" else ids)
-        self.frames.append(FrameScore(frame.clip.name, frame.frame.name, miou))
-        self.worst.offer(miou, frame.frame.name, frame.rgb, prediction, ids)
+        self.frames.append(FrameScore(clip, name, miou))
+        if not math.isnan(miou):
+            self._keep_worst([*self.worst, WorstFrame(miou, name, rgb, prediction, ids)])
 
     def merge(self, other: "Scores") -> None:
         """Add what another process scored."""
@@ -90,8 +100,11 @@ class Scores:
         self.tc.merge(other.tc)
         self.flicker.merge(other.flicker)
         self.frames += other.frames
-        self.worst.merge(other.worst)
+        self._keep_worst([*self.worst, *other.worst])
         self.seconds += other.seconds
+
+    def _keep_worst(self, frames: list[WorstFrame]) -> None:
+        self.worst = sorted(frames, key=lambda frame: (frame.miou, frame.name))[: self._worst]
 
     def sequences(self) -> list[tuple[str, int, float]]:
         """Name, frames and mean per-frame mIoU of each sequence, in order."""
@@ -99,3 +112,159 @@ class Scores:
         for frame in self.frames:
             groups.setdefault(frame.clip, []).append(frame.miou)
         return [(name, len(values), mean_known(np.array(values))) for name, values in groups.items()]
+
+    def temporal_values(self) -> dict[str, Any]:
+        """Consistency along the optical flow, as plain values; what could not be measured is None."""
+        return {
+            "flicker": none_if_nan(self.flicker.compute()),
+            "changed": none_if_nan(self.flicker.changed),
+            "tc": none_if_nan(self.tc.compute()),
+            "pairs": self.flicker.pairs,
+            "memory_resets": self.memory_resets,
+        }
+
+    def accuracy_values(self, names: dict[int, str]) -> dict[str, Any]:
+        """All that needs ground truth, as plain values; `names` of the classes that are scored, by id."""
+        found, boundary = self.matrix.compute(), self.boundary.compute()
+        return {
+            "miou": none_if_nan(found.miou),
+            "pixel_accuracy": none_if_nan(found.pixel_accuracy),
+            "mean_accuracy": none_if_nan(found.mean_accuracy),
+            "frequency_weighted_iou": none_if_nan(found.frequency_weighted_iou),
+            "miou_of_classes_present": none_if_nan(found.miou_present),
+            "boundary_miou": none_if_nan(self.boundary.mean()),
+            "classes": {name: none_if_nan(found.iou[index]) for index, name in names.items()},
+            "class_accuracy": {name: none_if_nan(found.class_accuracy[index]) for index, name in names.items()},
+            "boundary_classes": {name: none_if_nan(boundary[index]) for index, name in names.items()},
+            **{f"vc{frames}": none_if_nan(self.vc[frames, "published"].compute()) for frames in _VC_FRAMES},
+            **{f"vc{frames}_corrected": none_if_nan(self.vc[frames, "corrected"].compute()) for frames in _VC_FRAMES},
+            **{f"vc{frames}_windows": self.vc[frames, "corrected"].windows for frames in _VC_FRAMES},
+            "vc_definition": "vc8, vc16: as VSPW published it; _corrected: equal to the truth, no void, all windows",
+            "confusion": found.confusion.tolist(),
+        }
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass over the frames, with one amount of memory."""
+
+    memory_frames: int
+    """0: each frame alone."""
+    scores: Scores
+    key_frames: int
+    gmacs: float
+    """Multiply-adds of a frame, attention included, in thousands of millions; optical flow is not counted."""
+
+    @property
+    def title(self) -> str:
+        """For tables."""
+        return f"memory {self.memory_frames}" if self.memory_frames else "memory off"
+
+    @property
+    def median_seconds(self) -> float:
+        """Median time of a frame, from its pixels to its labels; NaN of none. Slow first frames hardly affect it."""
+        seconds = moving_means(self.scores.seconds, self.key_frames)
+        return median(seconds) if seconds else math.nan
+
+    def cost(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "memory_frames": self.memory_frames,
+            "network_seconds_per_frame": none_if_nan(self.median_seconds),
+            "gmacs_per_frame": none_if_nan(self.gmacs),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Result:
+    """An evaluation on a data set or a video. Its fields but for the last two are entries of the JSON object."""
+
+    weights: str
+    device: str
+    precision: str
+    images: int
+    """Frames that were measured."""
+    seconds_per_frame: float
+    """Wall-clock time of each frame of each pass, reading and scoring included."""
+    notes: list[str]
+    """Remarks for the reader of the figures."""
+    passes: tuple[Pass, ...]
+    """At least one; the first is the main one."""
+    peak_mb: dict[str, float]
+
+    def pass_values(self) -> list[dict[str, Any]]:
+        """The figures of each pass as plain values; what could not be measured is None."""
+        return [each.cost() | each.scores.temporal_values() for each in self.passes]
+
+    def _to_dict(self, *other: str) -> dict[str, Any]:
+        """The first pass's figures beside the fields, but for the `other` ones, and every pass under "passes"."""
+        passes = self.pass_values()
+        facts = {name: value for name, value in vars(self).items() if name not in ("peak_mb", *other)}
+        return {**facts, **self.peak_mb, **passes[0], "passes": passes}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(_Result):
+    """An evaluation on a split of a data set."""
+
+    dataset: str
+    split: str
+    layout: str
+    data: str
+    """Its folder."""
+    frames: int
+    """Frames that the network was given, past ones included, in each pass."""
+    sequences: int
+    void_scored: bool
+    processes: int
+    input: dict[str, Any]
+    """How frames were fed to the network: size, window, stride, scales, flip, batch, key_frames."""
+    labels: LabelSet
+    """The classes of the data set."""
+    scored: tuple[int, ...]
+    """The ids of those that the mIoU is over: 11 or 12 on CamVid, fewer where some are one to the network."""
+
+    def pass_values(self) -> list[dict[str, Any]]:
+        """The figures of each pass as plain values; what could not be measured is None."""
+        names = {index: self.labels.names[index] for index in self.scored}
+        found = []
+        for each in self.passes:
+            temporal = each.scores.temporal_values()
+            temporal = {"tc": temporal["tc"], "tc_pairs": temporal["pairs"], "flicker": temporal["flicker"]}
+            found.append(each.cost() | each.scores.accuracy_values(names) | temporal | {"tc_flow": _FLOW_NOTE})
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        sequences = [
+            {"name": name, "images": count, "miou": none_if_nan(miou)}
+            for name, count, miou in self.passes[0].scores.sequences()
+        ]
+        facts = self._to_dict("input", "labels", "scored")
+        return {**facts, **self.input, "scored_classes": len(self.scored), "per_sequence": sequences}
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoEvaluation(_Result):
+    """An evaluation on a video, without ground truth."""
+
+    video: str
+    width: int
+    height: int
+    key_frames: int
+    """The network ran on every k-th frame."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return {**self._to_dict(), "flow": _FLOW_NOTE}
+
+
+def none_if_nan(value: float) -> float | None:
+    """A number for JSON, which has no NaN."""
+    return None if math.isnan(value) else float(value)
+
+
+def moving_means(seconds: Sequence[float], count: int) -> tuple[float, ...]:
+    """Means over `count` successive frames, one for each start: a key frame's time is divided among those after it."""
+    windows = max(1, len(seconds) - count + 1) if seconds else 0
+    return tuple(fmean(seconds[start : start + count]) for start in range(windows))

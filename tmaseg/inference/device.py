@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor, distributed
 
 from tmaseg.errors import ConfigError
+from tmaseg.files import peak_resident_mb
 from tmaseg.model.attention import Attend, chunked, fused
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
 _ACCELERATORS = ("cuda", "mps", "xpu")
-_NAMES = "auto, cpu, cuda, cuda:N, mps or xpu"
 _WITH_STREAMS = ("cuda", "xpu")  # they copy while they compute
 _CPU = torch.device("cpu")
 _WORTH_IT = 1.25  # by less a busy machine's noise would choose differently from run to run
@@ -32,21 +32,20 @@ def choose_device(name: str = "auto") -> torch.device:
     "auto" prefers the accelerator that torch was built for and that works.
     """
     if name == "auto":
-        return next(iter(accelerators()), torch.device("cpu"))
-    try:
+        return next(iter(accelerators()), _CPU)
+    with suppress(RuntimeError):
         device = torch.device(name)
-    except RuntimeError as error:
-        raise ConfigError(f"--device is {name!r}; it must be {_NAMES}") from error
-    if device.type not in ("cpu", *_ACCELERATORS):
-        raise ConfigError(f"--device is {name!r}; it must be {_NAMES}")
-    if is_accelerator(device):
-        usable = [each for each in accelerators() if each.type == device.type]
-        if (device.index or 0) >= len(usable):
-            kind = device.type.upper()
+        if device.type == "cpu":
+            return device
+        if is_accelerator(device):
+            usable = [each for each in accelerators() if each.type == device.type]
+            if (device.index or 0) < len(usable):
+                return device
             raise ConfigError(
-                f"--device is {name!r} but this machine has {len(usable)} usable {kind} devices: use auto or cpu"
+                f"--device is {name!r} but this machine has {len(usable)} usable {device.type.upper()} devices: "
+                "use auto or cpu"
             )
-    return device
+    raise ConfigError(f"--device is {name!r}; it must be auto, cpu, cuda, cuda:N, mps or xpu")
 
 
 def accelerators() -> list[torch.device]:
@@ -86,7 +85,7 @@ def has_streams(device: torch.device) -> bool:
 
 
 def describe_device(device: torch.device) -> str:
-    """An accelerator's name and memory, such as "NVIDIA H100, 79 GiB", as far as it tells; "" for a CPU."""
+    """An accelerator's name and memory, such as "NVIDIA H100, 79 GiB", as far as it is known; "" for a CPU."""
     if not is_accelerator(device):
         return ""
     if not has_streams(device):
@@ -101,10 +100,9 @@ def choose_precision(name: str, device: torch.device) -> Precision:
         if is_accelerator(device):
             return "bf16" if _accelerator_computes_bf16(device) else "fp16"
         return "bf16" if _cpu_computes_bf16() else "fp32"
-    for precision in get_args(Precision):
+    for precision in _DTYPES:
         if name == precision:
-            chosen: Precision = precision
-            return chosen
+            return precision
     raise ConfigError(f"--precision is {name!r}; it must be auto, fp32, bf16 or fp16")
 
 
@@ -133,7 +131,7 @@ def attention_for(device: torch.device, dtype: torch.dtype) -> Attend:
 
 @cache
 def cpu_flags() -> frozenset[str]:
-    """The CPU's instruction sets by Linux's names, such as "amx_bf16"; empty where they cannot be known."""
+    """The CPU's instruction sets by Linux's names, such as "amx_bf16"; empty where they are unknown."""
     try:
         info = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -149,7 +147,7 @@ def _cpu_computes_bf16() -> bool:
 
 
 def _accelerator_computes_bf16(device: torch.device) -> bool:
-    """As it says itself, or by trying."""
+    """As its module reports, or by trying."""
     if hasattr(_module(device), "is_bf16_supported"):
         return bool(_module(device).is_bf16_supported())
     try:
@@ -163,7 +161,7 @@ def _accelerator_computes_bf16(device: torch.device) -> bool:
 def bf16_gain() -> float:
     """How many times faster this CPU does one convolution in bfloat16 than in float32; takes a fraction of a second.
 
-    The instruction set does not tell. Measured with AVX512-BF16 and no AMX, a frame of ResNet-18 in fp32 and bf16: on a
+    Instruction sets do not decide it. Measured with AVX512-BF16 and no AMX, a frame of ResNet-18 in fp32 and bf16: on a
     Zen 5 83 and 45 ms; on a Xeon whose AMX was hidden by its virtual machine 120 and 190.
     """
     seconds = {}
@@ -177,7 +175,7 @@ def bf16_gain() -> float:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on the CPU or on an accelerator."""
+    """Whether an error means that memory ran out, on the CPU or on an accelerator."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     text = str(error)
@@ -191,21 +189,20 @@ def free_cached_memory(device: torch.device) -> None:
 
 
 def reset_peak_memory(device: torch.device) -> float:
-    """Starts `peak_memory_mb` again at what tensors take now, which it returns, in MB of 2**20 bytes."""
-    with suppress(AttributeError):  # Apple's counts no peak
-        _module(device).reset_peak_memory_stats(device)
-    return float(_memory_mb(device, "memory_allocated", "current_allocated_memory"))
-
-
-def peak_memory_mb(device: torch.device) -> float:
-    """Most memory that tensors on an accelerator took so far, in MB of 2**20 bytes, as far as it tells."""
-    return float(_memory_mb(device, "max_memory_allocated", "driver_allocated_memory"))
-
-
-def _memory_mb(device: torch.device, name: str, of_mps: str) -> float:
+    """Starts the peak of an accelerator again at what tensors take now, which it returns, in MB of 2**20 bytes."""
     module = _module(device)
-    held = getattr(module, name)(device) if hasattr(module, name) else getattr(module, of_mps)()
-    return float(held / 2**20)
+    if not hasattr(module, "reset_peak_memory_stats"):  # Apple's counts no peak
+        return 0.0
+    module.reset_peak_memory_stats(device)
+    return float(module.memory_allocated(device) / 2**20)
+
+
+def peak_memory_mb(device: torch.device) -> dict[str, float]:
+    """Most memory used so far, in MB of 2**20 bytes: of this process, and of tensors on an accelerator."""
+    peak = {"peak_rss_mb": peak_resident_mb()}
+    if is_accelerator(device) and hasattr(_module(device), "max_memory_allocated"):
+        peak["peak_device_mb"] = float(_module(device).max_memory_allocated(device) / 2**20)
+    return peak
 
 
 def seconds_of(run: Callable[[], object], device: torch.device) -> float:

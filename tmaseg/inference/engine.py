@@ -45,7 +45,7 @@ _GAIN, _GAIN_AMX = 0.03, 0.3  # fraction of a frame's time that compiling saves,
 _GAIN_GPU = 0.2  # not measured: no GPU was at hand
 _FIRST_SECONDS, _AGAIN_SECONDS = 30.0, 9.0
 
-# All engines of a process share this limit. Torch has 8, and goes on uncompiled silently when they are spent.
+# All engines of a process share this limit. Torch has 8, and beyond it runs uncompiled without an error.
 _MOST_SHAPES = 64
 _TIMED_FRAMES = 5  # the first left out
 
@@ -85,29 +85,24 @@ class Engine:
         weight = next(net.parameters())
         self.device, self.dtype = weight.device, weight.dtype
         fast = net.for_inference()
-        self._plain: dict[str, Callable[..., Any]] = {
-            "encode_frame": fast.encode_frame,
-            "encode_memory": fast.encode_memory,
-            "decode": fast.decode,
+        self._eager: dict[str, Callable[..., Any]] = {
+            name: getattr(fast, name) for name in ("encode_frame", "encode_memory", "decode")
         }
-        self._methods = self._plain
+        self._methods = self._eager
 
     def encode_frame(self, frames: Tensor) -> EncodedFrame:
         """frames (B, 3, H, W), normalised, in the network's precision."""
         if self.compiled:
             begin_graphs(self.device)
-        encoded: EncodedFrame = self._call("encode_frame", frames)
-        return encoded
+        return cast(EncodedFrame, self._call("encode_frame", frames))
 
     def encode_memory(self, stage4: Tensor) -> tuple[Tensor, Tensor]:
         """stage4 as `encode_frame` gave it -> keys (B, S, P, Ck), values (B, S, P, Cv) for every slot."""
-        encoded: tuple[Tensor, Tensor] = self._call("encode_memory", stage4)
-        return encoded
+        return cast(tuple[Tensor, Tensor], self._call("encode_memory", stage4))
 
     def decode(self, frame: EncodedFrame, keys: Tensor | None, values: Tensor | None) -> Tensor:
         """A frame, and keys (B, N, Ck) and values (B, N, Cv) of memory -> logits (B, K, h', w') of the head."""
-        logits: Tensor = self._call("decode", frame, keys, values)
-        return logits
+        return cast(Tensor, self._call("decode", frame, keys, values))
 
     def compile(self) -> None:
         """Compiles the methods with the weights frozen into them; the first frame of each size pays for it.
@@ -117,29 +112,32 @@ class Engine:
         they are and `failure` says why.
         """
         if not self.compiled and not self.failure:  # what failed once would fail again, at the same cost
-            self._methods = {name: compiled(method, self.device) for name, method in self._plain.items()}
+            self._methods = {name: compiled(method, self.device) for name, method in self._eager.items()}
             self.compiled = True
 
     def use_eager(self, *, free: bool = False) -> None:
-        """Goes back to the plain methods. `free`: also frees what has been compiled, of all engines."""
-        self._methods = self._plain
+        """Stops using the compiled methods.
+
+        `free`: frees what the compiled functions of all engines hold: code, weights in other layouts, a GPU's graphs.
+        """
+        self._methods = self._eager
         self.compiled = False
         if free:
-            free_compiled()
+            torch.compiler.reset()
 
     def _call(self, name: str, *arguments: object) -> Any:
         try:
             return self._methods[name](*arguments)
         except Exception as error:
-            if not self.compiled or not is_compilers(error):
+            if not self.compiled or not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
                 raise
-            self.failure = f"torch.compile failed ({cause(error)})"
+            self.failure = f"torch.compile failed ({_cause(error)})"
         self.use_eager()
-        return self._plain[name](*arguments)
+        return self._eager[name](*arguments)
 
 
 class CompilePolicy:
-    """Follows one video at a time."""
+    """When a stream's network is compiled: at once, never, or once that repays for the video at hand."""
 
     def __init__(self, engine: Engine, choice: CompileChoice) -> None:
         self._engine = engine
@@ -150,10 +148,10 @@ class CompilePolicy:
         self._no_compiler = False
         self._noted: tuple[tuple[int, int], int] | None = None
         self.warnings: tuple[str, ...] = ()
-        """Why this video is not compiled although that was wanted, or would repay and is not known to be in vain."""
+        """Why the network is not compiled although that was requested, or would repay."""
 
     def begin(self, frames: int | None) -> None:
-        """A video of `frames` frames begins; None: nobody knows how many."""
+        """A video of `frames` frames begins; None: their number is unknown."""
         self._left = frames
         self._seconds, self.warnings, self._tried = [], (), False
         if self._choice == "on":
@@ -161,13 +159,13 @@ class CompilePolicy:
         elif self._choice == "auto":
             self._engine.use_eager()  # another size would be compiled anew
 
-    def stepped(self, labels: HostCopy, begun: float, input_hw: tuple[int, int], memory_frames: int) -> None:
-        """A frame that `begun` at that perf_counter has its `labels`; it passed the network as `input_hw` pixels."""
+    def frame_done(self, labels: HostCopy, begun: float, input_hw: tuple[int, int], memory_frames: int) -> None:
+        """A frame, begun at that perf_counter, has its `labels`; it passed the network at `input_hw` pixels."""
         engine = self._engine
         if self._tried and engine.failure:
             self.warnings = (f"not compiled: {engine.failure}",)
         if engine.compiled and self._noted != (input_hw, memory_frames):
-            with suppress(OSError):  # it is then as if compiled for the first time again
+            with suppress(OSError):  # without the mark, it counts as a first compilation again
                 mark = self._mark(input_hw, memory_frames)
                 mark.parent.mkdir(parents=True, exist_ok=True)
                 mark.touch()
@@ -193,10 +191,10 @@ class CompilePolicy:
 
     @property
     def _timing(self) -> bool:
-        """Whether what a frame takes still decides anything."""
+        """Whether the time of a frame still decides about compiling."""
         decided = len(self._seconds) >= _TIMED_FRAMES or self._left is None
-        vain = self._no_compiler or self._engine.failure
-        return self._choice == "auto" and not (decided or self._engine.compiled or vain)
+        impossible = self._no_compiler or self._engine.failure
+        return self._choice == "auto" and not (decided or self._engine.compiled or impossible)
 
     def _compile(self) -> None:
         self._tried = True
@@ -217,9 +215,8 @@ class CompilePolicy:
 def compiled(function: F, device: torch.device) -> F:
     """The function, compiled at its first call for each shape, with the parameters that it reads frozen into it.
 
-    It must be called without gradients: with them nothing is frozen. Where compiling fails, for one shape too many,
-    too, a call raises an error of torch's compiler: see `is_compilers`. Raises ConfigError when this machine has no
-    compiler that torch.compile could use.
+    It must be called without gradients: with them nothing is frozen. Where compiling fails, also for one shape too
+    many, a call raises an error of torch's compiler. Raises ConfigError when there is no C++ compiler.
     """
     if not can_compile():
         raise ConfigError("torch.compile needs a C++ compiler and there is none: install g++, or give --compile off")
@@ -241,12 +238,7 @@ def compiled(function: F, device: torch.device) -> F:
     return cast(F, call)
 
 
-def is_compilers(error: BaseException) -> bool:
-    """Whether an error is one of torch's compiler, not of the function that was compiled."""
-    return type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))
-
-
-def cause(error: BaseException) -> str:
+def _cause(error: BaseException) -> str:
     """What an error of torch's compiler is about, in a line."""
     if type(error).__name__ in ("FailOnRecompileLimitHit", "FailOnCacheLimitHit"):
         return "frames came in too many different sizes"
@@ -255,14 +247,6 @@ def cause(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     name = type(error).__name__
     return f"{name}: {lines[0]}" if lines else name
-
-
-def free_compiled() -> None:
-    """Frees what all compiled functions of this process hold: code, weights in other layouts, a GPU's graphs.
-
-    At their next call they are compiled anew.
-    """
-    torch.compiler.reset()
 
 
 def can_compile() -> bool:

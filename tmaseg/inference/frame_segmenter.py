@@ -52,7 +52,7 @@ class FrameSegmenter(ABC):
 
     @property
     def key_frames(self) -> int:
-        """k: the network sees every k-th frame."""
+        """k: the network runs on every k-th frame."""
         return self._key_frames.every
 
     def reset(self) -> None:
@@ -74,17 +74,17 @@ class FrameSegmenter(ABC):
         """The next frame of the video.
 
         rgb (H, W, 3) uint8, red first, upright. `seconds`: its time, by which gaps are noticed; None: no gaps.
-        `discontinuity`: the source knows that this frame does not continue the last.
+        `discontinuity`: the source reports that this frame does not continue the last.
         Raises ConfigError when `rgb` is not such an array, or when logits are requested together with key frames;
         ShortageError when memory runs out and nothing more may be given up.
         """
         _check_frame(rgb)
         if logits and self.key_frames > 1:
             raise ConfigError("logits were asked for, but between key frames there are only labels: leave one out")
-        reset = self._start_again_where_needed(rgb, seconds, discontinuity)
-        moved = self._key_frames.carry(rgb)
-        if moved is not None:
-            return Segmentation(HostCopy(torch.from_numpy(moved)), None, reset, carried=True)
+        reset = self._reset_where_needed(rgb, seconds, discontinuity)
+        carried = self._key_frames.carry(rgb)
+        if carried is not None:
+            return Segmentation(HostCopy(torch.from_numpy(carried)), None, reset, carried=True)
         labels, values, emptied = self._segment(rgb, logits)
         if emptied and self.network_frames and not reset:
             reset = True
@@ -103,8 +103,8 @@ class FrameSegmenter(ABC):
     def _empty_memory(self, *, new_size: bool) -> None:
         """The next frame begins a video or a shot; `new_size`: frames are of another size than before, if any."""
 
-    def _start_again_where_needed(self, rgb: RGB, seconds: float | None, discontinuity: bool) -> bool:
-        """Empties the memory when this frame does not continue the last; says whether it did."""
+    def _reset_where_needed(self, rgb: RGB, seconds: float | None, discontinuity: bool) -> bool:
+        """Empties the memory when this frame does not continue the last; returns whether it did."""
         size_hw, last_hw = (rgb.shape[0], rgb.shape[1]), self._size_hw
         cut = self._cuts is not None and self._cuts.is_cut(rgb)
         gap = self._gaps.is_gap(seconds)

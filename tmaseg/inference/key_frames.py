@@ -24,7 +24,7 @@ class KeyFrames:
     def __init__(self, every: int) -> None:
         """`every` n; 1: all frames are key frames, and no motion is estimated. Raises ConfigError."""
         if every < 1:
-            raise ConfigError(f"--key-frames is {every}; it must be 1 (the network sees every frame) or more")
+            raise ConfigError(f"--key-frames is {every}; it must be 1 (the network runs on every frame) or more")
         self.every = every
         self._flow = DenseFlow()
         self.reset()
@@ -51,7 +51,7 @@ class KeyFrames:
         return self._labels.copy()  # the caller's to paint on
 
     def keep(self, labels: Labels) -> None:
-        """What the network said of the key frame that `carry` saw last: (H, W)."""
+        """The network's labels (H, W) of the key frame that `carry` was given last."""
         if self.every > 1:
             self._labels = labels.copy()
             self._since_key = 0

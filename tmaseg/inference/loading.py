@@ -40,7 +40,7 @@ class LoadedNetwork:
         return precision_of(self.engine.dtype)
 
     def with_geometry(self, geometry: InputGeometry | None) -> "LoadedNetwork":
-        """The same engine, fed as `geometry` says where it says anything."""
+        """The same engine, with the size, window and stride that `geometry` sets."""
         return replace(self, geometry=self.geometry.overridden_by(geometry or InputGeometry()))
 
 
@@ -58,12 +58,7 @@ def load_network(
     weights'. Raises CheckpointError and ConfigError.
     """
     checkpoint = weights if isinstance(weights, Checkpoint) else load_checkpoint(weights)
-    place = choose_device(str(device))
-    net = prepare(checkpoint.build(), place, choose_precision(precision, place))
+    target = choose_device(str(device))
+    net = prepare(checkpoint.build(), target, choose_precision(precision, target))
     name = name or ("these weights" if isinstance(weights, Checkpoint) else str(weights))
-    return LoadedNetwork(
-        name,
-        Engine(net),
-        checkpoint.labels,
-        checkpoint.geometry,
-    ).with_geometry(geometry)
+    return LoadedNetwork(name, Engine(net), checkpoint.labels, checkpoint.geometry).with_geometry(geometry)

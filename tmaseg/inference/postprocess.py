@@ -31,7 +31,7 @@ def classify(logits: Tensor, size_hw: tuple[int, int], *, align_corners: bool) -
     rows, columns = _outlines(best).nonzero(as_tuple=True)  # cells
     for some_rows, some_columns in zip(torch.split(rows, _CELLS), torch.split(columns, _CELLS), strict=True):
         corners = _corners(logits, some_rows, some_columns)  # (n, K, 4)
-        weights = _weights(down.shares_of[some_rows], across.shares_of[some_columns])  # (n, 4, a b)
+        weights = _weights(down.fractions_of[some_rows], across.fractions_of[some_columns])  # (n, 4, a b)
         inside = torch.bmm(corners, weights).max(1).indices.to(torch.uint8)  # (n, a b)
         y, x = down.outputs_of[some_rows], across.outputs_of[some_columns]  # (n, a), (n, b)
         labels[y[:, :, None], x[:, None]] = inside.reshape(len(y), y.shape[1], x.shape[1])
@@ -39,7 +39,7 @@ def classify(logits: Tensor, size_hw: tuple[int, int], *, align_corners: bool) -
 
 
 def _outlines(best: Tensor) -> Tensor:
-    """bool (h, w): of each place whether it, the next, the one below and the one between do not all agree."""
+    """bool (h, w): whether a cell, the next, the one below and the one between do not all have one class."""
     beside = torch.cat([best[:, 1:], best[:, -1:]], dim=1)
     differ = best != beside
     below = torch.cat([best[1:], best[-1:]])
@@ -50,14 +50,14 @@ def _corners(logits: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """logits (K, h, w), cells (n,) -> (n, K, 4): upper left, upper right, lower left, lower right."""
     classes, height, width = logits.shape
     next_rows, next_columns = (rows + 1).clamp_max(height - 1), (columns + 1).clamp_max(width - 1)
-    places = torch.stack([rows, rows, next_rows, next_rows], 1) * width
-    places = places + torch.stack([columns, next_columns, columns, next_columns], 1)  # (n, 4)
-    found = logits.permute(1, 2, 0).reshape(-1, classes).index_select(0, places.flatten())
+    positions = torch.stack([rows, rows, next_rows, next_rows], 1) * width
+    positions = positions + torch.stack([columns, next_columns, columns, next_columns], 1)  # (n, 4)
+    found = logits.permute(1, 2, 0).reshape(-1, classes).index_select(0, positions.flatten())
     return found.reshape(-1, 4, classes).transpose(1, 2)
 
 
 def _weights(down: Tensor, across: Tensor) -> Tensor:
-    """Shares (n, a) and (n, b) of the way through a cell -> (n, 4, a b): the bilinear weights of its corners."""
+    """Fractions (n, a) and (n, b) of the way through a cell -> (n, 4, a b): the bilinear weights of its corners."""
     lines = torch.stack([1 - down, down], 1)[:, :, None, :, None]  # (n, 2, 1, a, 1)
     columns = torch.stack([1 - across, across], 1)[:, None, :, None]  # (n, 1, 2, 1, b)
     return (lines * columns).flatten(3).flatten(1, 2)
@@ -79,7 +79,9 @@ class _Axis:
         # of the next, which lies where they touch.
         lasts = torch.maximum(firsts[1:] - 1, firsts[:-1]).clamp_max(outputs - 1)
         self.outputs_of = torch.minimum(firsts[:-1, None] + torch.arange(most), lasts[:, None])  # (inputs, most)
-        self.shares_of = position[self.outputs_of] - torch.arange(inputs)[:, None]  # (inputs, most) of the way through
+        self.fractions_of = (
+            position[self.outputs_of] - torch.arange(inputs)[:, None]
+        )  # (inputs, most) of the way through
 
 
 def _argmax(logits: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Where a video does not go on: a cut between two shots, or a gap in time."""
+"""Where a video is discontinuous: a cut between two shots, or a gap in time."""
 
 from collections import deque
 
@@ -10,7 +10,7 @@ _WIDTH, _HEIGHT = 64, 36
 _ROWS, _COLUMNS = 3, 4
 _SIDE = 10
 _REACH = 3  # pixels of the small copy that a patch may move beside the camera's own motion
-_FLAT = 4.0  # grey levels of deviation under which a patch says nothing
+_FLAT = 4.0  # grey levels of deviation under which a patch is not used
 _FOUND = 60  # percentile: two fifths of the patches found again are enough, the others may be hidden
 # Correlation under which the picture is lost, and by how much it must lie under what is usual lately. Measured at this
 # percentile: driving at 15 Hz and more 0.9 and up, pans of a quarter of the width a frame 0.97, cuts between street
@@ -26,7 +26,7 @@ Grey = NDArray[np.uint8]  # (_HEIGHT, _WIDTH)
 
 
 class SceneCutDetector:
-    """Compares each frame with the one before it and says whether a new shot begins.
+    """Compares each frame with the one before it, to find where a new shot begins.
 
     Twelve patches of a small grey copy of the last frame are searched for in the new one, by normalised correlation,
     near where they were and near where the camera's motion carries them. A pan moves all and a passing car hides many,
@@ -56,7 +56,7 @@ class SceneCutDetector:
 
 
 class TimeGapDetector:
-    """Says where a frame is so much later than those before it, or earlier, that it shows another moment."""
+    """Finds frames so much later than those before them, or earlier, that they do not continue the video."""
 
     def __init__(self) -> None:
         self._seconds: float | None = None
@@ -104,7 +104,7 @@ def _textured(grey: Grey) -> list[tuple[int, int]]:
 
 
 def _camera_shift(last: Grey, grey: Grey) -> tuple[int, int]:
-    """(down, right): where the middle of `last` went as a whole."""
+    """(down, right): where the middle of `last` went."""
     top, left = _HEIGHT // 6, _WIDTH // 3
     middle = last[top : _HEIGHT - top, left : _WIDTH - left]
     _, _, _, (x, y) = cv2.minMaxLoc(cv2.matchTemplate(grey, middle, cv2.TM_CCOEFF_NORMED))
@@ -116,7 +116,7 @@ def _matched(last: Grey, grey: Grey, corners: list[tuple[int, int]], shift: tupl
     for y, x in corners:
         top, left = y + shift[0], x + shift[1]
         if not (0 <= top <= _HEIGHT - _SIDE and 0 <= left <= _WIDTH - _SIDE):
-            continue  # carried out of the picture: says nothing
+            continue  # carried out of the picture
         around = grey[max(0, top - _REACH) : top + _SIDE + _REACH, max(0, left - _REACH) : left + _SIDE + _REACH]
         patch = last[y : y + _SIDE, x : x + _SIDE]
         scores.append(float(cv2.matchTemplate(around, patch, cv2.TM_CCOEFF_NORMED).max()))

@@ -42,8 +42,8 @@ class Segmenter(FrameSegmenter):
 
         `memory_frames` is T; None: as trained. 0: each frame alone, reading only its own key and value, as a
         first frame does. `detect_cuts` empties the memory at scene cuts. `compile`: "auto" compiles where the number
-        of frames that `expect` was given repays it. `key_frames` k: the network sees every k-th frame, and every frame
-        that follows a cut or a gap; memory holds those, and labels between follow the motion. `may_shrink`: where the
+        of frames that `expect` was given repays it. `key_frames` k: the network runs on every k-th frame, and after a
+        cut or a gap; memory holds those, and labels between follow the motion. `may_shrink`: where the
         machine runs out of memory and giving up compiling does not help, frames are fed to the network smaller; else
         `step` raises ShortageError. Raises ConfigError for values that do not go together.
         """
@@ -104,11 +104,19 @@ class Segmenter(FrameSegmenter):
         return self.engine.compiled
 
     def _segment(self, rgb: RGB, logits: bool) -> tuple[HostCopy, Tensor | None, bool]:
-        begun, geometry = perf_counter(), self._geometry
-        labels, values = self._forward_within_memory(rgb, logits)
+        begun, shrunk = perf_counter(), False
+        while True:
+            try:
+                labels, values = self._forward(rgb, logits)
+                break
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                shrunk |= self._use_less_memory(error)
+            free_cached_memory(self.device)  # now that the error's traceback, which holds tensors, is gone
         input_hw = self._geometry.window_hw((rgb.shape[0], rgb.shape[1]))
-        self._compilation.stepped(labels, begun, input_hw, self.memory_frames)
-        return labels, values, self._geometry != geometry  # smaller frames start with an empty memory
+        self._compilation.frame_done(labels, begun, input_hw, self.memory_frames)
+        return labels, values, shrunk
 
     def _empty_memory(self, *, new_size: bool) -> None:
         if new_size:
@@ -116,18 +124,8 @@ class Segmenter(FrameSegmenter):
         else:
             self._window.reset()
 
-    def _forward_within_memory(self, rgb: RGB, logits: bool) -> tuple[HostCopy, Tensor | None]:
-        """A frame's labels, and its logits at its own size on request; where memory runs out, in a cheaper way."""
-        while True:
-            try:
-                return self._forward(rgb, logits)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                self._give_up_something(error)
-            free_cached_memory(self.device)  # now that the error's traceback, which holds tensors, is gone
-
     def _forward(self, rgb: RGB, logits: bool) -> tuple[HostCopy, Tensor | None]:
+        """A frame's labels, and its logits at its own size on request."""
         size_hw = (rgb.shape[0], rgb.shape[1])
         pixels = self._transfer.to_device(rgb)[None]  # (1, H, W, 3)
         x = self._preprocess(pixels, self._geometry.input_hw(size_hw)).to(self.engine.dtype)  # (1, 3, h, w)
@@ -135,10 +133,13 @@ class Segmenter(FrameSegmenter):
         labels = classify(out[0], size_hw, align_corners=self.net.config.align_corners)
         return self._transfer.to_host(labels), self.net.resize(out, size_hw)[0] if logits else None
 
-    def _give_up_something(self, error: BaseException) -> None:
-        """Memory ran out: gives up compiling, or else a quarter of the short side, until the next video."""
+    def _use_less_memory(self, error: BaseException) -> bool:
+        """Memory ran out: gives up compiling, or else a quarter of the short side, until the next video.
+
+        Returns whether frames are fed smaller, which empties the memory. Raises ShortageError where neither is left.
+        """
         if self._compilation.give_up():
-            return
+            return False
         assert self._size_hw is not None
         side = min(self._geometry.input_hw(self._size_hw))
         smaller = int(_SMALLER * side)
@@ -149,6 +150,7 @@ class Segmenter(FrameSegmenter):
                 "lower --size or --memory, or close other programs"
             ) from error
         self._use(replace(self._geometry, size=smaller))
+        return True
 
     def _use(self, geometry: InputGeometry) -> None:
         """Feeds frames to the network like this from now on, with an empty memory."""

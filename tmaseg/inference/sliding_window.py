@@ -1,6 +1,7 @@
 """SlidingWindow: the regions through which a network sees the frames of a video, each with a memory of its own.
 
-Notation: K classes, H W the network's input, h w the head's resolution.
+Notation: K classes, H W the network's input, h w the head's resolution; S memory encoders, N memory positions, P = h w
+positions of a frame, Ck key and Cv value channels.
 """
 
 from dataclasses import dataclass
@@ -28,18 +29,13 @@ class SlidingWindow:
         self._engine = engine
         self._geometry = geometry
         self._memory_frames = memory_frames
-        config = engine.net.config
-        self._ring_frames = memory_frames + config.self_in_memory if memory_frames else config.slots
         self._size_hw: tuple[int, int] | None = None
         self._regions: list[_Region] = []
-        self._pushed: list[MemoryRing] = []
-        self._to_push: list[tuple[MemoryRing, Tensor, Tensor]] = []
 
     def reset(self) -> None:
         """Empties the memory of every region."""
         for region in self._regions:
-            if region.ring:
-                region.ring.reset()
+            region.ring = None
 
     def step(self, x: Tensor) -> Tensor:
         """The next frame (B, 3, H, W) -> logits at the head's resolution, or at the input's when windows overlap.
@@ -51,50 +47,51 @@ class SlidingWindow:
         if self._size_hw != size_hw:
             self._size_hw = size_hw
             self._regions = [_Region(top, left) for top, left in window_grid(size_hw, self._geometry)]
-        self._pushed, self._to_push = [], []
-        try:
-            logits = self._mean(x) if len(self._regions) > 1 else self._step(self._regions[0], x)
-        except BaseException:
-            for ring in self._pushed:
-                ring.undo_push()
-            raise
-        for ring, keys, values in self._to_push:
-            ring.push(keys, values)
-        return logits
-
-    def _mean(self, x: Tensor) -> Tensor:
-        """The mean of the logits of all windows."""
-        net, (height, width) = self._engine.net, (x.shape[-2], x.shape[-1])
-        side_h, side_w = self._geometry.window_hw((height, width))
+        if len(self._regions) == 1:
+            logits, *encoded = self._step(self._regions[0], x)
+            self._push(self._regions[0], *encoded)
+            return logits
+        net, (height, width) = self._engine.net, size_hw
+        side_h, side_w = self._geometry.window_hw(size_hw)
         total = x.new_zeros((1, net.config.classes, height, width), dtype=torch.float32)
         count = x.new_zeros(height, width)
+        to_push: list[tuple[_Region, list[Tensor]]] = []
         for region in self._regions:
             rows, columns = slice(region.top, region.top + side_h), slice(region.left, region.left + side_w)
             part = x[..., rows, columns].contiguous(memory_format=torch.channels_last)
-            total[..., rows, columns] += net.resize(self._step(region, part).float(), (side_h, side_w))
+            logits, *encoded = self._step(region, part)
+            total[..., rows, columns] += net.resize(logits.float(), (side_h, side_w))
             count[rows, columns] += 1
+            # Copies: the next region's encoding may overwrite what a GPU's graph returned.
+            to_push.append((region, [each.clone() for each in encoded]))
+        for region, encoded in to_push:
+            self._push(region, *encoded)
         return total / count
 
-    def _step(self, region: _Region, x: Tensor) -> Tensor:
+    def _step(self, region: _Region, x: Tensor) -> tuple[Tensor, ...]:
+        """Logits, and the frame's keys (B, S, P, Ck) and values (B, S, P, Cv) for the memory, if there is one."""
         engine, config = self._engine, self._engine.net.config
         frame = engine.encode_frame(x)
         if not config.memory_frames:
-            return engine.decode(frame, None, None)
+            return (engine.decode(frame, None, None),)
         keys, values = engine.encode_memory(frame.stage4)
+        if region.ring is None:  # the frame itself, in every slot
+            frames = self._memory_frames + config.self_in_memory if self._memory_frames else config.slots
+            memory = (each.expand(-1, frames, -1, -1).flatten(1, 2) for each in (keys, values))
+        elif config.self_in_memory:
+            own = (each[:, 0] for each in (keys, values))
+            memory = (torch.cat(pair, dim=1) for pair in zip(region.ring.read(), own, strict=True))
+        else:
+            memory = (each for each in region.ring.read())
+        return engine.decode(frame, *memory), keys, values
+
+    def _push(self, region: _Region, keys: Tensor | None = None, values: Tensor | None = None) -> None:
+        if keys is None or values is None or not self._memory_frames:
+            return
         if region.ring is None:
-            region.ring = MemoryRing(keys, values, frames=self._ring_frames)
-        elif self._memory_frames == 0:
-            region.ring.reset()
-        ring = region.ring
-        if reads_itself := config.self_in_memory or len(ring) == 0:
-            ring.push(keys, values)
-            self._pushed.append(ring)
-        logits = engine.decode(frame, *ring.read())
-        if not reads_itself:
-            if len(self._regions) > 1:  # the next region's encoding may overwrite what a GPU's graph returned
-                keys, values = keys.clone(), values.clone()
-            self._to_push.append((ring, keys, values))
-        return logits
+            region.ring = MemoryRing(keys, values, frames=self._memory_frames)
+        else:
+            region.ring.push(keys, values)
 
 
 def window_grid(size_hw: tuple[int, int], geometry: InputGeometry) -> list[tuple[int, int]]:

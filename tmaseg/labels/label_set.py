@@ -1,7 +1,7 @@
 """LabelSet: the classes of a data set, their names, colours and ids, and how names are compared."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -40,38 +40,35 @@ class LabelSet:
     """Classes that are unions of finer ones with names of another set, each with those names: (class id, names)."""
 
     def __post_init__(self) -> None:
+        problem = next(self._problems(), None)
+        if problem:
+            raise LabelError(f"label set '{self.name}' {problem}")
+
+    def _problems(self) -> Iterator[str]:
         count = len(self.names)
         if not 1 <= count <= MAX_CLASSES:
-            raise LabelError(f"label set '{self.name}' has {count} classes; it needs 1 to {MAX_CLASSES}")
+            yield f"has {count} classes; it needs 1 to {MAX_CLASSES}"
         if (twice := _repeated(self.names)) is not None:
-            raise LabelError(f"label set '{self.name}' names the class '{twice}' twice; give every class its own name")
+            yield f"names the class '{twice}' twice; give every class its own name"
         if len(self.colours) != count:
-            raise LabelError(
-                f"label set '{self.name}' has {count} names but {len(self.colours)} colours; give one each"
-            )
+            yield f"has {count} names but {len(self.colours)} colours; give one each"
         for name, colour in zip(self.names, self.colours, strict=True):
-            if not _is_colour(colour):
-                raise LabelError(f"colour {list(colour)} of class '{name}' must be three whole numbers from 0 to 255")
+            if len(parts := list(colour)) != 3 or not all(map(_is_byte, parts)):
+                yield f"has the colour {parts} for class '{name}'; it must be three whole numbers from 0 to 255"
         for void in self.void:
             if not 0 <= void < count:
-                raise LabelError(
-                    f"void class {void} of label set '{self.name}' must be one of its ids 0 to {count - 1}"
-                )
+                yield f"has void class {void} outside its ids 0 to {count - 1}"
         if not _is_byte(self.ignore_index) or self.ignore_index < count:
-            raise LabelError(
-                f"ignore_index {self.ignore_index} of label set '{self.name}' must lie between {count} and 255, "
-                "outside its class ids"
-            )
+            yield f"has ignore_index {self.ignore_index}; it must lie between {count} and 255, outside its class ids"
         if self.ids is not None:
             if len(self.ids) != count:
-                raise LabelError(f"label set '{self.name}' has {count} names but {len(self.ids)} ids; give one each")
+                yield f"has {count} names but {len(self.ids)} ids; give one each"
             if (wrong := next((each for each in self.ids if not _is_byte(each)), None)) is not None:
-                raise LabelError(f"id {wrong} of label set '{self.name}' must be a whole number from 0 to 255")
+                yield f"has id {wrong}; it must be a whole number from 0 to 255"
             if (double := _repeated(self.ids)) is not None:
-                raise LabelError(f"label set '{self.name}' uses the id {double} twice; give every class its own id")
-        members = [plain(name) for _, names in self.unions for name in names]
-        if (twice := _repeated(members)) is not None:
-            raise LabelError(f"label set '{self.name}' has '{twice}' in two unions, or twice in one; name it once")
+                yield f"uses the id {double} twice; give every class its own id"
+        if (twice := _repeated([normalized(name) for _, names in self.unions for name in names])) is not None:
+            yield f"has '{twice}' in two unions, or twice in one; name it once"
 
     def __len__(self) -> int:
         return len(self.names)
@@ -83,7 +80,7 @@ class LabelSet:
         """
         if name in self.names:
             return self.names.index(name)
-        for spelling in (plain, concept):
+        for spelling in (normalized, canonical):
             for index, known in enumerate(self.names):
                 if spelling(known) == spelling(name):
                     return index
@@ -142,26 +139,18 @@ class LabelSet:
         )
 
 
-def _is_colour(parts: Sequence[int]) -> bool:
-    return len(parts) == 3 and all(map(_is_byte, parts))
-
-
-def _repeated(values: Sequence[_T]) -> _T | None:
-    return next((value for place, value in enumerate(values) if value in values[:place]), None)
-
-
-def plain(name: str) -> str:
+def normalized(name: str) -> str:
     """A name without case, spaces and punctuation: 'Sign/Symbol' and 'SignSymbol' are both 'signsymbol'."""
     return "".join(letter for letter in name.casefold() if letter.isalnum()) or name
 
 
-def concept(name: str) -> str:
-    """One word for all names of the same class: "pavement" and "Sidewalk" are both "sidewalk"."""
-    return _CONCEPTS.get(plain(name), plain(name))
+def canonical(name: str) -> str:
+    """One name for all synonyms of a class: "pavement" and "Sidewalk" are both "sidewalk"."""
+    return _CANONICAL.get(normalized(name), normalized(name))
 
 
-# Each line: a concept, then its other names, all as `plain` spells them.
-_CONCEPTS = {
+# Each line: a canonical name, then its synonyms, all as `normalized` spells them.
+_CANONICAL = {
     synonym: line.split()[0]
     for line in (
         "road roadway street carriageway",
@@ -186,27 +175,31 @@ def voc_colours(count: int) -> tuple[Colour, ...]:
     """The first `count` colours (at most 256) of the Pascal VOC colour map."""
 
     def channel(index: int, first_bit: int) -> int:
-        return sum((index >> (3 * place + first_bit) & 1) << (7 - place) for place in range(3))
+        return sum((index >> (3 * bit + first_bit) & 1) << (7 - bit) for bit in range(3))
 
     return tuple((channel(index, 0), channel(index, 1), channel(index, 2)) for index in range(count))
 
 
 def _read_list(value: object, entry: str) -> list[object]:
-    """`value` as a list, or a LabelError that names the entry."""
     if not isinstance(value, list | tuple):
         raise LabelError(f"'{entry}' must be a list, but is {kind_of(value)}")
     return list(value)
 
 
 def _read_int(value: object, entry: str) -> int:
-    """`value` as a whole number, or a LabelError that names the entry."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise LabelError(f"'{entry}' must hold whole numbers, but has {value!r}")
     return value
 
 
+def _class_id(name: object, names: tuple[str, ...], entry: str) -> int:
+    if name not in names:
+        raise LabelError(f"'{entry}' has '{name}', which is not one of the names: {', '.join(names)}")
+    return names.index(str(name))
+
+
 def _read_names(value: object) -> tuple[str, ...]:
-    """The names from a list, or from a mapping of class id to name."""
+    """From a list, or from a mapping of class id to name."""
     if isinstance(value, Mapping):  # {0: road, 1: car}; JSON makes the ids strings
         by_id = {str(key): name for key, name in value.items()}
         wanted = [str(index) for index in range(len(value))]
@@ -225,36 +218,28 @@ def _read_colours(value: object, names: tuple[str, ...]) -> tuple[Colour, ...]:
     if value is None:
         return voc_colours(len(names))
     if isinstance(value, Mapping):
-        for name in value:
-            if name not in names:
-                raise LabelError(f"'colours' has '{name}', which is not one of the names: {', '.join(names)}")
-        for name in names:
-            if name not in value:
+        by_id = {_class_id(name, names, "colours"): colour for name, colour in value.items()}
+        for index, name in enumerate(names):
+            if index not in by_id:
                 raise LabelError(f"'colours' has none for the class '{name}'")
-        value = [value[name] for name in names]
-    return tuple(_read_colour(colour, place) for place, colour in enumerate(_read_list(value, "colours")))
+        value = [by_id[index] for index in range(len(names))]
+    return tuple(_read_colour(colour, index) for index, colour in enumerate(_read_list(value, "colours")))
 
 
-def _read_colour(value: object, place: int) -> Colour:
+def _read_colour(value: object, index: int) -> Colour:
     if isinstance(value, str) and re.fullmatch(r"#[0-9a-fA-F]{6}", value):
         return (int(value[1:3], 16), int(value[3:5], 16), int(value[5:7], 16))
-    if isinstance(value, list | tuple) and len(value) == 3 and all(_is_byte(part) for part in value):
-        return (int(value[0]), int(value[1]), int(value[2]))
+    if isinstance(value, list | tuple) and len(value) == 3 and all(map(_is_byte, value)):
+        return (value[0], value[1], value[2])
     raise LabelError(
-        f"colour {place} is {value!r}; it must be three whole numbers from 0 to 255, or a quoted '#rrggbb'"
+        f"colour {index} is {value!r}; it must be three whole numbers from 0 to 255, or a quoted '#rrggbb'"
     )
 
 
 def _read_void(value: object, names: tuple[str, ...]) -> tuple[int, ...]:
     """Class ids from a list of names or ids."""
-    void = []
-    for item in _read_list(value if value is not None else [], "void"):
-        if isinstance(item, str):
-            if item not in names:
-                raise LabelError(f"void class '{item}' is not one of the names: {', '.join(names)}")
-            item = names.index(item)
-        void.append(_read_int(item, "void"))
-    return tuple(void)
+    items = _read_list([] if value is None else value, "void")
+    return tuple(_class_id(each, names, "void") if isinstance(each, str) else _read_int(each, "void") for each in items)
 
 
 def _read_unions(value: object, names: tuple[str, ...]) -> tuple[tuple[int, tuple[str, ...]], ...]:
@@ -265,17 +250,18 @@ def _read_unions(value: object, names: tuple[str, ...]) -> tuple[tuple[int, tupl
         raise LabelError("'union' must be a mapping of class name to finer classes, such as {far: [building, sky]}")
     unions = []
     for name, members in value.items():
-        if name not in names:
-            raise LabelError(f"'union' has '{name}', which is not one of the names: {', '.join(names)}")
-        members = _read_list(members, f"union of '{name}'")
+        index, members = _class_id(name, names, "union"), _read_list(members, f"union of '{name}'")
         if not members or not all(isinstance(member, str) for member in members):
             raise LabelError(f"the union of '{name}' must list names of finer classes, but has {members!r}")
-        unions.append((names.index(name), tuple(str(member) for member in members)))
+        unions.append((index, tuple(map(str, members))))
     return tuple(unions)
 
 
+def _repeated(values: Sequence[_T]) -> _T | None:
+    return next((value for index, value in enumerate(values) if value in values[:index]), None)
+
+
 def _is_byte(value: object) -> bool:
-    """Whether `value` is a whole number from 0 to 255."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 255
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmaseg.errors import LabelError
-from tmaseg.labels.label_set import MAX_CLASSES, LabelSet, concept, kind_of, plain, voc_colours
+from tmaseg.labels.label_set import MAX_CLASSES, LabelSet, canonical, kind_of, normalized, voc_colours
 
 
 def get_labels(name_or_path: str | Path) -> LabelSet:
@@ -126,7 +126,7 @@ def map_by_name(source: LabelSet, target: LabelSet) -> ClassMap:
     """
     found: dict[str, int] = {}
     members = [(index, name) for index, names in target.unions for name in names]
-    for spelling in (plain, concept):
+    for spelling in (normalized, canonical):
         for index, name in [*members, *enumerate(target.names)]:
             if index not in target.void:
                 found.setdefault(spelling(name), index)
@@ -137,8 +137,8 @@ def map_by_name(source: LabelSet, target: LabelSet) -> ClassMap:
         if index in source.void:
             continue
         parts = made_of.get(index, (name,))
-        wanted = [word for part in parts for word in (plain(part), concept(part))]
-        wanted += [word for part in parts for word in _MERGED_INTO.get(concept(part), ())]
+        wanted = [word for part in parts for word in (normalized(part), canonical(part))]
+        wanted += [word for part in parts for word in _MERGED_INTO.get(canonical(part), ())]
         match = next((found[word] for word in wanted if word in found), None)
         if match is None:
             missing.append(name)
@@ -165,7 +165,7 @@ class ClassUnions:
 
     @cached_property
     def merged(self) -> NDArray[np.uint8]:
-        """(256,) class id of the data set -> the first class that the network cannot tell it from; else itself.
+        """(256,) class id of the data set -> the first class that is one with it to the network, or itself.
 
         Cityscapes' truck, bus and train are all CamVid's car: with CamVid's classes they are one class.
         """
@@ -210,7 +210,7 @@ def unite_by_name(data: LabelSet, network: LabelSet) -> ClassUnions:
     return ClassUnions(tuple(members), tuple(missing))
 
 
-# Where a target lacks a concept, the first of these that it has: the usual merges of CamVid's 32 classes into 11.
+# Where a target lacks a class, the first of these that it has: the usual merges of CamVid's 32 classes into 11.
 _MERGED_INTO: dict[str, tuple[str, ...]] = {
     "wall": ("building",),
     "archway": ("building",),

@@ -2,14 +2,13 @@
 
 from tmaseg.metrics.boundary import BoundaryIoU
 from tmaseg.metrics.iou import Accuracy, ConfusionMatrix
-from tmaseg.metrics.temporal import Flicker, FlickerResult, TemporalConsistency, VideoConsistency
+from tmaseg.metrics.temporal import Flicker, TemporalConsistency, VideoConsistency
 
 __all__ = [
     "Accuracy",
     "BoundaryIoU",
     "ConfusionMatrix",
     "Flicker",
-    "FlickerResult",
     "TemporalConsistency",
     "VideoConsistency",
 ]

@@ -5,7 +5,6 @@ not follow the one before it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -136,20 +135,8 @@ class TemporalConsistency:
         return self._matrix.compute().miou
 
 
-@dataclass(frozen=True)
-class FlickerResult:
-    """How much a labelling flickers. Fractions in [0, 1]; NaN when no frame followed another."""
-
-    flicker: float
-    """Mean fraction of pixels with consistent flow whose label is not the one they had before, followed along it."""
-    changed: float
-    """Mean fraction of all pixels whose label differs from the same pixel in the previous frame: motion and flicker."""
-    pairs: int
-    """Pairs of frames that were compared."""
-
-
 class Flicker:
-    """How many pixels change their label though the picture only moved. It needs no ground truth.
+    """How many pixels change their label along the optical flow. It needs no ground truth.
 
     Only pixels with consistent flow count: occlusions and lost flow would count as flicker.
     """
@@ -181,11 +168,14 @@ class Flicker:
         self.changed_total += other.changed_total
         self.pairs += other.pairs
 
-    def compute(self) -> FlickerResult:
-        """The means over all pairs."""
-        if not self.pairs:
-            return FlickerResult(float("nan"), float("nan"), 0)
-        return FlickerResult(self.flicker_total / self.pairs, self.changed_total / self.pairs, self.pairs)
+    def compute(self) -> float:
+        """Mean fraction, in [0, 1], of pixels whose label is not the one they had before; NaN without a pair."""
+        return self.flicker_total / self.pairs if self.pairs else float("nan")
+
+    @property
+    def changed(self) -> float:
+        """Mean fraction of all pixels whose label differs from the frame before at the same position: motion, too."""
+        return self.changed_total / self.pairs if self.pairs else float("nan")
 
 
 def _fraction(part: NDArray[np.bool_], total: NDArray[np.bool_]) -> float | None:

@@ -68,7 +68,7 @@ def read_memory(query: Tensor, keys: Tensor, values: Tensor, *, reach: float = 0
 
     query (B, Ck, h, w); keys (B, N, Ck) and values (B, N, Cv) of all memory positions, in any order; but frame by frame
     and row by row where `reach` above 0 leaves out those further away than this fraction of h.
-    Returns (B, Cv, h, w) in the values' dtype. The (M, N) attention matrix is never whole in memory. Scores and the
+    Returns (B, Cv, h, w) in the values' dtype. The (M, N) attention matrix is never in memory at once. Scores and the
     softmax are float32 whatever the dtype: unscaled scores reach the tens, where bfloat16 steps by a quarter.
     """
     batch, _, height, width = query.shape

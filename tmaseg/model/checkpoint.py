@@ -61,7 +61,9 @@ class Checkpoint:
         Raises CheckpointError that names keys missing, left over or of the wrong shape.
         """
         net = _empty_network(self, "the checkpoint")
-        net.load_state_dict({name: value.clone() for name, value in self.state.items()}, assign=True)
+        expected = net.state_dict()
+        state = {name: value.to("cpu", expected[name].dtype, copy=True) for name, value in self.state.items()}
+        net.load_state_dict(state, assign=True)
         return net.eval()
 
 

@@ -26,7 +26,7 @@ _NORMALISATION = {
     "efficientnet": ((127.0, 127.0, 127.0), (128.0, 128.0, 128.0)),
 }
 
-RGB = tuple[float, float, float]
+_Triple = tuple[float, float, float]  # red, green, blue
 
 _LEAST_SIDE = 16
 _LEAST_WINDOW = 32
@@ -53,9 +53,9 @@ class TMANetConfig:
     """Number of output classes."""
     backbone: BackboneName = "resnet50"
     """The network that turns a frame into features."""
-    mean: RGB | None = None
+    mean: _Triple | None = None
     """Mean of RGB in 0..255 that is taken from a frame; None: that of the backbone's ImageNet weights."""
-    std: RGB | None = None
+    std: _Triple | None = None
     """Standard deviation that a frame is divided by; None: that of the backbone's ImageNet weights."""
     stem: Stem = "deep"
     """Of a ResNet. "plain": one 7x7 convolution. "deep": three 3x3 convolutions ("v1c")."""

@@ -39,9 +39,7 @@ class SegmentationHead(nn.Module):
             )
             head_channels = decoder_channels
         self.dropout = nn.Dropout2d(DROPOUT)
-        self.classifier = nn.Conv2d(head_channels, classes, 1)
-        nn.init.normal_(self.classifier.weight, std=0.01)
-        nn.init.zeros_(self.classifier.bias)  # type: ignore[arg-type]
+        self.classifier = _classifier(head_channels, classes)
 
     def forward(self, value: Tensor, read: Tensor | None, stage1: Tensor) -> Tensor:
         """value and read (B, Cv, h, w), read None without memory; stage1 (B, C1, H/4, W/4) -> logits (B, K, h, w).
@@ -92,11 +90,16 @@ class AuxiliaryHead(nn.Module):
         super().__init__()
         self.bottleneck = ConvBNReLU(inputs, 256, 3)
         self.dropout = nn.Dropout2d(DROPOUT)
-        self.classifier = nn.Conv2d(256, classes, 1)
-        nn.init.normal_(self.classifier.weight, std=0.01)
-        nn.init.zeros_(self.classifier.bias)  # type: ignore[arg-type]
+        self.classifier = _classifier(256, classes)
 
     def forward(self, stage3: Tensor) -> Tensor:
         """stage3 (B, C/2, h, w) -> logits (B, K, h, w)."""
         logits: Tensor = self.classifier(self.dropout(self.bottleneck(stage3)))
         return logits
+
+
+def _classifier(inputs: int, classes: int) -> nn.Conv2d:
+    conv = nn.Conv2d(inputs, classes, 1)
+    nn.init.normal_(conv.weight, std=0.01)
+    nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+    return conv

@@ -9,7 +9,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tmaseg.model.attention import chunked
 from tmaseg.model.config import TMANetConfig
-from tmaseg.model.memory import MemoryRing
 from tmaseg.model.tmanet import TMANet
 
 _ATTENTION = ("aten.bmm", "aten._scaled_dot_product")
@@ -58,9 +57,8 @@ def _step(net: TMANet, frame: Tensor, frames: int) -> Tensor:
     if not net.config.memory_frames:
         return net.decode(encoded, None, None)
     keys, values = net.encode_memory(encoded.stage4)
-    ring = MemoryRing(keys, values, frames=frames)
-    ring.push(keys, values)
-    return net.decode(encoded, *ring.read())
+    memory = (each.expand(-1, frames, -1, -1).flatten(1, 2) for each in (keys, values))
+    return net.decode(encoded, *memory)
 
 
 def _count(run: Callable[[], object]) -> Macs:

@@ -116,9 +116,8 @@ class TMANet(nn.Module):
         frames = [self.encode_memory(frame, slot) for slot, frame in enumerate(stage4.unbind(1))]
         if self.config.self_in_memory:
             frames.append(self.encode_memory(query.stage4))
-        return torch.cat([keys[:, 0] for keys, _ in frames], dim=1), torch.cat(
-            [values[:, 0] for _, values in frames], 1
-        )
+        keys, values = (torch.cat([each[:, 0] for each in encoded], dim=1) for encoded in zip(*frames, strict=True))
+        return keys, values
 
     def for_inference(self) -> "TMANet":
         """The same network on the same parameters, but without auxiliary head, and with its encoders' first

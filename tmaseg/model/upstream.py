@@ -37,7 +37,7 @@ _PRESETS: dict[str, _Preset] = {
     "camvid": _Preset(12, False, InputGeometry(window=640, stride=512), "camvid12"),
 }
 
-# Blocks in stage 3, and whether they are bottlenecks, tell the depth.
+# The backbone by the number of blocks in stage 3, and whether they are bottlenecks.
 _BACKBONES: dict[tuple[int, bool], BackboneName] = {
     (2, False): "resnet18",
     (6, False): "resnet34",
@@ -67,7 +67,7 @@ def read_upstream(path: Path) -> dict[str, Tensor]:
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch advises about files it does not like; our error says what they are
+            warnings.simplefilter("ignore")  # our error says what is wrong with the file
             loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: no such file") from error

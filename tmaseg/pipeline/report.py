@@ -4,8 +4,6 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tmaseg.files import peak_memory_mb
-
 if TYPE_CHECKING:
     from tmaseg.inference.segmenter import Segmenter
 
@@ -97,6 +95,8 @@ class FramesReport(Report):
 
 def network_facts(segmenter: "Segmenter", weights: str, memory_resets: int) -> dict[str, Any]:
     """The fields of `Report` that describe the network and the memory it took."""
+    from tmaseg.inference.device import peak_memory_mb
+
     peak = peak_memory_mb(segmenter.device)
     return {
         "weights": weights,
