@@ -114,6 +114,7 @@ def test_run_loads_no_module_that_it_does_not_need(tmp_path):
     weights = tmp_path / "tiny.safetensors"
     save_checkpoint(weights, tiny_checkpoint())
     foreign = ("training", "evaluation", "benchmark", "data", "metrics", "plots")
+    libraries = ("matplotlib", "jinja2", "torchvision", "sklearn", "torch._dynamo", "sympy")
     code = f"""
 import sys
 from typer.testing import CliRunner
@@ -122,7 +123,7 @@ arguments = ["run", "--demo", "--end", "0.2", "--size", "64", "--weights", {str(
 result = CliRunner().invoke(app, [*arguments, "-o", {str(tmp_path / "out.mp4")!r}])
 assert result.exit_code == 0, result.output
 print(sorted(name for name in sys.modules if name.startswith(tuple(f"tmaseg.{{part}}" for part in {foreign}))))
-print([name for name in ("matplotlib", "jinja2", "torchvision", "sklearn") if name in sys.modules])
+print([name for name in {libraries} if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["[]", "[]"]

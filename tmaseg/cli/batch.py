@@ -1,7 +1,9 @@
 """The jobs of one `tmaseg run`: which source goes where, and running them one after the other on one network."""
 
 import contextlib
+import gc
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -121,6 +123,13 @@ class Batch:
 
     @cached_property
     def _segmenter(self) -> "Segmenter":
+        if "torch" not in sys.modules:
+            # Without the garbage collector torch costs 1.5 s of CPU time instead of 2.3, half of that at exit.
+            gc.disable()
+            import torch  # noqa: F401
+
+            gc.freeze()
+            gc.enable()
         return self._jobs[0].options.model.load()
 
 

@@ -169,10 +169,17 @@ def shipped_weights() -> dict[str, Path]:
 def _empty_network(checkpoint: Checkpoint, source: str) -> "TMANet":
     """Without storage. Raises CheckpointError where the state does not fit it."""
     import torch
+    from torch.overrides import TorchFunctionMode
 
     from tmaseg.model.tmanet import TMANet
 
-    with torch.device("meta"):
+    class WithoutInit(TorchFunctionMode):
+        """No random numbers: on the meta device they cost the import of torch's compiler, which takes seconds."""
+
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            return None if func.__name__.endswith(("normal_", "uniform_")) else func(*args, **kwargs or {})
+
+    with torch.device("meta"), WithoutInit():
         net = TMANet(checkpoint.config)
     state, expected = checkpoint.state, net.state_dict()
     problems = [f"{name} is missing" for name in expected if name not in state]
