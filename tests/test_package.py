@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 
@@ -93,6 +94,16 @@ def test_all_lists_what_is_public():
     }
     assert visible | {"__version__"} == set(tmaseg.__all__)
     assert list(tmaseg.__all__) == sorted(tmaseg.__all__)
+
+
+def test_a_checkout_runs_without_being_installed(monkeypatch):
+    def fail(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", fail)
+    monkeypatch.delitem(vars(tmaseg), "__version__", raising=False)
+    assert tmaseg.__version__ == "checkout"
+    del tmaseg.__version__
 
 
 def test_the_command_line_starts_without_the_heavy_parts():

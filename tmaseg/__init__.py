@@ -68,7 +68,10 @@ def __getattr__(name: str) -> object:
     from importlib import import_module, metadata
 
     if name == "__version__":
-        value: object = metadata.version("tmaseg")
+        try:
+            value: object = metadata.version("tmaseg")
+        except metadata.PackageNotFoundError:  # a checkout that is run without being installed
+            value = "checkout"
     elif name in _LAZY:
         value = getattr(import_module(_LAZY[name]), name)
     elif name in ("inference", "model", "pipeline"):  # `tmaseg.model.TMANet` without another import
