@@ -134,8 +134,9 @@ def test_a_crop_of_one_class_is_cut_elsewhere_at_the_same_scale(monkeypatch):
     data = train_set()
     shapes = []
     clips = ClipSampler(tiny_recipe(augmentation=RANDOM).augmentation, tiny_recipe().memory)
-    for most in (1.0, 0.01):  # no crop will do for the second
-        monkeypatch.setattr("tmaseg.training.sampling._MAX_CLASS_FRACTION", most)
+    monkeypatch.setattr("tmaseg.training.augment._MAX_CLASS_FRACTION", 0.01)  # no crop will do
+    for tries in (1, 10):
+        monkeypatch.setattr("tmaseg.training.augment._TRIES", tries)
         draws = [
             clips.draw(data, data.samples[0], 0, kind="self", rng=np.random.default_rng(seed)) for seed in range(9)
         ]

@@ -57,15 +57,19 @@ class Shard:
 
 
 @contextmanager
-def open_shard() -> Iterator[Shard]:
-    """The shard that torchrun gave this process; the only one without torchrun. Counts travel over gloo."""
+def open_shard(join: Callable[[int], str] = lambda _local_rank: "gloo", *, hours: int = 24) -> Iterator[Shard]:
+    """The shard that torchrun gave this process; the only one without torchrun.
+
+    `join`: prepares for the process of a local rank and returns torch's backend. `hours`: most that a process waits for
+    the others, as one with short sequences must: torch's half hour will not do.
+    """
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1 or not distributed.is_available():
         yield Shard()
         return
-    # A process with short sequences waits for the others: hours, not torch's half hour.
-    distributed.init_process_group("gloo", timeout=timedelta(hours=24))
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    distributed.init_process_group(join(local_rank), timeout=timedelta(hours=hours))
     try:
-        yield Shard(distributed.get_rank(), count, int(os.environ.get("LOCAL_RANK", "0")))
+        yield Shard(distributed.get_rank(), count, local_rank)
     finally:
         distributed.destroy_process_group()

@@ -22,6 +22,7 @@ Matrix = NDArray[np.float64]  # (2, 3): stored pixel (x, y, 1) -> crop pixel (x,
 VOID = 255  # in batches, whatever a data set's own ignore index is
 MEAN_COLOUR = (124, 116, 104)  # what the network's input normalises to (nearly) zero
 _TRIES = 10  # as in the authors' code
+_MAX_CLASS_FRACTION = 0.75  # of a crop; as there
 _THUMBNAIL = 4  # classes in a crop are counted at a quarter of its resolution
 _LUMA = np.array([0.299, 0.587, 0.114])
 _BLUR_PX = (0.5, 2.0)
@@ -74,27 +75,19 @@ def place(
 
 
 def place_varied(
-    draw: Callable[[], Matrix],
-    labels: Labels,
-    crop_hw: tuple[int, int],
-    *,
-    most: float,
-    void: int,
-    shows: Sequence[int] = (),
+    draw: Callable[[], Matrix], labels: Labels, crop_hw: tuple[int, int], *, void: int, shows: Sequence[int] = ()
 ) -> Matrix:
-    """A placement from `draw` whose crop no class fills by more than `most` (0 to 1), if ten tries find one.
+    """A placement from `draw` whose crop no class fills by more than three quarters, if ten tries find one.
 
     Void pixels are not counted, and a crop of nothing but one class will not do; nor one without the classes `shows`,
     any of them.
     """
-    matrix = draw()
-    if most >= 1 and not shows:
-        return matrix
     small_hw = (max(1, crop_hw[0] // _THUMBNAIL), max(1, crop_hw[1] // _THUMBNAIL))
+    matrix = draw()
     for _ in range(_TRIES - 1):
         counts = np.bincount(warp_labels(labels, matrix / _THUMBNAIL, small_hw, void=void).ravel(), minlength=256)
         counts[void] = 0
-        varied = most >= 1 or (np.count_nonzero(counts) > 1 and counts.max() < most * counts.sum())
+        varied = np.count_nonzero(counts) > 1 and counts.max() < _MAX_CLASS_FRACTION * counts.sum()
         if varied and (not shows or counts[list(shows)].any()):
             break
         matrix = draw()

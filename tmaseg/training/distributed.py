@@ -1,9 +1,6 @@
-"""Several processes under `torchrun`: their group, sums and batch statistics over all. One process needs none."""
+"""Several processes under `torchrun`: sums, gradients and batch statistics over all. One process needs none."""
 
-import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from datetime import timedelta
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -11,25 +8,9 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from tmaseg.evaluation import Shard
-from tmaseg.inference.device import has_streams, use_device_of_process
+from tmaseg.inference.device import has_streams
 
 T = TypeVar("T")
-
-
-@contextmanager
-def process_group() -> Iterator[Shard]:
-    """Joins the processes that torchrun started: gradients over NCCL where there are GPUs, all else over gloo."""
-    count = int(os.environ.get("WORLD_SIZE", "1"))
-    if count == 1 or not distributed.is_available():
-        yield Shard()
-        return
-    local = int(os.environ.get("LOCAL_RANK", "0"))
-    # The others wait while one of them validates a long sequence or checks slow files.
-    distributed.init_process_group(use_device_of_process(local), timeout=timedelta(hours=2))
-    try:
-        yield Shard(distributed.get_rank(), count, local)
-    finally:
-        distributed.destroy_process_group()
 
 
 def all_sum(shard: Shard, values: Sequence[float]) -> list[float]:

@@ -10,16 +10,16 @@ from typing import Any
 import torch
 
 from tmaseg.errors import CheckpointError, ConfigError
-from tmaseg.evaluation import Shard
+from tmaseg.evaluation import Shard, open_shard
 from tmaseg.files import check_not_read
-from tmaseg.inference.device import Precision, choose_device, choose_precision, has_streams
+from tmaseg.inference.device import Precision, choose_device, choose_precision, has_streams, use_device_of_process
 from tmaseg.inference.engine import can_compile
 from tmaseg.inference.loading import load_network
 from tmaseg.model.checkpoint import Checkpoint, load_checkpoint
 from tmaseg.training.batches import BatchLoader, BatchMaker, check_batches
 from tmaseg.training.callbacks import Callback, StepReport, TrainResult, ValidationScores
 from tmaseg.training.datasets import open_sources, read_labels
-from tmaseg.training.distributed import all_sum, broadcast, process_group
+from tmaseg.training.distributed import all_sum, broadcast
 from tmaseg.training.job import TrainJob, load_state
 from tmaseg.training.module import build_net
 from tmaseg.training.record import Record, describe_scores, make_checkpoint
@@ -38,7 +38,7 @@ def train(job: TrainJob, callback: Callback | None = None, *, stop: Callable[[],
     Raises ConfigError, DataError, CheckpointError, OutputError; TrainingError when a loss or gradient is not finite.
     """
     with ExitStack() as stack:
-        shard = stack.enter_context(process_group())
+        shard = stack.enter_context(open_shard(use_device_of_process, hours=2))
         if shard.first:
             job.prepare()
         shard.barrier()

@@ -3,7 +3,7 @@
 Notation: B labelled rows, N pictures, M memory pictures, T memory frames, P = h w positions, C, Ck, Cv channels.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -59,8 +59,8 @@ class TrainingModule(nn.Module):
             own = torch.arange(len(memory), device=memory.device)[:, None] + len(stage4)
             stage4, memory = (
                 torch.cat([stage4, query.stage4]),
-                torch.cat([memory, own], dim=1),
-            )  # (M + B, ...), (B, T + 1)
+                torch.cat([memory, own], 1),
+            )  # M + B pictures, T + 1 read
         keys, values = self.net.encode_memory(stage4.contiguous(memory_format=torch.channels_last))  # (M, 1, P, C)
         return _pick(keys[:, 0], memory).flatten(1, 2), _pick(values[:, 0], memory).flatten(1, 2)
 
@@ -75,7 +75,7 @@ def freeze(net: TMANet, stages: Sequence[str], *, norms: bool, auxiliary: bool) 
 
     Below the first stage that is trained no graph is built, since nothing there needs a gradient.
     """
-    for module in (*_stages(net, stages), *(_batch_norms(net) if norms else ())):
+    for module in _frozen(net, stages, norms):
         module.requires_grad_(False)
     net.auxiliary.requires_grad_(auxiliary)
 
@@ -83,7 +83,7 @@ def freeze(net: TMANet, stages: Sequence[str], *, norms: bool, auxiliary: bool) 
 def set_train_mode(net: TMANet, stages: Sequence[str], *, norms: bool) -> None:
     """Training mode, but for the batch normalisation of frozen `stages`, and with `norms` all: statistics stay."""
     net.train()
-    for module in (*_stages(net, stages), *(_batch_norms(net) if norms else ())):
+    for module in _frozen(net, stages, norms):
         module.eval()
 
 
@@ -94,13 +94,11 @@ def set_dropout(net: nn.Module, probability: float) -> None:
             module.p = probability
 
 
-def _stages(net: TMANet, stages: Sequence[str]) -> list[nn.Module]:
-    names = [name for stage in stages for name in (("stem", "conv1", "bn1") if stage == "stem" else (stage,))]
-    return [module for name, module in net.backbone.named_children() if name in names]
-
-
-def _batch_norms(net: nn.Module) -> Iterator[nn.Module]:
-    return (module for module in net.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm))
+def _frozen(net: TMANet, stages: Sequence[str], norms: bool) -> list[nn.Module]:
+    names = {name for stage in stages for name in (("stem", "conv1", "bn1") if stage == "stem" else (stage,))}
+    return [module for name, module in net.backbone.named_children() if name in names] + [
+        module for module in net.modules() if norms and isinstance(module, nn.modules.batchnorm._BatchNorm)
+    ]
 
 
 def build_net(recipe: Recipe, labels: LabelSet, callback: Callback, saved: dict[str, Any] | None = None) -> TMANet:
@@ -127,25 +125,22 @@ def load_by_class(net: TMANet, labels: LabelSet, checkpoint: Checkpoint) -> tupl
     A class takes the row of its counterpart by name, and stays as it was initialised without one: those are returned.
     Raises LabelError when a tensor other than the classifiers' has another shape.
     """
-    state = dict(checkpoint.state)
-    table = map_by_name(labels, checkpoint.labels).table
-    same = labels.names == checkpoint.labels.names
-    known = [index for index in range(len(labels)) if same or table[index] < len(checkpoint.labels)]
-    rows = [index if same else int(table[index]) for index in known]
-    own = net.state_dict()
-    for head in ("head.classifier", "auxiliary.classifier"):
-        for part in ("weight", "bias"):
-            name = f"{head}.{part}"
-            old, new = state[name], own[name].clone()
-            if old.shape[1:] == new.shape[1:]:
-                new[known] = old[rows].to(new.dtype)
-                state[name] = new
-    wrong = [name for name, value in own.items() if name not in state or state[name].shape != value.shape]
-    wrong += [name for name in state if name not in own]
+    state, own = dict(checkpoint.state), net.state_dict()
+    rows = {index: index for index in range(len(labels))}  # class -> its row in the checkpoint
+    if labels.names != checkpoint.labels.names:
+        table = map_by_name(labels, checkpoint.labels).table
+        rows = {index: int(table[index]) for index in rows if table[index] < len(checkpoint.labels)}
+    for name in (f"{head}.classifier.{part}" for head in ("head", "auxiliary") for part in ("weight", "bias")):
+        new = own[name].clone()
+        if state[name].shape[1:] == new.shape[1:]:
+            new[list(rows)] = state[name][list(rows.values())].to(new.dtype)
+            state[name] = new
+    shapes, wanted = ({name: value.shape for name, value in each.items()} for each in (state, own))
+    wrong = [name for name in {**wanted, **shapes} if wanted.get(name) != shapes.get(name)]
     if wrong:
         raise LabelError(
             f"the weights do not fit the network of the recipe ({wrong[0]} and {len(wrong) - 1} more): leave the "
             "network's settings out, so that it is built as the weights want it"
         )
     net.load_state_dict(state)
-    return tuple(name for index, name in enumerate(labels.names) if index not in known and index not in labels.void)
+    return tuple(name for index, name in enumerate(labels.names) if index not in rows and index not in labels.void)

@@ -18,15 +18,7 @@ _FOLDER = Path(__file__).with_name("presets")
 _NETWORK = tuple(each.name for each in fields(TMANetConfig) if each.name != "classes")
 
 
-def _is_group(info: FieldInfo) -> bool:
-    return isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel)
-
-
-GROUPS: dict[str, type[BaseModel]] = {
-    name: info.annotation  # type: ignore[misc]
-    for name, info in Recipe.model_fields.items()
-    if _is_group(info)
-}
+GROUPS = {name: type(value) for name, value in Recipe() if isinstance(value, BaseModel)}
 _TABLES = ("network", "mixture", *GROUPS)
 
 

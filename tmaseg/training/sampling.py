@@ -14,7 +14,6 @@ from tmaseg.training.datasets import TrainSet
 from tmaseg.training.recipe import Augmentation, MemorySampling
 
 MemoryKind = Literal["self", "moved", "past"]
-_MAX_CLASS_FRACTION = 0.75  # of a crop, else it is cut elsewhere; as in the authors' code
 # Of an invented camera motion, a step back in time: standard deviations.
 _ZOOM, _SHIFT, _ROTATION_DEGREES, _BRIGHTNESS = 0.05, 0.02, 1.0, 4.0
 
@@ -141,8 +140,7 @@ class ClipSampler:
         draw = partial(
             place, stored_hw, data.shown_hw(stored_hw, rule.size), rule.crop_hw, scale=scale, flip=flip, rng=rng
         )
-        void = data.dataset.labels.ignore_index
-        return place_varied(draw, labels, rule.crop_hw, most=_MAX_CLASS_FRACTION, void=void, shows=shows)
+        return place_varied(draw, labels, rule.crop_hw, void=data.dataset.labels.ignore_index, shows=shows)
 
     def _motion(self, rng: np.random.Generator) -> Motion:
         height, width = self._augmentation.crop_hw

@@ -26,6 +26,7 @@ from tmaseg.training.losses import SegmentationLoss
 from tmaseg.training.module import TrainingModule, freeze, set_dropout, set_train_mode
 from tmaseg.training.recipe import Optimizer, Recipe
 
+_Tensors = tuple[Tensor, ...] | list[Tensor]
 _MOMENTUM = 0.9
 _POLY_POWER = 0.9
 _MAX_WARMUP = 0.1  # of a run, so that a short one by a preset for long ones is not over before it is warm
@@ -215,13 +216,10 @@ def moving_average(net: nn.Module, decay: float) -> AveragedModel:
     """An average that keeps `decay` of itself each step, less at first, so that the beginning is soon forgotten."""
 
     @torch.no_grad()
-    def update(
-        own: tuple[Tensor, ...] | list[Tensor], new: tuple[Tensor, ...] | list[Tensor], count: Tensor | int
-    ) -> None:
+    def update(own: _Tensors, new: _Tensors, count: Tensor | int) -> None:
         steps = float(count)
-        weight = 1 - min(decay, (1 + steps) / (10 + steps))
         if own[0].is_floating_point():
-            torch._foreach_lerp_(own, new, weight)
+            torch._foreach_lerp_(own, new, 1 - min(decay, (1 + steps) / (10 + steps)))
         else:  # counters of batch normalisation
             torch._foreach_copy_(own, new)
 

@@ -24,8 +24,7 @@ class Validation:
 
     miou: dict[str, float]
     frames: int
-    samples: tuple[ValidationSample, ...]
-    """Some frames of this process's part."""
+    samples: tuple[ValidationSample, ...]  # some frames of this process's part
 
 
 def validate(
@@ -49,7 +48,7 @@ def validate(
         labels = each.dataset.labels
         matrix = ConfusionMatrix(len(labels), ignore_index=labels.ignore_index, void=labels.void)
         mapping = ClassMapping.by_name(weights.labels, labels)
-        chosen = _spread(_scored(clips[each.name]))
+        chosen = np.linspace(0, _scored(clips[each.name]) - 1, _SAMPLES + 2).astype(int)[1:-1]
         for number, frame in enumerate(_predict(weights, mapping, each, clips[each.name], stop)):
             matrix.update(frame.prediction, mapping.merged[frame.truth])
             if number in chosen:
@@ -82,7 +81,3 @@ def _predict(
 
 def _scored(clips: Sequence[Clip]) -> int:
     return sum(frame.wanted for clip in clips for frame in clip.frames)
-
-
-def _spread(count: int) -> set[int]:
-    return {int(number) for number in np.linspace(0, count - 1, _SAMPLES + 2)[1:-1]} if count else set()
