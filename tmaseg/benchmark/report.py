@@ -4,7 +4,7 @@ import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
@@ -46,14 +46,12 @@ _MIN_SIDE_PX = 32
 _SIZE_PX = (1440, 480)
 
 
-@dataclass(frozen=True)
-class Point:
+class Point(NamedTuple):
     """One network at one size, in both forms."""
 
     memory_frames: int
     size_hw: tuple[int, int]
-    clip: Row
-    """The T + 1 frames recomputed; the same as `stream` for a network without memory, which has one form."""
+    clip: Row  # the T + 1 frames recomputed; the same as `stream` for a network without memory, which has one form
     stream: Row
 
     def to_dict(self) -> dict[str, Any]:
@@ -65,23 +63,11 @@ class Point:
         return {"memory_frames": self.memory_frames, "frame": f"{width}x{height}", **costs}
 
 
-@dataclass(frozen=True)
-class Curves:
-    """Measured in one precision, with untrained weights: cost does not depend on them."""
+class Curves(NamedTuple):
+    """The cost of untrained networks: it does not depend on weights."""
 
-    precision: Precision
-    against_memory: Sequence[Point]
-    """T as in MEMORIES, at one size; 0 is a network built without memory."""
-    against_size: Sequence[Point]
-    """Multiples of that size, with T as configured."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        return {
-            "precision": self.precision,
-            "against_memory": [point.to_dict() for point in self.against_memory],
-            "against_size": [point.to_dict() for point in self.against_size],
-        }
+    against_memory: list[Point]  # T as in MEMORIES, at one size; 0 is a network built without memory
+    against_size: list[Point]  # multiples of that size, with T as configured
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,9 +105,12 @@ class BenchReport:
             "attention": dict(self.attention),
             "rows": [row.to_dict() for row in self.rows],
             "ratios": {name: round(value, 3) for name, value in self.ratios.items()},
-            "curves": self.curves.to_dict() if self.curves else None,
         }
-        return {name: value for name, value in values.items() if name != "curves" or value}
+        if self.curves:
+            curves = {name: [point.to_dict() for point in points] for name, points in self.curves._asdict().items()}
+            return values | {"curves": {"precision": self.run_precision, **curves}}
+        del values["curves"]
+        return values
 
 
 def run_bench(
@@ -194,7 +183,7 @@ def measure_curves(
     for key, each in cases.items():
         forms = [next(rows) for _ in each]
         points[key] = Point(*key, forms[0], forms[-1])
-    return Curves(precision, [points[key] for key in against_memory], [points[key] for key in against_size])
+    return Curves([points[key] for key in against_memory], [points[key] for key in against_size])
 
 
 def draw_curves(curves: Curves, title: str, path: Path) -> None:
