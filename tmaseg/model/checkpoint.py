@@ -60,7 +60,7 @@ class Checkpoint:
 
         Raises CheckpointError that names keys missing, left over or of the wrong shape.
         """
-        net = _empty_network(self, "the checkpoint")
+        net = _fitting_network(self, "the checkpoint")
         expected = net.state_dict()
         state = {name: value.to("cpu", expected[name].dtype, copy=True) for name, value in self.state.items()}
         net.load_state_dict(state, assign=True)
@@ -106,7 +106,7 @@ def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
         raise CheckpointError(f"{info.path}: the weights cannot be read ({error}): get the file again") from error
     state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
     checkpoint = Checkpoint(info.config, info.labels, state, info.geometry, info.provenance)
-    _empty_network(checkpoint, str(info.path))
+    _fitting_network(checkpoint, str(info.path))
     return checkpoint
 
 
@@ -166,21 +166,11 @@ def shipped_weights() -> dict[str, Path]:
     return {path.stem: path for folder in _WEIGHTS_FOLDERS for path in sorted(folder.glob("*.safetensors"))}
 
 
-def _empty_network(checkpoint: Checkpoint, source: str) -> "TMANet":
+def _fitting_network(checkpoint: Checkpoint, source: str) -> "TMANet":
     """Without storage. Raises CheckpointError where the state does not fit it."""
-    import torch
-    from torch.overrides import TorchFunctionMode
+    from tmaseg.model.tmanet import empty_network
 
-    from tmaseg.model.tmanet import TMANet
-
-    class WithoutInit(TorchFunctionMode):
-        """No random numbers: on the meta device they cost the import of torch's compiler, which takes seconds."""
-
-        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            return None if func.__name__.endswith(("normal_", "uniform_")) else func(*args, **kwargs or {})
-
-    with torch.device("meta"), WithoutInit():
-        net = TMANet(checkpoint.config)
+    net = empty_network(checkpoint.config)
     state, expected = checkpoint.state, net.state_dict()
     problems = [f"{name} is missing" for name in expected if name not in state]
     problems += [f"{name} is left over" for name in state if name not in expected]

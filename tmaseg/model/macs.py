@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tmaseg.model.attention import chunked
 from tmaseg.model.config import TMANetConfig
-from tmaseg.model.tmanet import TMANet
+from tmaseg.model.tmanet import TMANet, empty_network
 
 _ATTENTION = ("aten.bmm", "aten._scaled_dot_product")
 
@@ -47,7 +47,7 @@ def step_macs(config: TMANetConfig, size_hw: tuple[int, int], memory_frames: int
 
 
 def _network(config: TMANetConfig) -> TMANet:
-    net = TMANet(config).eval()
+    net = empty_network(config).eval()
     net.attend = chunked  # the fused form pads keys, which is no work of the network's
     return net
 

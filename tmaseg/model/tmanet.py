@@ -5,11 +5,12 @@ C backbone, Ck key and Cv value channels, P = h w positions of a frame, N = T P 
 """
 
 from copy import deepcopy
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 from tmaseg.errors import ConfigError
 from tmaseg.model.attention import Attend, fused, read_memory
@@ -144,6 +145,19 @@ class TMANet(nn.Module):
             raise ConfigError(
                 f"memory has shape {tuple(memory.shape)}; it must be {shape}: (B, T, 3, H, W), oldest first"
             )
+
+
+class _WithoutInit(TorchFunctionMode):
+    """No random numbers: on the meta device they cost the import of torch's compiler, which takes seconds."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return None if func.__name__.endswith(("normal_", "uniform_")) else func(*args, **kwargs or {})
+
+
+def empty_network(config: TMANetConfig) -> TMANet:
+    """A network whose parameters have shapes but no storage (torch's meta device)."""
+    with torch.device("meta"), _WithoutInit():
+        return TMANet(config)
 
 
 def build_backbone(config: TMANetConfig) -> ResNet | EfficientNetLite:
