@@ -31,7 +31,7 @@ class Series:
     """One line of a chart."""
 
     name: str
-    """For the legend."""
+    """Name in the legend."""
     points: Sequence[tuple[float, float]]
     """(x, y), x ascending; NaN leaves a gap."""
 

@@ -32,7 +32,7 @@ class Painter:
         classes: Sequence[str] | None = None,
         legend: bool = False,
     ) -> None:
-        """Choose what is painted and how.
+        """Sets what is painted and how.
 
         `opacity` is 0 (the picture alone) to 1 (the colours alone). `palette` (a label set, its name or a file) gives
         other colours: a class takes that of the class which `map_by_name` finds there; "voc" goes by class id.

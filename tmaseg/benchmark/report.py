@@ -64,7 +64,7 @@ class Point(NamedTuple):
 
 
 class Curves(NamedTuple):
-    """The cost of untrained networks: it does not depend on weights."""
+    """Cost of a frame, measured with untrained networks: it does not depend on weights."""
 
     against_memory: list[Point]  # T as in MEMORIES, at one size; 0 is a network built without memory
     against_size: list[Point]  # multiples of that size, with T as configured
@@ -72,7 +72,7 @@ class Curves(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class BenchReport:
-    """What `tmaseg bench` measured."""
+    """The result of `tmaseg bench`."""
 
     network: str
     machine: str
@@ -80,7 +80,7 @@ class BenchReport:
     frame: str
     """Size of the network's input, WIDTHxHEIGHT."""
     memory_frames: int
-    """T."""
+    """Memory frames T of the network."""
     rows: Sequence[Row]
     """The network in its forms and precisions, then the stages of a run."""
     attention: Mapping[str, str] = field(default_factory=dict)
@@ -91,7 +91,7 @@ class BenchReport:
 
     @property
     def headline(self) -> str:
-        """The title of the plot: what was measured, in which precision, where."""
+        """Title of the plot: network, precision and machine."""
         return f"{self.network}, {self.run_precision}, on {self.machine}"
 
     @property

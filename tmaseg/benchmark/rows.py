@@ -47,7 +47,7 @@ class Row:
     peak_mb: float | None = None
     """Peak memory while it ran: of the process, on a GPU of tensors; None where the system does not report it."""
     working_mb: float | None = None
-    """How much of the peak was not held before the call: activations, scratch."""
+    """Part of the peak that was not held before the call: activations, scratch."""
     first_seconds: float | None = None
     """The first call, which includes compilation."""
 
@@ -163,7 +163,7 @@ def form_call(engine: Engine, size_hw: tuple[int, int], form: Form) -> Callable[
     @torch.inference_mode()
     def run() -> Tensor:
         logits = net.head_logits(frames[:1], frames[None, 1:]) if form == "clip" else windows.step(frames[:1])
-        if engine.failure:  # it fell back to passes that are not compiled: that is another row
+        if engine.failure:  # it fell back to uncompiled methods: that is another row
             raise ConfigError(f"--compile on cannot be measured here: {engine.failure}; leave it out")
         return logits
 

@@ -1,4 +1,4 @@
-"""Stages: what decoding, converting, the network, painting and encoding take of a frame of a video."""
+"""Stages: seconds a frame of decoding, converting, the network, painting and encoding of a video."""
 
 import time
 from collections import defaultdict

@@ -31,7 +31,7 @@ class PictureFolder:
     """Masks and error maps of one pass, named after their frames."""
 
     def __init__(self, folder: Path, labels: LabelSet, frames: Sequence[ClipFrame]) -> None:
-        """`frames`: all that may be written."""
+        """`frames`: all frames that may be written."""
         names = output_names([frame.name for frame in frames], ".png")
         self._paths = {
             frame.name: (folder / "masks" / path, folder / "errors" / path)
@@ -42,7 +42,7 @@ class PictureFolder:
 
     @property
     def outputs(self) -> list[Path]:
-        """Every file that may be written."""
+        """All files that may be written."""
         return [path for paths in self._paths.values() for path in paths]
 
     def write(self, frame: ClipFrame, rgb: RGB, prediction: Labels, truth: Labels | None) -> None:

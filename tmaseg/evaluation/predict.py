@@ -25,7 +25,7 @@ from tmaseg.options import EvalOptions
 
 @dataclass(frozen=True, eq=False)
 class ClassMapping:
-    """How a network's classes become those of a data set."""
+    """Mapping of a network's classes to those of a data set."""
 
     data: LabelSet
     table: NDArray[np.uint8]
@@ -197,7 +197,7 @@ class Predictor:
         return total * (2 if self._options.flip else 1) / self._options.key_frames
 
     def _finish(self, labels: Sequence[Labels], rgbs: Sequence[RGB], start_time: float) -> list[Labels]:
-        """The labels at the pictures' own sizes; notes the time."""
+        """Resizes labels to the pictures' own sizes and records the time."""
         finished = []
         for each, rgb in zip(labels, rgbs, strict=True):
             if each.shape != rgb.shape[:2]:
@@ -214,7 +214,7 @@ class Predictor:
         return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_LINEAR), np.uint8)
 
     def _geometries(self, short_side: int) -> list[InputGeometry]:
-        """One for each scale."""
+        """The input geometry of each scale."""
         geometry, scales = self.network.geometry, self._options.scales
         base = geometry.size or short_side
         return [geometry if scale == 1 else replace(geometry, size=round(base * scale)) for scale in scales]

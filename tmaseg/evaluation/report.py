@@ -33,7 +33,7 @@ def write_report(evaluation: Evaluation | VideoEvaluation, path: Path) -> None:
 
 
 def render_report(evaluation: Evaluation | VideoEvaluation) -> str:
-    """The page."""
+    """The report as an HTML page."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -99,7 +99,7 @@ def _video_context(evaluation: VideoEvaluation) -> dict[str, Any]:
 
 
 def _pictures(frame: WorstFrame, labels: LabelSet) -> dict[str, bytes]:
-    """Title and JPEG file of each."""
+    """Title and JPEG file of each picture of a frame."""
     painter = Painter(labels, opacity=0.65)
     pictures = {
         "picture": frame.rgb,
@@ -118,7 +118,7 @@ def _jpeg(picture: RGB) -> bytes:
 
 
 def confusion_matrix(counts: NDArray[np.int64], labels: LabelSet) -> dict[str, Any]:
-    """The names of the columns, and for each class that occurs its name and the fractions in the columns."""
+    """Names of the columns, and a row for each class that occurs: its name and the fractions in the columns."""
     scored = [index for index in range(len(labels)) if index not in labels.void]
     true = [index for index in scored if counts[index].any()]
     columns = [index for index in scored if index in true or counts[:, index].any()]
@@ -132,7 +132,7 @@ def confusion_matrix(counts: NDArray[np.int64], labels: LabelSet) -> dict[str, A
 
 
 def largest_mistakes(counts: NDArray[np.int64], labels: LabelSet) -> list[tuple[str, str, float, float]]:
-    """True class, predicted class, fraction of the class and of all pixels, the largest first."""
+    """Confused classes, most pixels first: true class, predicted class, fraction of the class and of all pixels."""
     names = (*labels.names, "none of them")
     wrong = counts.copy()
     np.fill_diagonal(wrong, 0)

@@ -33,7 +33,7 @@ class _DatasetPass:
     def __init__(
         self, predictor: Predictor, dataset: Dataset, options: EvalOptions, frames: Sequence[ClipFrame]
     ) -> None:
-        """`frames`: all that are scored."""
+        """`frames`: all scored frames."""
         self.predictor = predictor
         self.scores = Scores(dataset.labels, predictor.seconds, worst=_WORST if options.report else 0)
         self._batches = options.batch > 1
@@ -67,7 +67,7 @@ class _DatasetPass:
 
 
 class _Part(NamedTuple):
-    """What one process measured."""
+    """Measurements of one process."""
 
     scores: list[Scores]  # one for each pass
     size_hw: tuple[int, int]  # of the last frame; (0, 0) where there was none
@@ -243,7 +243,7 @@ def _pass(predictor: Predictor, scores: Scores, size_hw: tuple[int, int], option
 
 
 def _facts(network: LoadedNetwork, start_time: float, passes: Sequence[Pass], processes: int = 1) -> dict[str, Any]:
-    """What an evaluation says of the network and of its speed."""
+    """The fields of a result about the network and its speed."""
     frames = sum(len(each.scores.seconds) for each in passes)
     return {
         "weights": network.name,

@@ -29,7 +29,7 @@ class FrameScore:
     clip: str
     name: str
     miou: float
-    """Over the classes true or predicted in this frame."""
+    """Mean IoU over the classes true or predicted in this frame."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,12 +61,12 @@ class Scores:
         self.frames: list[FrameScore] = []
         self._worst = worst
         self.worst: list[WorstFrame] = []
-        """In order of mIoU."""
+        """The frames of lowest mIoU, in ascending order."""
         self.flicker_at: list[tuple[float, float]] = []
         """(seconds, flicker) of each frame of a video; flicker is NaN where a frame follows none."""
         self.memory_resets = 0
         self.seconds = seconds
-        """What the network takes for each frame, scored or not; the caller adds to it."""
+        """Seconds of each frame, scored or not; the caller appends to it."""
 
     def end_run(self) -> None:
         """The next frame does not follow the last one closely."""
@@ -124,7 +124,7 @@ class Scores:
         }
 
     def accuracy_values(self, names: dict[int, str]) -> dict[str, Any]:
-        """All that needs ground truth, as plain values; `names` of the classes that are scored, by id."""
+        """Metrics against ground truth as plain values; `names`: scored classes by id."""
         found, boundary = self.matrix.compute(), self.boundary.compute()
         return {
             "miou": none_if_nan(found.miou),
@@ -157,7 +157,7 @@ class Pass:
 
     @property
     def title(self) -> str:
-        """For tables."""
+        """Title for tables."""
         return f"memory {self.memory_frames}" if self.memory_frames else "memory off"
 
     @property
@@ -167,7 +167,7 @@ class Pass:
         return median(seconds) if seconds else math.nan
 
     def cost(self) -> dict[str, Any]:
-        """Plain values."""
+        """Speed and multiply-adds as plain values."""
         return {
             "memory_frames": self.memory_frames,
             "network_seconds_per_frame": none_if_nan(self.median_seconds),
@@ -211,7 +211,7 @@ class Evaluation(_Result):
     split: str
     layout: str
     data: str
-    """Its folder."""
+    """Folder of the data set."""
     frames: int
     """Frames that the network was given, past ones included, in each pass."""
     sequences: int

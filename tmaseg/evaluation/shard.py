@@ -16,12 +16,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Shard:
-    """Which of how many processes this is."""
+    """The rank of this process among the processes of an evaluation."""
 
     rank: int = 0
     count: int = 1
     local_rank: int = 0
-    """Among the processes of this machine."""
+    """Rank among the processes of this machine."""
 
     @property
     def first(self) -> bool:

@@ -1,4 +1,4 @@
-"""Devices: which one, in which arithmetic, and copies to and from it. The only module that names kinds of devices."""
+"""Devices: choice of device and precision, copies, timing. The only module that names kinds of devices."""
 
 import time
 from collections.abc import Callable
@@ -75,12 +75,12 @@ def use_device_of_process(local_rank: int) -> str:
 
 
 def is_accelerator(device: torch.device) -> bool:
-    """Whether it computes beside the CPU."""
+    """Whether the device is a GPU or the like, not a CPU."""
     return device.type in _ACCELERATORS
 
 
 def has_streams(device: torch.device) -> bool:
-    """Whether it copies from pinned memory while it computes."""
+    """Whether the device copies from pinned memory while it computes."""
     return device.type in _WITH_STREAMS
 
 
@@ -147,7 +147,7 @@ def _cpu_computes_bf16() -> bool:
 
 
 def _accelerator_computes_bf16(device: torch.device) -> bool:
-    """As its module reports, or by trying."""
+    """Whether the device supports bfloat16, as torch reports or by trying."""
     if hasattr(_module(device), "is_bf16_supported"):
         return bool(_module(device).is_bf16_supported())
     try:
@@ -183,7 +183,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def free_cached_memory(device: torch.device) -> None:
-    """Gives back what an accelerator's allocator keeps for later; on a CPU nothing is kept that could be."""
+    """Frees the cached memory of an accelerator's allocator; nothing on a CPU."""
     if is_accelerator(device):
         _module(device).empty_cache()
 
@@ -206,7 +206,7 @@ def peak_memory_mb(device: torch.device) -> dict[str, float]:
 
 
 def seconds_of(run: Callable[[], object], device: torch.device) -> float:
-    """What a call takes: on an accelerator by its own events, since it is not done when the call returns."""
+    """Duration of a call in seconds: on an accelerator by its own events, since work goes on after the call returns."""
     if not is_accelerator(device):
         begun = time.perf_counter()
         run()
@@ -221,18 +221,18 @@ def seconds_of(run: Callable[[], object], device: torch.device) -> float:
 
 
 def compile_options(device: torch.device) -> dict[str, Any]:
-    """For torch.compile. CUDA's kernels are launched as one graph (not measured: no GPU was at hand)."""
+    """Options of torch.compile. CUDA's kernels are launched as one graph (not measured: no GPU was at hand)."""
     return {"triton.cudagraphs": True} if device.type == "cuda" else {}
 
 
 def begin_graphs(device: torch.device) -> None:
-    """A compiled frame begins: what the last frame's graphs returned may be overwritten."""
+    """Marks the begin of a compiled frame: outputs of the last frame's CUDA graphs may be overwritten."""
     if device.type == "cuda":
         torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
 
 
 class HostCopy:
-    """An array on its way from the device."""
+    """A copy from the device to host memory that may still be under way."""
 
     def __init__(self, there: Tensor, event: Any = None) -> None:
         """`there` is complete in host memory once `event` has happened, or now where there is none."""
@@ -240,7 +240,7 @@ class HostCopy:
         self._event = event
 
     def wait(self) -> NDArray[np.uint8]:
-        """The array, complete."""
+        """The complete array."""
         if self._event is not None:
             self._event.synchronize()
             self._event = None
@@ -248,7 +248,7 @@ class HostCopy:
 
 
 class Transfer:
-    """Copies for one device. On a CPU nothing is copied.
+    """Copies to and from one device. On a CPU nothing is copied.
 
     Where the device copies while it computes: through pinned memory, up on one stream and down on another. Labels wait
     for the network of their frame, so that pixels queued behind them on the same stream would wait for it as well; on a
@@ -261,7 +261,7 @@ class Transfer:
         self._streams = [_module(device).Stream(device) for _ in range(2)] if has_streams(device) else None
 
     def to_device(self, pixels: NDArray[np.uint8]) -> Tensor:
-        """The array on the device; kernels launched from now on find it complete. The copy waits for nothing."""
+        """Copies an array to the device; kernels launched later wait for it, and the caller does not."""
         host = torch.from_numpy(np.require(pixels, requirements=["C", "W"]))
         if self._streams is None:
             return host.to(self._device) if is_accelerator(self._device) else host
@@ -274,7 +274,7 @@ class Transfer:
         return there
 
     def to_host(self, labels: Tensor) -> HostCopy:
-        """Starts the way back of uint8 `labels`; kernels launched before are waited for by the copy, not by us."""
+        """Starts the copy of uint8 `labels` to the host; it waits for kernels launched before, the caller does not."""
         if self._streams is None:
             return HostCopy(labels)
         _, stream = self._streams

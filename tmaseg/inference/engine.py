@@ -1,4 +1,4 @@
-"""Engine: a network as inference runs it: batch norm folded, encoders joined, compiled where that repays.
+"""Engine: a network optimized for inference: batch norm folded, encoders joined, compiled where that repays.
 
 Notation: B batch, S memory encoders, N memory positions, P = h w positions of a frame, Ck key and Cv value channels,
 K classes.
@@ -65,7 +65,7 @@ def fold_batch_norm(module: nn.Module) -> None:
 
 
 def prepare(net: TMANet, device: torch.device, precision: Precision) -> TMANet:
-    """The network made ready to stream, in place: batch norm folded, on its device, channels last, in its precision."""
+    """Prepares a network for inference, in place: batch norm folded, device, precision, channels last."""
     fold_batch_norm(net.eval())
     dtype = dtype_of(precision)
     net.attend = attention_for(device, dtype)
@@ -73,7 +73,7 @@ def prepare(net: TMANet, device: torch.device, precision: Precision) -> TMANet:
 
 
 class Engine:
-    """`TMANet.encode_frame`, `encode_memory` and `decode`, made fast. It keeps no video state."""
+    """`TMANet.encode_frame`, `encode_memory` and `decode`, optimized. It keeps no video state."""
 
     def __init__(self, net: TMANet) -> None:
         """`net` as `prepare` leaves it."""
@@ -111,7 +111,7 @@ class Engine:
         effect. Raises ConfigError when this machine has no compiler. Should it fail on the way, the methods stay as
         they are and `failure` says why.
         """
-        if not self.compiled and not self.failure:  # what failed once would fail again, at the same cost
+        if not self.compiled and not self.failure:  # a second try would fail again
             self._methods = {name: compiled(method, self.device) for name, method in self._eager.items()}
             self.compiled = True
 
@@ -157,7 +157,7 @@ class CompilePolicy:
         if self._choice == "on":
             self._compile()
         elif self._choice == "auto":
-            self._engine.use_eager()  # another size would be compiled anew
+            self._engine.use_eager()  # another size would be compiled again
 
     def frame_done(self, labels: HostCopy, begun: float, input_hw: tuple[int, int], memory_frames: int) -> None:
         """A frame, begun at that perf_counter, has its `labels`; it passed the network at `input_hw` pixels."""
@@ -182,7 +182,7 @@ class CompilePolicy:
                 self._compile()
 
     def give_up(self) -> bool:
-        """Memory ran out: until the next video the network is not compiled. False: it already is not."""
+        """Memory ran out: stops using the compiled network until the next video. False if it is not compiled."""
         if not self._engine.compiled:
             return False
         self._engine.use_eager(free=True)
@@ -205,7 +205,7 @@ class CompilePolicy:
             self.warnings = (f"not compiled: {error}",)
 
     def _mark(self, input_hw: tuple[int, int], memory_frames: int) -> Path:
-        """The file that is there once such a network has been compiled here, so that `auto` knows what it costs."""
+        """A file that exists once such a network has been compiled here: `auto` estimates the cost from it."""
         engine = self._engine
         depends_on = (engine.net.config.to_dict(), input_hw, memory_frames, str(engine.dtype), engine.device.type)
         digest = hashlib.sha256(repr((torch.__version__, *depends_on)).encode()).hexdigest()
@@ -239,7 +239,7 @@ def compiled(function: F, device: torch.device) -> F:
 
 
 def _cause(error: BaseException) -> str:
-    """What an error of torch's compiler is about, in a line."""
+    """The cause of an error of torch's compiler, in a line."""
     if type(error).__name__ in ("FailOnRecompileLimitHit", "FailOnCacheLimitHit"):
         return "frames came in too many different sizes"
     while isinstance(inner := getattr(error, "inner_exception", None), BaseException):
@@ -256,7 +256,7 @@ def can_compile() -> bool:
 
 
 def repays(frame_seconds: float, frames: int, dtype: torch.dtype, device: torch.device, *, again: bool) -> bool:
-    """Whether compiling is sooner done with `frames` more frames that take `frame_seconds` each as they are.
+    """Whether compiling saves time for `frames` more frames that take `frame_seconds` each uncompiled.
 
     `again`: it has been compiled here before.
     """
@@ -267,5 +267,5 @@ def repays(frame_seconds: float, frames: int, dtype: torch.dtype, device: torch.
 
 
 def cache_folder() -> Path:
-    """Where artefacts are kept: $XDG_CACHE_HOME/tmaseg/compiled, by default in the user's .cache."""
+    """Folder of compiled artefacts: $XDG_CACHE_HOME/tmaseg/compiled, by default in the user's .cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tmaseg" / "compiled"

@@ -1,4 +1,4 @@
-"""FrameSegmenter: what all segmenters of a video share: where its memory starts again, key frames, and counts."""
+"""FrameSegmenter, base class of segmenters: scene cuts, gaps in time, key frames and counters of one video."""
 
 from abc import ABC, abstractmethod
 from functools import cached_property
@@ -39,7 +39,7 @@ class Segmentation:
 
 
 class FrameSegmenter(ABC):
-    """The frames of one video, one after the other, and the labels of each."""
+    """Base class: segments the frames of one video in order."""
 
     def __init__(self, labels: LabelSet, memory_frames: int, *, detect_cuts: bool, key_frames: int) -> None:
         self.labels = labels
@@ -56,11 +56,11 @@ class FrameSegmenter(ABC):
         return self._key_frames.every
 
     def reset(self) -> None:
-        """Makes it as new, ready for another video."""
+        """Resets all state, for another video."""
         self.network_frames = 0
-        """How many frames went through the network; all, but for those between key frames."""
+        """Number of frames that passed the network: all but those between key frames."""
         self.memory_resets = 0
-        """How many frames, the first one aside, found the memory emptied; see `Segmentation.reset`."""
+        """Number of frames, without the first, that started with empty memory; see `Segmentation.reset`."""
         self._size_hw: tuple[int, int] | None = None
         self._gaps.reset()
         self._key_frames.reset()

@@ -15,7 +15,7 @@ Grey = NDArray[np.uint8]  # (h, w)
 
 
 class KeyFrames:
-    """Every n-th frame is a key frame; from there labels follow the picture's motion, frame by frame.
+    """Every n-th frame is a key frame; labels of the frames between are warped by optical flow.
 
     The motion is OpenCV's DIS optical flow from each frame to the one before it, on the CPU. What comes into the
     picture from outside takes the labels at its edge until the next key frame.
@@ -48,7 +48,7 @@ class KeyFrames:
         if labels.shape != rgb.shape[:2] or min(grey.shape) < MIN_SIDE_PX:
             return None
         self._labels = self._follow(grey, before, labels)
-        return self._labels.copy()  # the caller's to paint on
+        return self._labels.copy()  # the caller may paint on it
 
     def keep(self, labels: Labels) -> None:
         """The network's labels (H, W) of the key frame that `carry` was given last."""

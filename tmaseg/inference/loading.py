@@ -1,4 +1,4 @@
-"""load_network: the one way from weights to a network that is ready to stream."""
+"""load_network: reads weights and prepares the network for inference."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,14 +15,14 @@ from tmaseg.model.tmanet import TMANet
 
 @dataclass(frozen=True, eq=False)
 class LoadedNetwork:
-    """A network on its device, folded and in its precision, and what its inputs and outputs are."""
+    """A network prepared for a device and precision, with its label set and input geometry."""
 
     name: str
-    """As the user gave it."""
+    """Name or path of the weights, as the user gave it."""
     engine: Engine
     labels: LabelSet
     geometry: InputGeometry
-    """How frames are fed to it."""
+    """Input size and sliding windows."""
 
     @property
     def net(self) -> TMANet:
@@ -31,12 +31,12 @@ class LoadedNetwork:
 
     @property
     def device(self) -> torch.device:
-        """Where it is."""
+        """Device of the network."""
         return self.engine.device
 
     @property
     def precision(self) -> Precision:
-        """The arithmetic it runs in."""
+        """Precision of the network."""
         return precision_of(self.engine.dtype)
 
     def with_geometry(self, geometry: InputGeometry | None) -> "LoadedNetwork":

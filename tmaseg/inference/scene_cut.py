@@ -96,7 +96,7 @@ def _similarity(last: Grey, grey: Grey) -> float:
 
 
 def _textured(grey: Grey) -> list[tuple[int, int]]:
-    """(top, left) of the patches that show something."""
+    """(top, left) of the patches with texture."""
     tops = np.linspace(0, _HEIGHT - _SIDE, _ROWS).astype(int)
     lefts = np.linspace(0, _WIDTH - _SIDE, _COLUMNS).astype(int)
     corners = [(int(top), int(left)) for top in tops for left in lefts]
@@ -104,7 +104,7 @@ def _textured(grey: Grey) -> list[tuple[int, int]]:
 
 
 def _camera_shift(last: Grey, grey: Grey) -> tuple[int, int]:
-    """(down, right): where the middle of `last` went."""
+    """(down, right): shift of the middle of `last`."""
     top, left = _HEIGHT // 6, _WIDTH // 3
     middle = last[top : _HEIGHT - top, left : _WIDTH - left]
     _, _, _, (x, y) = cv2.minMaxLoc(cv2.matchTemplate(grey, middle, cv2.TM_CCOEFF_NORMED))

@@ -69,12 +69,12 @@ class Segmenter(FrameSegmenter):
 
     @property
     def precision(self) -> Precision:
-        """The arithmetic the network runs in."""
+        """Precision of the network."""
         return precision_of(self.engine.dtype)
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Sentences that a user should read about how this video was processed; may grow while frames come."""
+        """Warnings for the user about the processing of this video; more may be added with later frames."""
         found = self._compilation.warnings
         if self._size_hw is None:
             return found
@@ -89,13 +89,13 @@ class Segmenter(FrameSegmenter):
         return found
 
     def reset(self) -> None:
-        """Makes it as new, ready for another video."""
+        """Resets all state, for another video."""
         self._compilation.begin(None)
         super().reset()
         self._use(self._wanted)
 
     def expect(self, frames: int | None) -> None:
-        """How many frames will come; None: unknown. It decides whether compiling repays."""
+        """Sets the number of frames to come (None: unknown), by which `compile="auto"` decides."""
         self._compilation.begin(None if frames is None else -(-frames // self.key_frames))
 
     @property
@@ -153,7 +153,7 @@ class Segmenter(FrameSegmenter):
         return True
 
     def _use(self, geometry: InputGeometry) -> None:
-        """Feeds frames to the network like this from now on, with an empty memory."""
+        """Sets the input geometry and empties the memory."""
         self._geometry = geometry
         self._window = SlidingWindow(self.engine, geometry, self.memory_frames)
 

@@ -22,7 +22,7 @@ class _Region:
 
 
 class SlidingWindow:
-    """Of one video. Without a window in the geometry there is one region, the entire frame."""
+    """Runs one video through a network in windows. Without a window there is one region, the entire frame."""
 
     def __init__(self, engine: Engine, geometry: InputGeometry, memory_frames: int) -> None:
         """`memory_frames` is T; 0: each frame reads itself alone."""

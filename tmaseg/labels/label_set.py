@@ -266,5 +266,5 @@ def _is_byte(value: object) -> bool:
 
 
 def kind_of(value: object) -> str:
-    """What `value` is, for an error message."""
+    """The kind of `value`, for an error message."""
     return "nothing" if value is None else f"a {type(value).__name__}"

@@ -38,7 +38,7 @@ def get_labels(name_or_path: str | Path) -> LabelSet:
 
 
 def label_set_names() -> tuple[str, ...]:
-    """The names that get_labels knows."""
+    """Names of the label sets that ship."""
     return (*_KNOWN, "voc")
 
 

@@ -1,4 +1,4 @@
-"""ConfusionMatrix: how often each true class was predicted as each class, and every accuracy that follows from it.
+"""ConfusionMatrix: pixels by true and predicted class, and the accuracies computed from it.
 
 Notation: K classes, H W frame. Rows are the truth, columns the prediction.
 """
@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, repr=False)
 class Accuracy:
-    """Accuracies that follow from a confusion matrix. Fractions are in [0, 1]; NaN where there was nothing to count."""
+    """Accuracies computed from a confusion matrix. Fractions are in [0, 1]; NaN where there was nothing to count."""
 
     confusion: Counts
     """(K, K + 1) pixels: row true class, column predicted class; the last column is "none of the classes"."""
@@ -91,12 +91,12 @@ class ConfusionMatrix:
         self.counts += other.counts
 
     def compute(self) -> Accuracy:
-        """Every accuracy of the pixels so far."""
+        """Accuracies of all pixels counted so far."""
         return accuracy(self.counts)
 
 
 def accuracy(counts: Counts) -> Accuracy:
-    """Every accuracy of (K, K + 1) counts."""
+    """Accuracies of (K, K + 1) counts."""
     classes = len(counts)
     right = np.diagonal(counts).astype(np.float64)
     true = counts.sum(axis=1).astype(np.float64)
@@ -122,7 +122,7 @@ def _fraction(part: Floats, total: Floats) -> Floats:
 
 
 def mean_known(values: Floats) -> float:
-    """Mean of what is not NaN; NaN of nothing."""
+    """Mean of the values that are not NaN; NaN if there are none."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if known.size else float("nan")
 

@@ -1,4 +1,4 @@
-"""TMANetConfig: which network. InputGeometry: the size at which it is fed frames, and windows. Without torch."""
+"""TMANetConfig: the hyperparameters of a network. InputGeometry: its input size and sliding windows. No torch."""
 
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
@@ -44,7 +44,7 @@ _CHOICES: dict[str, tuple[object, ...]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class TMANetConfig:
-    """One TMANet. The defaults are the paper's CamVid network with a shared memory encoder.
+    """Hyperparameters of a TMANet. The defaults are the paper's CamVid network with a shared memory encoder.
 
     Raises ConfigError when a value is not one that the network can be built with.
     """
@@ -52,13 +52,13 @@ class TMANetConfig:
     classes: int
     """Number of output classes."""
     backbone: BackboneName = "resnet50"
-    """The network that turns a frame into features."""
+    """Name of the backbone."""
     mean: _Triple | None = None
-    """Mean of RGB in 0..255 that is taken from a frame; None: that of the backbone's ImageNet weights."""
+    """Mean of RGB (0 to 255) subtracted from a frame; None: that of the backbone's ImageNet weights."""
     std: _Triple | None = None
-    """Standard deviation that a frame is divided by; None: that of the backbone's ImageNet weights."""
+    """Standard deviation of RGB that a frame is divided by; None: that of the backbone's ImageNet weights."""
     stem: Stem = "deep"
-    """Of a ResNet. "plain": one 7x7 convolution. "deep": three 3x3 convolutions ("v1c")."""
+    """Stem of a ResNet. "plain": one 7x7 convolution. "deep": three 3x3 convolutions ("v1c")."""
     width: int = 64
     """Channels of the stem and base width of the stages of a ResNet; 64 is the paper's."""
     output_stride: OutputStride = 8
@@ -137,13 +137,13 @@ class TMANetConfig:
 
     @property
     def slots(self) -> int:
-        """Memory encoders there are: 1 when shared, T when each slot has its own, 0 without memory."""
+        """Number of memory encoders: 1 when shared, T when each slot has its own, 0 without memory."""
         if self.memory_frames == 0:
             return 0
         return self.memory_frames if self.memory_encoder == "per-slot" else 1
 
     def checked_memory_frames(self, frames: int | None) -> int:
-        """T for a stream: `frames`, or as trained where that is None. Raises ConfigError for one that cannot be."""
+        """T of a stream: `frames`, or that of training if None. Raises ConfigError where the weights forbid it."""
         trained = self.memory_frames
         if frames is None:
             return trained
@@ -183,7 +183,7 @@ class TMANetConfig:
 
 @dataclass(frozen=True)
 class InputGeometry:
-    """All in pixels; None: as it comes."""
+    """Input size and sliding windows, in pixels."""
 
     size: int | None = None
     """Short side of the network's input; None: the frame's own."""
@@ -193,7 +193,7 @@ class InputGeometry:
     """Step between windows; None: their side."""
 
     def overridden_by(self, other: "InputGeometry") -> "InputGeometry":
-        """This one, but for what `other` sets."""
+        """This geometry with the values that `other` sets."""
         return replace(self, **{name: value for name, value in vars(other).items() if value is not None})
 
     def check(self) -> None:

@@ -59,7 +59,7 @@ class ChannelSlice(nn.Module):
 
 
 class EncoderShape(NamedTuple):
-    """How encoders are built."""
+    """Hyperparameters of the encoders."""
 
     key_channels: int
     value_channels: int
@@ -79,7 +79,7 @@ class Encoder(nn.Sequential):
 
     @property
     def first(self) -> ConvBNReLU:
-        """What reads the backbone's features."""
+        """The layer that reads the backbone's features."""
         layer = self[0]
         assert isinstance(layer, ConvBNReLU)
         return layer

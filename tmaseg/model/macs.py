@@ -19,13 +19,13 @@ class Macs:
     """Multiply-adds of one frame, in thousands of millions."""
 
     convolutions: float
-    """What the paper counts: its 754 is the clip form at 769x769 with T = 2."""
+    """Those that the paper counts: its 754 is the clip form at 769x769 with T = 2."""
     attention: float
     """The two products of equation 1, which the paper leaves out."""
 
     @property
     def total(self) -> float:
-        """Everything."""
+        """Convolutions and attention."""
         return self.convolutions + self.attention
 
 

@@ -12,7 +12,7 @@ from tmaseg.model.config import OutputStride, Stem
 
 
 class Features(NamedTuple):
-    """What a backbone gives of a batch of frames. C1, C3 and C channels are its `channels`."""
+    """Backbone features of a batch of frames. C1, C3 and C channels are its `channels`."""
 
     stage1: Tensor  # (B, C1, H/4, W/4)
     stage3: Tensor  # (B, C3, h', w') at stride 8 or 16
@@ -145,7 +145,7 @@ def _deep_stem(width: int) -> nn.Sequential:
 
 
 def _downsample(inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
-    """What the shortcut passes where its shape changes."""
+    """The convolution of a shortcut whose shape changes."""
     if stride == 1 and inputs == outputs:
         return None
     return nn.Sequential(_conv(inputs, outputs, 1, stride=stride), nn.BatchNorm2d(outputs))

@@ -22,7 +22,7 @@ from tmaseg.model.resnet import ResNet
 
 
 class EncodedFrame(NamedTuple):
-    """What `decode` and `encode_memory` need of a batch of frames."""
+    """Features of a batch of frames, the input of `decode` and `encode_memory`."""
 
     stage1: Tensor  # (B, C1, H/4, W/4)
     stage3: Tensor | None  # (B, C3, h', w') for the auxiliary head; None for a network that has none
@@ -41,7 +41,7 @@ class TMANet(nn.Module):
         super().__init__()
         self.config = config
         self.attend: Attend = fused
-        """How memory is read; all ways give the same but for rounding."""
+        """Implementation of attention; all give the same but for rounding."""
         self.backbone = build_backbone(config)
         stage1, stage3, stage4 = self.backbone.channels
         shape = EncoderShape(config.key_channels, config.value_channels, config.encoder, config.separable)
@@ -110,7 +110,7 @@ class TMANet(nn.Module):
         return logits
 
     def encode_clip(self, stage4: Tensor, query: EncodedFrame) -> tuple[Tensor, Tensor]:
-        """What a query reads of memory frames: keys (B, N, Ck), values (B, N, Cv), each frame by its own slot.
+        """The memory of a query in the clip form: keys (B, N, Ck), values (B, N, Cv), each frame by its own slot.
 
         stage4 (B, T, C, h, w) of the memory frames, oldest first.
         """

@@ -1,4 +1,4 @@
-"""The authors' checkpoints -> ours: their parameter names, and the configuration read from the shapes.
+"""Conversion of the authors' checkpoints: parameter names, and the configuration from tensor shapes.
 
 Facts about their networks are in the paper and in the shapes; what no shape shows comes from a preset.
 """
@@ -24,7 +24,7 @@ Preset = Literal["cityscapes", "camvid"]
 
 @dataclass(frozen=True)
 class _Preset:
-    """What the authors used with one data set and no shape shows."""
+    """Hyperparameters of the authors for one data set that cannot be read from tensor shapes."""
 
     outputs: int
     align_corners: bool
@@ -120,7 +120,7 @@ def convert_upstream(
 
 
 def guess_preset(classes: int) -> Preset:
-    """The preset whose network has that many outputs. Raises CheckpointError when there is none."""
+    """The preset with that number of outputs. Raises CheckpointError when there is none."""
     for name in get_args(Preset):
         if _PRESETS[name].outputs == classes:
             guessed: Preset = name
