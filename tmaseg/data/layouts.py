@@ -2,15 +2,15 @@
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tmaseg.data.camvid import find_camvid
 from tmaseg.data.cityscapes import LABEL_IDS, TRAIN_IDS, find_cityscapes
-from tmaseg.data.clip import Clip, ClipFrame, make_clips, single_clips, split_number
+from tmaseg.data.clip import Clip, make_clips, single_clips
 from tmaseg.data.dataset import Dataset
 from tmaseg.data.described import find_yaml
-from tmaseg.data.files import few, folders_in, images_in, pair_problems, read_list, require_root
+from tmaseg.data.files import folders_in, images_in, pair_problems, paired, read_names, require_root
 from tmaseg.data.folder import find_folder
 from tmaseg.data.masks import MaskReader
 from tmaseg.errors import DataError
@@ -70,11 +70,10 @@ class Layout:
             if masks or split != "test":
                 problems += pair_problems(images, masks, where=folders[0], image_only_ok=between)
             prefix = f"{sequence}/" if sequence else ""
-            for stem, image in images.items():
-                if stem in masks or split == "test" or between:
-                    wanted = stem in masks or (split == "test" and stem.endswith(self.labelled_ending or ""))
-                    frame = ClipFrame(f"{prefix}{stem}", image, split_number(stem)[1] or 0, masks.get(stem), wanted)
-                    frames.append((sequence or stem.rsplit("_", 1)[0], frame))
+            for frame in paired(images, masks, folder=prefix, unlabelled=between or split == "test"):
+                if split == "test" and frame.name.endswith(self.labelled_ending or ""):
+                    frame = replace(frame, wanted=True)
+                frames.append((sequence or frame.name.rsplit("_", 1)[0], frame))
         return make_clips(frames, rate=self.rate) if self.rate else single_clips(frame for _, frame in frames)
 
     def _sequences(self, root: Path, split: str, problems: list[str]) -> list[str]:
@@ -86,11 +85,7 @@ class Layout:
         if not self.listed:
             return list(known)
         path = root / f"{split}.txt"
-        names = [fields[0] for fields in read_list(path, known.__contains__)] if path.is_file() else []
-        missing = [name for name in names if name not in known]
-        if missing:
-            problems.append(f"{path.name}: {few(missing, 'video')} not in data/: unpack them or remove the lines")
-        return [name for name in names if name in known]
+        return read_names(path, known, problems, where="data/", noun="video") if path.is_file() else []
 
 
 CITYSCAPES256 = Layout(
