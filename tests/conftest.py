@@ -1,10 +1,18 @@
 """What every test may ask for: the shared material where it is, and a random state that no other test disturbs."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from tiny import tiny_checkpoint
+from typer.testing import CliRunner
+
+from tmaseg.cli import app
+from tmaseg.labels import CITYSCAPES
+from tmaseg.model.checkpoint import save_checkpoint
+from tmaseg.model.config import InputGeometry
 
 torch.set_num_threads(1)  # networks here are tiny: threads would only wait for each other
 
@@ -22,6 +30,21 @@ def shared() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+@pytest.fixture(scope="session")
+def onnx_file(tmp_path_factory) -> Path:
+    """`tmaseg export` of a tiny network, for frames of 64x48; the checkpoint lies beside it as `street.safetensors`."""
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package)
+    folder = tmp_path_factory.mktemp("onnx")
+    weights, path = folder / "street.safetensors", folder / "street.onnx"
+    checkpoint = tiny_checkpoint(classes=19, geometry=InputGeometry(48), reach=0.4, self_in_memory=True)
+    save_checkpoint(weights, replace(checkpoint, labels=CITYSCAPES))
+    result = CliRunner().invoke(app, ["export", str(weights), "-o", str(path), "--frame", "64x48"])
+    assert result.exit_code == 0, result.stderr
+    assert "of 12 frames differ from torch in fp32 (memory emptied 2 times)" in result.stderr
+    return path
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,7 @@ from tmaseg.cli import data
 from tmaseg.cli.bench import bench
 from tmaseg.cli.convert import convert
 from tmaseg.cli.eval import evaluate
+from tmaseg.cli.export import export
 from tmaseg.cli.frames import frames
 from tmaseg.cli.guard import SMALLER, SMALLER_STEP, guarded
 from tmaseg.cli.info import info
@@ -37,6 +38,7 @@ _COMMANDS: dict[str, Command] = {
     "bench": bench,
     "train": train,
     "convert": convert,
+    "export": export,
     "info": info,
 }
 for name, command in _COMMANDS.items():

@@ -24,7 +24,7 @@ from tmaseg.video.muxer import SUFFIXES
 from tmaseg.video.source import open_source
 
 if TYPE_CHECKING:
-    from tmaseg.inference.segmenter import Segmenter
+    from tmaseg.inference.frame_segmenter import FrameSegmenter
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Batch:
             )
 
     @cached_property
-    def _segmenter(self) -> "Segmenter":
+    def _segmenter(self) -> "FrameSegmenter":
         if "torch" not in sys.modules:
             # Without the garbage collector torch costs 1.5 s of CPU time instead of 2.3, half of that at exit.
             gc.disable()

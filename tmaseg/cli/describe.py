@@ -16,7 +16,7 @@ _PACKAGES = ("torch", "torchvision", "av", "numpy", "opencv-python-headless", "s
 
 def describe(spec: str) -> dict[str, Any]:
     """A description of a file, a URL, a folder, or shipped weights by name. Raises TmasegError."""
-    if spec in shipped_weights() or Path(spec).suffix.lower() == ".safetensors":
+    if spec in shipped_weights() or Path(spec).suffix.lower() in (".safetensors", ".onnx"):
         return {"kind": "weights", "name": spec, **describe_weights(read_weights_info(spec))}
     if Path(spec).suffix.lower() in (".pth", ".pt", ".ckpt"):
         raise TmasegError(f"{spec} is a PyTorch file, which may run code when read: try `tmaseg convert {spec} -o ...`")
@@ -43,6 +43,7 @@ def describe_weights(info: WeightsInfo) -> dict[str, Any]:
         "geometry": asdict(geometry),
         "labels": info.labels.to_dict(),
         "provenance": info.provenance,
+        **({"onnx": {**asdict(info.onnx), "frame": info.onnx.frame}} if info.onnx else {}),
     }
 
 

@@ -58,10 +58,10 @@ def evaluate(
         dataset = open_dataset(source.dataset, source.data) if source.dataset is not None else None
         video = stack.enter_context(open_source(source.video)) if source.video is not None and first else None
         from tmaseg import evaluation
-        from tmaseg.inference.loading import load_network
+        from tmaseg.inference.onnx_runtime import open_network
 
         shard = stack.enter_context(evaluation.open_shard())
-        weights = load_network(model.weights, device=shard.device(model.device), precision=model.precision)
+        weights = open_network(model.weights, device=shard.device(model.device), precision=model.precision)
         if dataset is not None:
             screen.warn(dataset.problems)
             with screen.progress(dataset.name) as progress:

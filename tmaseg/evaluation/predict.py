@@ -12,7 +12,9 @@ from torch import Tensor
 
 from tmaseg.arrays import RGB, Labels
 from tmaseg.errors import ConfigError, LabelError
+from tmaseg.inference.frame_segmenter import FrameSegmenter
 from tmaseg.inference.loading import LoadedNetwork
+from tmaseg.inference.onnx_runtime import OnnxNetwork
 from tmaseg.inference.postprocess import classify
 from tmaseg.inference.segmenter import Segmenter
 from tmaseg.inference.sliding_window import SlidingWindow, window_grid
@@ -100,7 +102,7 @@ class Predictor:
 
     def __init__(
         self,
-        network: LoadedNetwork,
+        network: LoadedNetwork | OnnxNetwork,
         mapping: ClassMapping,
         options: EvalOptions,
         *,
@@ -121,6 +123,8 @@ class Predictor:
                 "probabilities are summed, and between key frames there are none: leave it out"
             )
         self._memory_frames = memory_frames
+        if isinstance(network, OnnxNetwork) and (options.batch > 1 or options.scales != (1.0,)):
+            raise ConfigError(f"{network.name} takes frames one by one at one size: leave out --batch and --scales")
         self.memory_frames = self._segmenter(self.network.geometry).memory_frames  # checks the options, too
         self.seconds: list[float] = []
         """Seconds of each frame, from its pixels to its labels."""
@@ -128,7 +132,7 @@ class Predictor:
 
     def start(self) -> None:
         """The next frame begins another sequence."""
-        self._streams: list[tuple[Segmenter, bool]] = []
+        self._streams: list[tuple[FrameSegmenter, bool]] = []
         self._short_side = 0
         self.reset_before = False
         """Whether a scene cut or the like emptied the memory before the last frame."""
@@ -163,6 +167,7 @@ class Predictor:
 
         Raises ConfigError for weights with sliding windows.
         """
+        assert isinstance(self.network, LoadedNetwork)
         geometry, engine = self.network.geometry, self.network.engine
         if geometry.window:
             raise ConfigError(
@@ -193,7 +198,7 @@ class Predictor:
         for geometry in self._geometries(min(height, width)):
             windows = len(window_grid(geometry.input_hw((height, width)), geometry))
             window_hw = geometry.window_hw((height, width))
-            total += windows * step_macs(self.network.net.config, window_hw, self.memory_frames).total
+            total += windows * step_macs(self.network.config, window_hw, self.memory_frames).total
         return total * (2 if self._options.flip else 1) / self._options.key_frames
 
     def _finish(self, labels: Sequence[Labels], rgbs: Sequence[RGB], start_time: float) -> list[Labels]:
@@ -219,7 +224,10 @@ class Predictor:
         base = geometry.size or short_side
         return [geometry if scale == 1 else replace(geometry, size=round(base * scale)) for scale in scales]
 
-    def _segmenter(self, geometry: InputGeometry) -> Segmenter:
+    def _segmenter(self, geometry: InputGeometry) -> FrameSegmenter:
+        if isinstance(self.network, OnnxNetwork):
+            self.network.check_memory_frames(self._memory_frames)
+            return self.network.segmenter(detect_cuts=self._detect_cuts, key_frames=self._options.key_frames)
         return Segmenter(
             self.network.engine,
             self.network.labels,
@@ -232,7 +240,7 @@ class Predictor:
 
 
 def open_predictors(
-    network: LoadedNetwork,
+    network: LoadedNetwork | OnnxNetwork,
     mapping: ClassMapping,
     options: EvalOptions,
     *,

@@ -16,6 +16,7 @@ from tmaseg.evaluation.shard import Shard
 from tmaseg.files import check_not_read
 from tmaseg.inference.device import peak_memory_mb
 from tmaseg.inference.loading import LoadedNetwork
+from tmaseg.inference.onnx_runtime import OnnxNetwork
 from tmaseg.options import EvalOptions
 from tmaseg.video.optical_flow import BackwardFlow, FlowEstimator
 
@@ -76,7 +77,7 @@ class _Part(NamedTuple):
 
 def evaluate(
     dataset: Dataset,
-    network: LoadedNetwork,
+    network: LoadedNetwork | OnnxNetwork,
     options: EvalOptions,
     *,
     shard: Shard = Shard(),  # noqa: B008
@@ -131,7 +132,7 @@ def evaluate(
 
 def evaluate_video(
     source: "Source",
-    network: LoadedNetwork,
+    network: LoadedNetwork | OnnxNetwork,
     options: EvalOptions,
     *,
     progress: Callable[[int, int | None], None] = lambda *_: None,
@@ -242,7 +243,9 @@ def _pass(predictor: Predictor, scores: Scores, size_hw: tuple[int, int], option
     return Pass(predictor.memory_frames, scores, options.key_frames, predictor.frame_gmacs(size_hw))
 
 
-def _facts(network: LoadedNetwork, start_time: float, passes: Sequence[Pass], processes: int = 1) -> dict[str, Any]:
+def _facts(
+    network: LoadedNetwork | OnnxNetwork, start_time: float, passes: Sequence[Pass], processes: int = 1
+) -> dict[str, Any]:
     """The fields of a result about the network and its speed."""
     frames = sum(len(each.scores.seconds) for each in passes)
     return {

@@ -1,7 +1,7 @@
 """Devices: choice of device and precision, copies, timing. The only module that names kinds of devices."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from functools import cache, partial
 from pathlib import Path
@@ -21,6 +21,12 @@ Precision = Literal["fp32", "bf16", "fp16"]
 _ACCELERATORS = ("cuda", "mps", "xpu")
 _WITH_STREAMS = ("cuda", "xpu")  # they copy while they compute
 _CPU = torch.device("cpu")
+_ONNX_PROVIDERS: dict[str, list[tuple[str, dict[str, Any]]]] = {
+    "cpu": [("OpenVINOExecutionProvider", {"device_type": "CPU"}), ("CPUExecutionProvider", {})],
+    "cuda": [("CUDAExecutionProvider", {})],
+    "mps": [("CoreMLExecutionProvider", {})],
+    "xpu": [("OpenVINOExecutionProvider", {"device_type": "GPU"})],
+}
 _WORTH_IT = 1.25  # by less a busy machine's noise would choose differently from run to run
 
 _DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -229,6 +235,24 @@ def begin_graphs(device: torch.device) -> None:
     """Marks the begin of a compiled frame: outputs of the last frame's CUDA graphs may be overwritten."""
     if device.type == "cuda":
         torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+
+
+def onnx_providers(device: torch.device, available: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
+    """ONNX Runtime's providers for a device, by preference. Raises ConfigError where it has none of them."""
+    wanted = [each for each in _ONNX_PROVIDERS[device.type] if each[0] in available]
+    if not wanted:
+        raise ConfigError(
+            f"--device is {device.type!r}, for which this onnxruntime has no provider (it has "
+            f"{', '.join(available)}): install its package for that device, or give --device cpu"
+        )
+    if device.type == "cuda":
+        return [(wanted[0][0], {"device_id": device.index or 0})]
+    return wanted
+
+
+def onnx_place(device: torch.device) -> tuple[str, int]:
+    """Where ONNX Runtime keeps tensors between frames: device and number."""
+    return ("cuda", device.index or 0) if device.type == "cuda" else ("cpu", 0)
 
 
 class HostCopy:

@@ -41,6 +41,8 @@ class Segmentation:
 class FrameSegmenter(ABC):
     """Base class: segments the frames of one video in order."""
 
+    device: torch.device
+
     def __init__(self, labels: LabelSet, memory_frames: int, *, detect_cuts: bool, key_frames: int) -> None:
         self.labels = labels
         self.memory_frames = memory_frames
@@ -54,6 +56,24 @@ class FrameSegmenter(ABC):
     def key_frames(self) -> int:
         """k: the network runs on every k-th frame."""
         return self._key_frames.every
+
+    @property
+    @abstractmethod
+    def precision(self) -> str:
+        """The arithmetic the network runs in."""
+
+    @property
+    def compiled(self) -> bool:
+        """Whether torch compiled the network."""
+        return False
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences that a user should read about how this video was processed; may grow while frames come."""
+        return ()
+
+    def expect(self, frames: int | None) -> None:  # noqa: B027  (few care)
+        """How many frames will come; None: unknown."""
 
     def reset(self) -> None:
         """Resets all state, for another video."""

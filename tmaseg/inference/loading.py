@@ -9,7 +9,7 @@ from tmaseg.inference.device import Precision, choose_device, choose_precision, 
 from tmaseg.inference.engine import Engine, prepare
 from tmaseg.labels import LabelSet
 from tmaseg.model.checkpoint import Checkpoint, load_checkpoint
-from tmaseg.model.config import InputGeometry
+from tmaseg.model.config import InputGeometry, TMANetConfig
 from tmaseg.model.tmanet import TMANet
 
 
@@ -28,6 +28,11 @@ class LoadedNetwork:
     def net(self) -> TMANet:
         """The network itself."""
         return self.engine.net
+
+    @property
+    def config(self) -> TMANetConfig:
+        """Which network it is."""
+        return self.net.config
 
     @property
     def device(self) -> torch.device:

@@ -15,13 +15,14 @@ from tmaseg.errors import CheckpointError, TmasegError
 from tmaseg.files import atomic_write
 from tmaseg.labels import LabelSet
 from tmaseg.model.config import InputGeometry, TMANetConfig
+from tmaseg.model.onnx_file import OnnxSpec, read_onnx_metadata
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from tmaseg.model.tmanet import TMANet
 
-_METADATA_KEY = "tmaseg"
+METADATA_KEY = "tmaseg"
 _FORMAT = 1
 _PACKAGE = Path(__file__).resolve().parents[1]
 # In a wheel the shipped weights lie inside the package, in a source checkout beside it.
@@ -41,6 +42,8 @@ class WeightsInfo:
     """Where the weights came from: data, recipe, scores. Plain JSON values."""
     parameters: int
     """Number of values in all tensors, running statistics included."""
+    onnx: OnnxSpec | None = None
+    """Of a file that `tmaseg export` wrote: what it fixes. None: a checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,16 @@ class Checkpoint:
         net.load_state_dict(state, assign=True)
         return net.eval()
 
+    def description(self) -> dict[str, Any]:
+        """Everything but the parameters, as plain values for a file's metadata."""
+        return {
+            "format": _FORMAT,
+            "config": self.config.to_dict(),
+            "labels": self.labels.to_dict(),
+            "geometry": vars(self.geometry),
+            "provenance": self.provenance,
+        }
+
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint, *, half: bool = False) -> None:
     """Writes the checkpoint; the file appears under its name only when complete.
@@ -75,20 +88,13 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, *, half: bool = False) -
     """
     from safetensors.torch import save
 
-    about = {
-        "format": _FORMAT,
-        "config": checkpoint.config.to_dict(),
-        "labels": checkpoint.labels.to_dict(),
-        "geometry": vars(checkpoint.geometry),
-        "provenance": checkpoint.provenance,
-    }
     state = {
         name: (value.half() if half and value.ndim == 4 else value).detach().cpu().contiguous()
         for name, value in checkpoint.state.items()
     }
     try:
         with atomic_write(path) as part:
-            part.write_bytes(save(state, metadata={_METADATA_KEY: json.dumps(about)}))
+            part.write_bytes(save(state, metadata={METADATA_KEY: json.dumps(checkpoint.description())}))
     except OSError as error:
         raise CheckpointError(f"{path}: the weights cannot be written ({error}): choose another place") from error
 
@@ -99,6 +105,8 @@ def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
     Raises CheckpointError, saying what the file is instead and what to do, when it is no complete tmaseg checkpoint.
     """
     info = read_weights_info(name_or_path)
+    if info.onnx:
+        raise CheckpointError(f"{info.path}: an ONNX file, which only runs: give the checkpoint, {info.onnx.weights}")
     try:
         with safe_open(info.path, framework="pt") as file:
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (it is no dict)
@@ -113,37 +121,53 @@ def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
 def read_weights_info(name_or_path: str | Path) -> WeightsInfo:
     """The metadata of shipped weights by name ("street"), or of a file. Nothing is unpickled, no tensor is read.
 
+    A file may also be what `tmaseg export` wrote.
+
     Raises CheckpointError, saying what the file is instead and what to do, when it is no complete file of this program.
     """
     path = find_weights(name_or_path)
-    try:
-        with safe_open(path, framework="np") as file:
-            metadata = file.metadata() or {}
-            parameters = sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
-    except SafetensorError as error:
-        raise CheckpointError(f"{path}: {_what_is(path)} ({error})") from error
-    except OSError as error:
-        raise CheckpointError(f"{path}: the weights cannot be read ({error}): get the file again") from error
-    if _METADATA_KEY not in metadata:
+    metadata, parameters = _read_metadata(path)
+    if METADATA_KEY not in metadata:
         raise CheckpointError(
-            f"{path}: a safetensors file of another program (it has no tmaseg description): "
-            "give weights written by tmaseg train or tmaseg convert"
+            f"{path}: a file of another program (it has no tmaseg description): "
+            "give weights written by tmaseg train, convert or export"
         )
     try:
-        about = json.loads(metadata[_METADATA_KEY])
+        about = json.loads(metadata[METADATA_KEY])
         if about.get("format") != _FORMAT:
             raise CheckpointError(f"written in format {about.get('format')}, this tmaseg reads {_FORMAT}: upgrade it")
         config = TMANetConfig.from_dict(about["config"])
         labels = LabelSet.from_dict(about["labels"])
         geometry = InputGeometry(**about["geometry" if "geometry" in about else "view"])  # older files have a view
         geometry.check()
+        onnx = None
+        if "onnx" in about:
+            values = about["onnx"]
+            onnx = OnnxSpec(**{**values, "frame_hw": values["frame_hw"] and tuple(values["frame_hw"])})
+            parameters = about["parameters"]
         if len(labels) != config.classes:
             raise CheckpointError(f"{config.classes} outputs but {len(labels)} class names: get the file again")
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise CheckpointError(f"{path}: its description is incomplete ({error}): get the file again") from error
     except TmasegError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    return WeightsInfo(path, config, labels, geometry, about.get("provenance", {}), parameters)
+    return WeightsInfo(path, config, labels, geometry, about.get("provenance", {}), parameters, onnx)
+
+
+def _read_metadata(path: Path) -> tuple[dict[str, str], int]:
+    """Metadata, and the number of values in all tensors as far as the file says it itself."""
+    try:
+        if path.suffix.lower() == ".onnx":
+            return read_onnx_metadata(path), 0
+        with safe_open(path, framework="np") as file:
+            parameters = sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+            return file.metadata() or {}, parameters
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}: {_what_is(path)} ({error})") from error
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}: export it again") from error
+    except OSError as error:
+        raise CheckpointError(f"{path}: the weights cannot be read ({error}): get the file again") from error
 
 
 def find_weights(name_or_path: str | Path) -> Path:

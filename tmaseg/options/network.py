@@ -2,15 +2,17 @@
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from tmaseg.errors import ConfigError
 from tmaseg.options.panels import NETWORK, option
 
 if TYPE_CHECKING:
-    from tmaseg.inference.segmenter import Segmenter
+    from tmaseg.inference.frame_segmenter import FrameSegmenter
     from tmaseg.model.checkpoint import WeightsInfo
     from tmaseg.model.config import InputGeometry
+    from tmaseg.model.onnx_file import OnnxSpec
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
@@ -20,7 +22,7 @@ class ModelOptions:
     """Which network runs, where, and what it is given."""
 
     weights: Annotated[
-        str, option(NETWORK, help="Name of shipped weights, or a .safetensors file.", metavar="NAME|FILE")
+        str, option(NETWORK, help="Name of shipped weights, or a .safetensors or .onnx file.", metavar="NAME|FILE")
     ] = "street"
     device: Annotated[str, option(NETWORK, help="Device: auto, cpu, cuda, cuda:N, mps or xpu.", metavar="DEVICE")] = (
         "auto"
@@ -74,10 +76,31 @@ class ModelOptions:
         info = read_weights_info(self.weights)
         info.geometry.overridden_by(self.geometry).check()
         info.config.checked_memory_frames(self.memory_frames)
+        if info.onnx:
+            self._check_fixed(info.onnx)
         return info
 
-    def load(self) -> "Segmenter":
+    def _check_fixed(self, spec: "OnnxSpec") -> None:
+        """Raises ConfigError for what an exported file fixes in another way."""
+        fixed = (
+            ("--size", self.size, spec.size),
+            ("--memory", self.memory_frames, spec.memory_frames),
+            ("--window", self.window, None),
+            ("--stride", self.stride, None),
+            ("--precision", None if self.precision == "auto" else self.precision, spec.precision),
+            ("--compile", None if self.compile in ("auto", "off") else self.compile, None),
+        )
+        for flag, wanted, there in fixed:
+            if wanted not in (None, there):
+                has = "has no such choice" if there is None else f"was exported with {there}"
+                raise ConfigError(f"{flag} is {wanted} but {self.weights} {has}: leave it out, or export it again")
+
+    def load(self) -> "FrameSegmenter":
         """The network, ready for a first frame. Raises CheckpointError and ConfigError."""
+        if Path(self.weights).suffix.lower() == ".onnx":
+            from tmaseg.inference.onnx_runtime import OnnxNetwork
+
+            return OnnxNetwork.load(self.weights, self.device).segmenter(key_frames=self.key_frames)
         from tmaseg.inference.segmenter import load
 
         return load(

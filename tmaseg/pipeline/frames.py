@@ -21,7 +21,7 @@ from tmaseg.video.images import list_images, walk_folders
 from tmaseg.video.source import Damage, ReadOptions
 
 if TYPE_CHECKING:
-    from tmaseg.inference.segmenter import Segmenter
+    from tmaseg.inference.frame_segmenter import FrameSegmenter
 
 # What a Segmenter carries besides its memory (scene cuts, gaps in time) depends on fewer past frames than this.
 _SETTLING_FRAMES = 24
@@ -97,7 +97,7 @@ class _Job:
     """Runs blocks of sequences one after the other and adds up what they did."""
 
     def __init__(
-        self, segmenter: "Segmenter", stop: Callable[[], bool], progress: Callable[[int], None] | None
+        self, segmenter: "FrameSegmenter", stop: Callable[[], bool], progress: Callable[[int], None] | None
     ) -> None:
         self._segmenter, self._stop, self._progress = segmenter, stop, progress
         self._run_up = segmenter.memory_frames + _SETTLING_FRAMES if segmenter.memory_frames else 0

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tmaseg.inference.segmenter import Segmenter
+    from tmaseg.inference.frame_segmenter import FrameSegmenter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +93,7 @@ class FramesReport(Report):
     """Paths of images that could not be read, relative to the input folder."""
 
 
-def network_facts(segmenter: "Segmenter", weights: str, memory_resets: int) -> dict[str, Any]:
+def network_facts(segmenter: "FrameSegmenter", weights: str, memory_resets: int) -> dict[str, Any]:
     """The fields of `Report` that describe the network and the memory it took."""
     from tmaseg.inference.device import peak_memory_mb
 

@@ -13,7 +13,7 @@ from tmaseg.pipeline.stages import segment
 from tmaseg.video.source import Source, open_source
 
 if TYPE_CHECKING:
-    from tmaseg.inference.segmenter import Segmenter
+    from tmaseg.inference.frame_segmenter import FrameSegmenter
 
 
 def segment_video(
@@ -50,7 +50,7 @@ def segment_video(
 
 def run_video(
     source: Source,
-    load: Callable[[], "Segmenter"],
+    load: Callable[[], "FrameSegmenter"],
     options: RunOptions,
     *,
     progress: Callable[[int], None] | None = None,

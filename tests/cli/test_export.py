@@ -1,0 +1,86 @@
+"""`tmaseg export`, and exported files in the other commands."""
+
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+from films import film, moving
+
+
+@pytest.fixture
+def files(onnx_file, tmp_path, monkeypatch):
+    """A folder with the exported file, its checkpoint and a clip, as the current one."""
+    shutil.copytree(onnx_file.parent, tmp_path, dirs_exist_ok=True)
+    film(tmp_path / "v.mp4", moving(8))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_run_gives_the_masks_that_torch_gives(tmaseg, files):
+    for name in ("street.onnx", "street.safetensors"):
+        run = ["run", "v.mp4", "--weights", name, "--masks", name + ".masks", "--device", "cpu", "--json"]
+        answer = tmaseg(*run, *(["--precision", "fp32"] if "onnx" not in name else []), plain=True)
+        assert answer.code == 0, answer.err
+        assert (answer.json["precision"], answer.json["memory_frames"], answer.json["frames"]) == ("fp32", 3, 8)
+    for path in sorted((files / "street.onnx.masks").iterdir()):
+        masks = [
+            cv2.imread(str(folder / path.name), -1) for folder in (path.parent, files / "street.safetensors.masks")
+        ]
+        assert (masks[0] != masks[1]).mean() < 0.01
+    assert len(np.unique(masks[0])) > 2
+
+
+def test_the_other_commands_take_it(tmaseg, files):
+    keys = tmaseg(
+        "run", "v.mp4", "--weights", "street.onnx", "--stats", "s.csv", "--key-frames", 3, "--json", plain=True
+    )
+    assert keys.json["network_frames"] < 8
+    (files / "images").mkdir()
+    for index, rgb in enumerate(moving(2)):
+        cv2.imwrite(str(files / "images" / f"{index}.png"), rgb)
+    assert tmaseg("frames", "images", "-o", "masks", "--weights", "street.onnx", plain=True).code == 0
+    assert len(list((files / "masks").glob("*.png"))) == 2
+    measured = tmaseg("eval", "--video", "v.mp4", "--weights", "street.onnx", "--memory", 3, "--limit", 3, "--json")
+    assert measured.code == 1  # it has no form without memory to compare with
+    assert "was exported with 3 memory frames, not with 0" in measured.err
+    facts = tmaseg("info", "street.onnx", "--json").json
+    assert (facts["onnx"]["frame"], facts["onnx"]["weights"]) == ("64x48", str(facts["onnx"]["weights"]))
+    assert facts["parameters"] > 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("run v.mp4 -o o.mp4 --weights street.onnx --size 64", "--size is 64 but street.onnx was exported with 48"),
+        ("run v.mp4 -o o.mp4 --weights street.onnx --memory 2", "--memory is 2 but street.onnx was exported with 3"),
+        ("run v.mp4 -o o.mp4 --weights street.onnx --window 32", "--window is 32 but street.onnx has no such choice"),
+        (
+            "run v.mp4 -o o.mp4 --weights street.onnx --precision fp16",
+            "--precision is fp16 but street.onnx was exported",
+        ),
+        ("run big.mp4 -o o.mp4 --weights street.onnx", "a frame of 96x64 came but street.onnx takes 64x48: export it"),
+        ("run v.mp4 -o o.mp4 --weights other.onnx", "other.onnx: no ONNX file, or a truncated one: export it again"),
+        ("export street.onnx -o o.onnx", "an ONNX file, which only runs: give the checkpoint"),
+        ("export street.safetensors -o o.pt", "must end in .onnx"),
+        ("export street.safetensors -o street.onnx", "exists already; give --overwrite"),
+        ("export street.safetensors -o o.onnx --precision int8", "int8 needs pictures to calibrate on"),
+        ("export street.safetensors -o o.onnx --precision int8 --calibrate no", "no does not exist"),
+        ("export street.safetensors -o o.onnx --memory -1", "--memory is -1"),
+        ("export street.safetensors -o o.onnx --size 2", "--size is 2"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(tmaseg, files, words, said):
+    (files / "other.onnx").write_bytes(b"text")
+    film(files / "big.mp4", moving(2, 96, 64))
+    answer = tmaseg(*words.split(), plain=True)
+    assert (answer.code, answer.out) == (1, "")
+    assert said in answer.err
+    assert len(answer.err.splitlines()) == 1
+    assert not (files / "o.mp4").exists()
+
+
+def test_a_size_of_frames_has_two_sides(tmaseg):
+    answer = tmaseg("export", "street", "-o", "o.onnx", "--frame", "64")
+    assert answer.code == 2
+    assert "WIDTHxHEIGHT" in answer.err
