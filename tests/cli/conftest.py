@@ -46,7 +46,8 @@ def tmaseg(weights):
                 words += [] if flag in words else [flag, str(value)]
         threads = set(threading.enumerate())
         result = CliRunner().invoke(app, words)
-        assert set(threading.enumerate()) <= threads
+        left = {each for each in threading.enumerate() if "process_request" not in each.name}  # a test's own camera
+        assert left <= threads
         return Answer(result.exit_code, result.stdout, result.stderr)
 
     return call

@@ -152,3 +152,40 @@ def test_data_check(data, tmp_path):
     shown = call("data", "check", "camvid", data, code=1)
     assert "sign/symbol" in shown.stdout
     assert "no CamVid in" in call("data", "check", "camvid", tmp_path, code=1).stderr
+
+
+def test_groups_of_a_palette_are_scored(data, weights, tmp_path):
+    path = tmp_path / "groups.yaml"
+    path.write_text("names: [solid, open]\nunion: {solid: [road, car, building, pole], open: [sky, tree]}\n")
+    report = json.loads(evaluate(data, weights, "--palette", path, "--json", "--save", tmp_path / "grouped").stdout)
+    evaluate(data, weights, "--save", tmp_path / "plain")
+    table = np.full(256, 255, np.uint8)
+    for group, names in enumerate((("road", "car", "building", "pole"), ("sky", "tree"))):
+        table[[CAMVID.names.index(name) for name in names]] = group
+    met = np.zeros((2, 3))
+    for mask in sorted((tmp_path / "plain").rglob("*.png")):
+        truth = data / "valannot" / mask.name
+        if truth.exists() and "error" not in str(mask):
+            found = table[np.asarray(Image.open(mask))]
+            grouped = np.asarray(Image.open(tmp_path / "grouped" / mask.relative_to(tmp_path / "plain")))
+            np.testing.assert_array_equal(grouped, found)
+            wanted = table[np.asarray(Image.open(truth))]
+            for group in range(2):
+                there, said = wanted == group, (found == group) & (wanted != 255)
+                met[group] += (there & said).sum(), (there | said).sum(), 1
+    assert met[0, 2] == 20
+    assert list(report["classes"]) == ["solid", "open"]
+    assert list(report["classes"].values()) == pytest.approx((met[:, 0] / met[:, 1]).tolist(), abs=1e-4)
+    assert any("grouped into 2 of groups" in note for note in report["notes"])
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "message"),
+    [
+        ("names: [solid]\n", [], "has no `union`, such as {vehicle: [car, truck, bus]}"),
+        ("names: [a]\nunion: {a: [sky]}\n", ["--score-void"], "--palette gives other classes than --score-void"),
+    ],
+)
+def test_a_palette_that_cannot_be_scored(data, weights, tmp_path, text, more, message):
+    (tmp_path / "p.yaml").write_text(text)
+    assert message in evaluate(data, weights, "--palette", tmp_path / "p.yaml", *more, code=1).stderr

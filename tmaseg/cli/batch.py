@@ -20,6 +20,7 @@ from tmaseg.files import check_not_read, output_name
 from tmaseg.options import OutputOptions, RunOptions
 from tmaseg.pipeline.report import RunReport
 from tmaseg.signals import StopRequest
+from tmaseg.video.address import hidden
 from tmaseg.video.muxer import SUFFIXES
 from tmaseg.video.source import open_source
 
@@ -78,12 +79,13 @@ class Batch:
         """One object: the report of the only job, or the reports of several."""
         runs = [report.to_dict() for report in self.reports]
         skipped = [
-            {"input": job.source, "output": str(job.options.output.output), "skipped": True} for job in self.skipped
+            {"input": hidden(job.source), "output": str(job.options.output.output), "skipped": True}
+            for job in self.skipped
         ]
         values: dict[str, Any] = {
             "runs": runs,
             "skipped": skipped,
-            "failed": [{"input": source, "error": text} for source, text in self.failed.items()],
+            "failed": [{"input": hidden(source), "error": text} for source, text in self.failed.items()],
             "frames": sum(report.frames for report in self.reports),
             "interrupted": bool(self.exit_code),
         }
@@ -112,7 +114,7 @@ class Batch:
     def _run(self, job: Job, stop: StopRequest) -> RunReport:
         with (
             open_source(job.source, job.options.input.read_options()) as source,
-            self._screen.progress(job.source) as update,
+            self._screen.progress(hidden(job.source)) as update,
         ):
             from tmaseg.pipeline.video import run_video
 
@@ -130,7 +132,7 @@ class Batch:
 
             gc.freeze()
             gc.enable()
-        return self._jobs[0].options.model.load()
+        return self._jobs[0].options.load()
 
 
 def plan_jobs(sources: Sequence[str], options: RunOptions) -> list[Job]:
@@ -146,7 +148,11 @@ def plan_jobs(sources: Sequence[str], options: RunOptions) -> list[Job]:
         if output.video and (new_folder or output.video.is_dir()):
             options = replace(options, output=replace(output, output=_video_in(output.video, sources[0], output)))
         return [Job(sources[0], options, new_folder)]
-    for flag, path, ending in (("-o", output.video, SUFFIXES), ("--stats", output.stats, (".csv",))):
+    for flag, path, ending in (
+        ("-o", output.video, SUFFIXES),
+        ("--stats", output.stats, (".csv",)),
+        ("--events", Path(output.events or "-"), (".json", ".jsonl")),
+    ):
         if path and path.suffix.lower() in ending and not path.is_dir():
             raise ConfigError(f"{flag} {path} is a file, but there are {len(sources)} sources: give a folder")
     jobs = [Job(source, replace(options, output=_output_in(source, output)), into_folder=True) for source in sources]
@@ -162,7 +168,8 @@ def plan_jobs(sources: Sequence[str], options: RunOptions) -> list[Job]:
 def _make_folders(jobs: Sequence[Job]) -> list[Path]:
     """Makes the folders of videos and statistics that `plan_jobs` named; those that were made. Raises OutputError."""
     made = []
-    files = [path for job in jobs if job.into_folder for path in (job.options.output.video, job.options.output.stats)]
+    outputs = [job.options.output for job in jobs if job.into_folder]
+    files = [path for each in outputs for path in each.paths if path != each.masks]
     for path in filter(None, files):
         if path.parent.exists():
             continue
@@ -180,12 +187,17 @@ def _output_in(source: str, folders: OutputOptions) -> OutputOptions:
         output=_video_in(folders.video, source, folders) if folders.video else None,
         masks=folders.masks / output_name(_stem(source), "") if folders.masks else None,
         stats=folders.stats / output_name(_stem(source), ".csv") if folders.stats else None,
+        events=_events_in(folders.events, source) if folders.events else None,
     )
 
 
 def _video_in(folder: Path, source: str, output: OutputOptions) -> str:
     suffix = ".mkv" if output.lossless else _path(source).suffix.lower()
     return str(folder / output_name(_stem(source), suffix if suffix in SUFFIXES else ".mp4"))
+
+
+def _events_in(folder: str, source: str) -> str:
+    return folder if folder == "-" else str(Path(folder) / output_name(_stem(source), ".jsonl"))
 
 
 def _path(source: str) -> Path:
@@ -199,12 +211,21 @@ def _stem(source: str) -> str:
 
 
 def _summary(report: RunReport) -> str:
-    outputs = ", ".join(name for name in (report.output, report.masks, report.stats) if name)
+    outputs = ", ".join(name for name in (report.output, report.masks, report.stats, report.events) if name)
     resets = f"memory emptied {report.memory_resets} times" if report.memory_resets != 1 else "memory emptied once"
     compiled = ", compiled" if report.compiled else ""
     coders = "".join(f", {name}" for name in (report.decoder, report.encoder) if name)
     return (
         f"{outputs}: {report.frames} frames of {report.width}x{report.height} in {duration(report.seconds)} "
         f"({report.fps:.1f} frames/s, {report.precision} on {report.device}{compiled}, {report.memory}{coders}); "
-        f"{resets}"
+        f"{resets}{_live_part(report)}"
+    )
+
+
+def _live_part(report: RunReport) -> str:
+    if not report.live or report.latency_median_ms is None:
+        return ""
+    return (
+        f"; {report.dropped_frames} frames dropped; latency {report.latency_median_ms:.0f} ms (median), "
+        f"{report.latency_p95_ms:.0f} ms (95th percentile)"
     )

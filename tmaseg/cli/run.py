@@ -32,8 +32,13 @@ def run(
     """
     if bool(sources) == demo:
         raise typer.BadParameter("give a SOURCE, or --demo for the clip that ships with it", param_hint="SOURCE")
-    if not output.paths:
-        raise typer.BadParameter("nothing to write: give -o OUT, --masks DIR or --stats FILE", param_hint="--output")
+    if not output.wanted:
+        text = "nothing to write: give -o OUT, --masks DIR, --stats FILE, --events FILE or --preview PORT"
+        raise typer.BadParameter(text, param_hint="--output")
+    if output.events == "-" and console.json:
+        raise typer.BadParameter("--events - and --json both take standard output: give one a file")
+    if output.preview and len(sources or ()) > 1:
+        raise typer.BadParameter("--preview shows one source: give one, or leave it out")
     from tmaseg.video import DEMO, check_exists
 
     if sources and len(sources) == 1:  # of several, one that is missing stops no other

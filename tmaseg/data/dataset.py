@@ -11,7 +11,7 @@ from tmaseg.arrays import RGB, Labels
 from tmaseg.data.clip import Clip, ClipFrame, trim
 from tmaseg.data.masks import MaskReader, mask_size
 from tmaseg.errors import DataError, VideoError
-from tmaseg.labels import LabelSet
+from tmaseg.labels import LabelSet, map_to_groups
 from tmaseg.video import images
 
 
@@ -111,6 +111,12 @@ class Dataset:
             colour: void_class if index == void else index for colour, index in masks.colours.items()
         }
         return replace(self, masks=replace(masks, labels=scored, table=table, colours=colours), void_class=void_class)
+
+    def grouped(self, groups: LabelSet) -> "Dataset":
+        """The same data with the classes of `groups`, which says what each is made of. Raises LabelError."""
+        masks, table = self.masks, map_to_groups(self.labels, groups).table
+        colours = masks.colours and {colour: int(table[index]) for colour, index in masks.colours.items()}
+        return replace(self, masks=replace(masks, labels=groups, table=table[masks.table], colours=colours))
 
     def __repr__(self) -> str:
         counts = {

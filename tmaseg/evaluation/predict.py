@@ -18,7 +18,7 @@ from tmaseg.inference.onnx_runtime import OnnxNetwork
 from tmaseg.inference.postprocess import classify
 from tmaseg.inference.segmenter import Segmenter
 from tmaseg.inference.sliding_window import SlidingWindow, window_grid
-from tmaseg.labels import LabelSet, map_by_name, unite_by_name
+from tmaseg.labels import LabelSet, map_by_name, map_to_groups, unite_by_name
 from tmaseg.model.config import InputGeometry
 from tmaseg.model.macs import step_macs
 from tmaseg.model.preprocess import Preprocess
@@ -74,6 +74,15 @@ class ClassMapping:
             notes.append(f"never predicted by these weights: {', '.join(never)}")
         sums = any(len(unions.members[index]) > 1 for index, _ in data.unions)
         return cls(data, table, unions.merged, sums, tuple(notes))
+
+    @classmethod
+    def to_groups(cls, network: LabelSet, groups: LabelSet) -> "ClassMapping":
+        """The classes of a palette made of the network's, as `tmaseg run` writes them. Raises LabelError."""
+        found = map_to_groups(network, groups)
+        notes = [f"the {len(network)} classes of {network.name} grouped into {len(groups)} of {groups.name}"]
+        if found.missing:
+            notes.append(f"in no group, and wrong wherever predicted: {', '.join(found.missing)}")
+        return cls(groups, found.table, np.arange(256, dtype=np.uint8), False, tuple(notes))
 
     @property
     def scored(self) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tmaseg.arrays import Labels
 from tmaseg.data import Clip, ClipFrame, Dataset
-from tmaseg.errors import ConfigError
+from tmaseg.errors import ConfigError, LabelError
 from tmaseg.evaluation.frames import StreamFrame, batches, limited, read_frames
 from tmaseg.evaluation.pictures import PictureFolder, Submission
 from tmaseg.evaluation.predict import ClassMapping, Predictor, open_predictors
@@ -17,6 +17,7 @@ from tmaseg.files import check_not_read
 from tmaseg.inference.device import peak_memory_mb
 from tmaseg.inference.loading import LoadedNetwork
 from tmaseg.inference.onnx_runtime import OnnxNetwork
+from tmaseg.labels import LabelSet, get_labels
 from tmaseg.options import EvalOptions
 from tmaseg.video.optical_flow import BackwardFlow, FlowEstimator
 
@@ -90,7 +91,9 @@ def evaluate(
     """
     start_time = time.perf_counter()
     data = dataset.scoring_void() if options.score_void else dataset
-    mapping = ClassMapping.by_name(network.labels, data.labels, data.void_class)
+    groups = _groups(options)
+    data = data.grouped(groups) if groups else data
+    mapping = _mapping(network.labels, data.labels, groups, data.void_class)
     predictors = open_predictors(network, mapping, options, stretch=data.stretch)
     clips = _clips(data, predictors, options)
     frames = [frame for clip in clips for frame in clip.frames if frame.wanted]
@@ -130,6 +133,18 @@ def evaluate(
     )
 
 
+def _groups(options: EvalOptions) -> LabelSet | None:
+    """The classes of `--palette`. Raises LabelError where it does not say what they are made of."""
+    groups = get_labels(options.palette) if options.palette else None
+    if groups and not groups.unions:
+        raise LabelError(f"--palette {options.palette} has no `union`, such as {{vehicle: [car, truck, bus]}}: add it")
+    return groups
+
+
+def _mapping(network: LabelSet, data: LabelSet, groups: LabelSet | None, void: int | None = None) -> ClassMapping:
+    return ClassMapping.to_groups(network, groups) if groups else ClassMapping.by_name(network, data, void)
+
+
 def evaluate_video(
     source: "Source",
     network: LoadedNetwork | OnnxNetwork,
@@ -145,9 +160,10 @@ def evaluate_video(
     start_time = time.perf_counter()
     if options.report:
         check_not_read([options.report], [Path(source.info.name), Path(network.name)])
-    mapping = ClassMapping.by_name(network.labels, network.labels)
+    groups = _groups(options)
+    mapping = _mapping(network.labels, network.labels, groups)
     predictors = open_predictors(network, mapping, options, detect_cuts=True)
-    passes = [(predictor, Scores(network.labels, predictor.seconds)) for predictor in predictors]
+    passes = [(predictor, Scores(mapping.data, predictor.seconds)) for predictor in predictors]
     estimator = FlowEstimator()
     frames, size_hw = 0, (source.info.height, source.info.width)
     for frame in source:

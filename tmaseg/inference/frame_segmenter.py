@@ -12,6 +12,7 @@ from tmaseg.arrays import RGB
 from tmaseg.errors import ConfigError
 from tmaseg.inference.device import HostCopy
 from tmaseg.inference.key_frames import KeyFrames
+from tmaseg.inference.postprocess import best_probability
 from tmaseg.inference.scene_cut import SceneCutDetector, TimeGapDetector
 from tmaseg.labels import LabelSet
 
@@ -19,8 +20,18 @@ from tmaseg.labels import LabelSet
 class Segmentation:
     """The result of one frame."""
 
-    def __init__(self, labels: HostCopy, logits: Tensor | None, reset: bool, *, carried: bool = False) -> None:
+    def __init__(
+        self,
+        labels: HostCopy,
+        logits: Tensor | None,
+        reset: bool,
+        *,
+        carried: bool = False,
+        confidence: NDArray[np.uint8] | None = None,
+    ) -> None:
         self._labels = labels
+        self.confidence = confidence
+        """(H, W) uint8, on request: the probability of each pixel's class, in 255ths."""
         self.logits = logits
         """(K, H, W) float32 on the network's device, on request."""
         self.reset = reset
@@ -43,7 +54,7 @@ class FrameSegmenter(ABC):
 
     device: torch.device
 
-    def __init__(self, labels: LabelSet, memory_frames: int, *, detect_cuts: bool, key_frames: int) -> None:
+    def __init__(self, labels: LabelSet, memory_frames: int, *, detect_cuts: bool, key_frames: int | None) -> None:
         self.labels = labels
         self.memory_frames = memory_frames
         """T."""
@@ -54,8 +65,8 @@ class FrameSegmenter(ABC):
 
     @property
     def key_frames(self) -> int:
-        """k: the network runs on every k-th frame."""
-        return self._key_frames.every
+        """k: the network runs on every k-th frame; 1 where `step` says which."""
+        return self._key_frames.every or 1
 
     @property
     @abstractmethod
@@ -89,28 +100,39 @@ class FrameSegmenter(ABC):
 
     @torch.inference_mode()
     def step(
-        self, rgb: RGB, *, seconds: float | None = None, discontinuity: bool = False, logits: bool = False
+        self,
+        rgb: RGB,
+        *,
+        seconds: float | None = None,
+        discontinuity: bool = False,
+        logits: bool = False,
+        confidence: bool = False,
+        key_frame: bool = True,
     ) -> Segmentation:
         """The next frame of the video.
 
         rgb (H, W, 3) uint8, red first, upright. `seconds`: its time, by which gaps are noticed; None: no gaps.
-        `discontinuity`: the source reports that this frame does not continue the last.
-        Raises ConfigError when `rgb` is not such an array, or when logits are requested together with key frames;
+        `discontinuity`: the source reports that this frame does not continue the last. `logits`, `confidence`: what the
+        result has beside labels. `key_frame`: whether the network runs on this frame, where `key_frames` is None.
+        Raises ConfigError when `rgb` is not such an array, or when they are requested together with key frames;
         ShortageError when memory runs out and nothing more may be given up.
         """
         _check_frame(rgb)
-        if logits and self.key_frames > 1:
-            raise ConfigError("logits were asked for, but between key frames there are only labels: leave one out")
+        if (logits or confidence) and self._key_frames.every != 1:
+            raise ConfigError(
+                "confidence and logits need the network on every frame: leave out --key-frames and --keep-all"
+            )
         reset = self._reset_where_needed(rgb, seconds, discontinuity)
-        carried = self._key_frames.carry(rgb)
-        if carried is not None:
-            return Segmentation(HostCopy(torch.from_numpy(carried)), None, reset, carried=True)
-        labels, values, emptied = self._segment(rgb, logits)
+        moved = self._key_frames.carry(rgb, key_frame=key_frame)
+        if moved is not None:
+            return Segmentation(HostCopy(torch.from_numpy(moved)), None, reset, carried=True)
+        labels, values, emptied = self._segment(rgb, logits or confidence)
         if emptied and self.network_frames and not reset:
             reset = True
             self.memory_resets += 1
-        segmentation = Segmentation(labels, values, reset)
-        if self.key_frames > 1:
+        best = best_probability(values) if confidence and values is not None else None
+        segmentation = Segmentation(labels, values if logits else None, reset, confidence=best)
+        if self._key_frames.every != 1:
             self._key_frames.keep(segmentation.labels)
         self.network_frames += 1
         return segmentation

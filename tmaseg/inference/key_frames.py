@@ -21,9 +21,12 @@ class KeyFrames:
     picture from outside takes the labels at its edge until the next key frame.
     """
 
-    def __init__(self, every: int) -> None:
-        """`every` n; 1: all frames are key frames, and no motion is estimated. Raises ConfigError."""
-        if every < 1:
+    def __init__(self, every: int | None) -> None:
+        """`every` n; 1: all frames are key frames, and no motion is estimated; None: `carry` says which are.
+
+        Raises ConfigError.
+        """
+        if every is not None and every < 1:
             raise ConfigError(f"--key-frames is {every}; it must be 1 (the network runs on every frame) or more")
         self.every = every
         self._flow = DenseFlow()
@@ -35,15 +38,19 @@ class KeyFrames:
         self._labels: Labels | None = None
         self._since_key = 0
 
-    def carry(self, rgb: NDArray[np.uint8]) -> Labels | None:
-        """The next frame (H, W, 3) uint8 -> its labels (H, W); None for a key frame, whose labels `keep` waits for."""
+    def carry(self, rgb: NDArray[np.uint8], *, key_frame: bool = True) -> Labels | None:
+        """The next frame (H, W, 3) uint8 -> its labels (H, W); None for a key frame, whose labels `keep` waits for.
+
+        `key_frame` counts where no n is given.
+        """
         if self.every == 1:
             return None
         grey = _small_grey(rgb)
         before, self._grey = self._grey, grey
         labels, self._labels = self._labels, None
         self._since_key += 1
-        if before is None or labels is None or self._since_key >= self.every:
+        due = key_frame if self.every is None else self._since_key >= self.every
+        if before is None or labels is None or due:
             return None
         if labels.shape != rgb.shape[:2] or min(grey.shape) < MIN_SIDE_PX:
             return None
@@ -52,7 +59,7 @@ class KeyFrames:
 
     def keep(self, labels: Labels) -> None:
         """The network's labels (H, W) of the key frame that `carry` was given last."""
-        if self.every > 1:
+        if self.every != 1:
             self._labels = labels.copy()
             self._since_key = 0
 

@@ -162,7 +162,7 @@ class OnnxNetwork:
                 f"export it again with --memory {frames}"
             )
 
-    def segmenter(self, *, detect_cuts: bool = True, key_frames: int = 1) -> "OnnxSegmenter":
+    def segmenter(self, *, detect_cuts: bool = True, key_frames: int | None = 1) -> "OnnxSegmenter":
         """For a video; any number may share the session."""
         return OnnxSegmenter(self, detect_cuts=detect_cuts, key_frames=key_frames)
 
@@ -177,7 +177,7 @@ def open_network(weights: str, *, device: str = "auto", precision: str = "auto")
 class OnnxSegmenter(FrameSegmenter):
     """Streams one video through an exported file."""
 
-    def __init__(self, network: OnnxNetwork, *, detect_cuts: bool = True, key_frames: int = 1) -> None:
+    def __init__(self, network: OnnxNetwork, *, detect_cuts: bool = True, key_frames: int | None = 1) -> None:
         self._network, self._session = network, network.session
         self.device = network.device
         super().__init__(network.labels, network.spec.memory_frames, detect_cuts=detect_cuts, key_frames=key_frames)

@@ -3,10 +3,13 @@
 Notation: K classes, h w logits, H W frame.
 """
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+_ROWS = 64  # at a time: the probabilities of a whole frame would take as much memory as its logits
 _CELLS = 512  # at a time: what they need stays in the cache
 
 
@@ -36,6 +39,12 @@ def classify(logits: Tensor, size_hw: tuple[int, int], *, align_corners: bool) -
         y, x = down.outputs_of[some_rows], across.outputs_of[some_columns]  # (n, a), (n, b)
         labels[y[:, :, None], x[:, None]] = inside.reshape(len(y), y.shape[1], x.shape[1])
     return labels
+
+
+def best_probability(logits: Tensor) -> NDArray[np.uint8]:
+    """logits (K, H, W) -> (H, W) uint8: the probability of the class with the largest, in 255ths."""
+    rows = [(torch.softmax(rows, 0).amax(0) * 255).round().to(torch.uint8) for rows in torch.split(logits, _ROWS, 1)]
+    return np.asarray(torch.cat(rows).cpu().numpy(), np.uint8)
 
 
 def _outlines(best: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ class Segmenter(FrameSegmenter):
         memory_frames: int | None = None,
         detect_cuts: bool = True,
         compile: CompileChoice = "off",  # noqa: A002  (as the option)
-        key_frames: int = 1,
+        key_frames: int | None = 1,
         may_shrink: bool = True,
     ) -> None:
         """`network` decides device and dtype and must be in evaluation mode; give an `Engine` to share it.
@@ -43,9 +43,9 @@ class Segmenter(FrameSegmenter):
         `memory_frames` is T; None: as trained. 0: each frame alone, reading only its own key and value, as a
         first frame does. `detect_cuts` empties the memory at scene cuts. `compile`: "auto" compiles where the number
         of frames that `expect` was given repays it. `key_frames` k: the network runs on every k-th frame, and after a
-        cut or a gap; memory holds those, and labels between follow the motion. `may_shrink`: where the
-        machine runs out of memory and giving up compiling does not help, frames are fed to the network smaller; else
-        `step` raises ShortageError. Raises ConfigError for values that do not go together.
+        cut or a gap; memory holds those, and labels between follow the motion; None: `step` says which.
+        `may_shrink`: where the machine runs out of memory and giving up compiling does not help, frames are fed to the
+        network smaller; else `step` raises ShortageError. Raises ConfigError for values that do not go together.
         """
         self.engine = network if isinstance(network, Engine) else Engine(network)
         self.net = self.engine.net
@@ -167,7 +167,7 @@ def load(
     memory_frames: int | None = None,
     detect_cuts: bool = True,
     compile: CompileChoice = "off",  # noqa: A002  (as the option)
-    key_frames: int = 1,
+    key_frames: int | None = 1,
 ) -> Segmenter:
     """A Segmenter for shipped weights by name, or for a checkpoint file.
 

@@ -12,6 +12,7 @@ from tmaseg.labels.palettes import (
     get_labels,
     label_set_names,
     map_by_name,
+    map_to_groups,
     unite_by_name,
 )
 
@@ -28,6 +29,7 @@ __all__ = [
     "get_labels",
     "label_set_names",
     "map_by_name",
+    "map_to_groups",
     "unite_by_name",
     "voc_colours",
 ]

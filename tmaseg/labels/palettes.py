@@ -147,6 +147,35 @@ def map_by_name(source: LabelSet, target: LabelSet) -> ClassMap:
     return ClassMap(table, tuple(missing))
 
 
+def map_to_groups(source: LabelSet, groups: LabelSet) -> ClassMap:
+    """Where the classes of `source` go among those of `groups`, which says what each is made of.
+
+    A class belongs to the union that lists it, or to the class of its own name; synonyms are understood. Others belong
+    to none. Raises LabelError for a class or union that nothing of `source` belongs to.
+    """
+    made_of = dict(groups.unions)
+    found: dict[str, int] = {}
+    for spelling in (normalized, canonical):
+        for index, name in enumerate(groups.names):
+            for member in made_of.get(index, (name,)):
+                found.setdefault(spelling(member), index)
+    table = np.full(256, groups.ignore_index, np.uint8)
+    missing = []
+    for index, name in enumerate(source.names):
+        group = found.get(normalized(name), found.get(canonical(name)))
+        if group is not None and index not in source.void:
+            table[index] = group
+        elif index not in source.void:
+            missing.append(name)
+    for index in sorted({*range(len(groups))} - {*table.tolist(), *groups.void}):
+        parts = ", ".join(made_of.get(index, (groups.names[index],)))
+        raise LabelError(
+            f"'{groups.names[index]}' of {groups.name} is made of {parts}, but there is no such class in "
+            f"{source.name}: {', '.join(source.names)}"
+        )
+    return ClassMap(table, tuple(missing))
+
+
 @dataclass(frozen=True)
 class ClassUnions:
     """For each class of a data set, the network's classes that it is the union of; none for a class left out.

@@ -61,6 +61,14 @@ class EvalOptions:
         int, option(MEASUREMENT, help="Frames in a batch, where none depends on another.", metavar="N")
     ] = 1
     no_temporal: Annotated[bool, option(MEASUREMENT, "--no-temporal", help="Leave out VC, TC and flicker.")] = False
+    palette: Annotated[
+        str | None,
+        option(
+            MEASUREMENT,
+            help="Score the classes of this JSON or YAML file, whose `union` says what each is made of.",
+            metavar="FILE",
+        ),
+    ] = None
     score_void: Annotated[
         bool, option(MEASUREMENT, "--score-void", help="Score void as a class, as the authors do (12-class CamVid).")
     ] = False
@@ -90,6 +98,8 @@ class EvalOptions:
             raise ConfigError(
                 f"--batch is {self.batch}, but --scales, --flip and --window take frames one by one: leave one out"
             )
+        if self.palette and (self.score_void or self.submit):
+            raise ConfigError("--palette gives other classes than --score-void and --submit: leave one out")
         if self.key_frames < 1:
             raise ConfigError(f"--key-frames is {self.key_frames}; it must be 1 (all frames) or more")
         if self.key_frames > 1 and (self.augmented or self.batch > 1):

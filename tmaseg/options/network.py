@@ -95,12 +95,16 @@ class ModelOptions:
                 has = "has no such choice" if there is None else f"was exported with {there}"
                 raise ConfigError(f"{flag} is {wanted} but {self.weights} {has}: leave it out, or export it again")
 
-    def load(self) -> "FrameSegmenter":
-        """The network, ready for a first frame. Raises CheckpointError and ConfigError."""
+    def load(self, *, follow: bool = False) -> "FrameSegmenter":
+        """The network, ready for a first frame. Raises CheckpointError and ConfigError.
+
+        `follow`: `FrameSegmenter.step` says which frames it runs on, instead of `key_frames`.
+        """
+        key_frames = None if follow else self.key_frames
         if Path(self.weights).suffix.lower() == ".onnx":
             from tmaseg.inference.onnx_runtime import OnnxNetwork
 
-            return OnnxNetwork.load(self.weights, self.device).segmenter(key_frames=self.key_frames)
+            return OnnxNetwork.load(self.weights, self.device).segmenter(key_frames=key_frames)
         from tmaseg.inference.segmenter import load
 
         return load(
@@ -110,5 +114,5 @@ class ModelOptions:
             geometry=self.geometry,
             memory_frames=self.memory_frames,
             compile=self.compile,
-            key_frames=self.key_frames,
+            key_frames=key_frames,
         )

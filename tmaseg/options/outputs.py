@@ -5,17 +5,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from tmaseg.errors import ConfigError
-from tmaseg.options.inputs import InputOptions
+from tmaseg.options.inputs import InputOptions, parse_seconds
 from tmaseg.options.network import ModelOptions
 from tmaseg.options.panels import OUTPUT, PAINTING, option
+from tmaseg.video.address import is_stream
 
 if TYPE_CHECKING:
+    from tmaseg.arrays import Labels
+    from tmaseg.inference.frame_segmenter import FrameSegmenter
     from tmaseg.labels import LabelSet
     from tmaseg.render import Painter
     from tmaseg.video.encoder import WriteOptions
 
 Mode = Literal["overlay", "mask", "side-by-side"]
-PictureFormat = Literal["ids", "indexed", "color", "overlay"]
+PictureFormat = Literal["ids", "indexed", "color", "overlay", "confidence"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +33,8 @@ class PaintOptions:
         str | None,
         option(
             PAINTING,
-            help="Colours, matched by class name: cityscapes, camvid, camvid32, voc, or a JSON or YAML file.",
+            help="Colours, matched by class name: cityscapes, camvid, camvid32, voc, or a JSON or YAML file; the "
+            "classes, too, where the file says what they are made of (union).",
             metavar="NAME|FILE",
         ),
     ] = None
@@ -38,6 +42,23 @@ class PaintOptions:
         tuple[str, ...] | None, option(PAINTING, help="Paint these classes only, such as road,car.", metavar="NAME,...")
     ] = None
     legend: Annotated[bool, option(PAINTING, "--legend", help="Add a legend of class names.")] = False
+
+    def classes_of(self, network: "LabelSet") -> "tuple[LabelSet, Labels | None]":
+        """The classes that are painted, written and counted, and (256,) where the network's class ids go among them.
+
+        Those of a palette that says what they are made of; else the network's, and None. Raises LabelError.
+        """
+        from tmaseg.labels import map_to_groups
+
+        groups = self._groups()
+        return (groups, map_to_groups(network, groups).table) if groups else (network, None)
+
+    def _groups(self) -> "LabelSet | None":
+        """The palette, where it says what its classes are made of."""
+        from tmaseg.labels import get_labels
+
+        palette = get_labels(self.palette) if self.palette else None
+        return palette if palette and palette.unions else None
 
     def painter(self, labels: "LabelSet", mode: Mode | None = None) -> "Painter":
         """For `labels`, in another mode where one is given. Raises ConfigError and LabelError."""
@@ -52,9 +73,12 @@ class PaintOptions:
             legend=self.legend,
         )
 
-    def warnings(self, labels: "LabelSet") -> tuple[str, ...]:
-        """Classes that the palette has no colour for."""
-        missing = self.painter(labels).missing
+    def warnings(self, network: "LabelSet") -> tuple[str, ...]:
+        """Classes of the network that the palette has no colour for."""
+        from tmaseg.labels import map_to_groups
+
+        groups = self._groups()
+        missing = map_to_groups(network, groups).missing if groups else self.painter(network).missing
         return (f"the palette {self.palette} has no class for {', '.join(missing)}: not painted",) if missing else ()
 
 
@@ -67,18 +91,61 @@ class OutputOptions:
     """What is written of a video: at least one of `output`, `masks` and `stats`."""
 
     output: Annotated[
-        str | None, option(OUTPUT, "--output", "-o", help="Video file; a folder for several sources.", metavar="OUT")
+        str | None,
+        option(
+            OUTPUT,
+            "--output",
+            "-o",
+            help="Video file, folder for several sources, or URL of a stream.",
+            metavar="OUT",
+        ),
+    ] = None
+    segment: Annotated[
+        float | None,
+        option(
+            OUTPUT,
+            help="Cut the video into numbered files of this length, such as 10m, each complete at once.",
+            metavar="TIME",
+            parser=parse_seconds,
+        ),
     ] = None
     masks: Annotated[Path | None, option(OUTPUT, help="Folder for a PNG mask of each frame.", metavar="DIR")] = None
     mask_formats: Annotated[
         tuple[PictureFormat, ...],
         option(
-            OUTPUT, "--mask-format", help="Formats of the masks: ids, indexed, color, overlay.", metavar="FORMAT,..."
+            OUTPUT,
+            "--mask-format",
+            help="Formats of the masks: ids, indexed, color, overlay, confidence.",
+            metavar="FORMAT,...",
         ),
     ] = ("ids",)
     stats: Annotated[
         Path | None,
         option(OUTPUT, help="CSV of the area that each class covers in each frame, 0 to 1.", metavar="FILE.csv"),
+    ] = None
+    events: Annotated[
+        str | None,
+        option(
+            OUTPUT, help="JSON line for each frame: time, shares of classes; - is standard output.", metavar="-|FILE"
+        ),
+    ] = None
+    regions: Annotated[
+        list[str] | None,
+        option(
+            OUTPUT,
+            "--region",
+            help="Polygon whose shares the events have, too: corners in shares of width and height; repeatable.",
+            metavar="NAME=x,y,x,y,...",
+            show_default=False,
+        ),
+    ] = None
+    preview: Annotated[
+        str | None,
+        option(
+            OUTPUT,
+            help="Serve a web page that shows the run, on this machine only unless a host is given.",
+            metavar="[HOST:]PORT",
+        ),
     ] = None
     encoder: Annotated[str | None, option(OUTPUT, help="FFmpeg's name of the video encoder.", metavar="NAME")] = None
     crf: Annotated[
@@ -96,16 +163,29 @@ class OutputOptions:
         _check_formats("--mask-format", self.mask_formats)
         _check_existing(self.overwrite, self.skip_existing)
         _check_no_stream(self.paths)
+        if self.segment and not self.video:
+            raise ConfigError("--segment cuts a video file: give -o OUT.mp4")
+
+    @property
+    def stream(self) -> str | None:
+        """`output` where it is the URL of a stream."""
+        return self.output if is_stream(self.output) else None
 
     @property
     def video(self) -> Path | None:
-        """`output` as a path."""
-        return Path(self.output) if self.output else None
+        """`output` where it is a path."""
+        return Path(self.output) if self.output and not self.stream else None
 
     @property
     def paths(self) -> list[Path]:
         """Every file and folder that is written."""
-        return [path for path in (self.video, self.masks, self.stats) if path]
+        events = Path(self.events) if self.events and self.events != "-" else None
+        return [path for path in (self.video, self.masks, self.stats, events) if path]
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anything is written."""
+        return bool(self.paths or self.events or self.stream or self.preview)
 
     def write_options(self, source: InputOptions) -> "WriteOptions":
         """As `tmaseg.video` takes them. Raises ConfigError for values that contradict each other."""
@@ -133,7 +213,7 @@ class FramesOutputOptions:
         option(
             OUTPUT,
             "--format",
-            help="Formats of the PNGs: ids, indexed, color, overlay; several get a sub-folder each.",
+            help="Formats of the PNGs: ids, indexed, color, overlay, confidence; several get a sub-folder each.",
             metavar="FORMAT,...",
         ),
     ] = ("ids",)
@@ -170,3 +250,7 @@ class RunOptions:
     input: InputOptions = field(default_factory=InputOptions)
     model: ModelOptions = field(default_factory=ModelOptions)
     paint: PaintOptions = field(default_factory=PaintOptions)
+
+    def load(self) -> "FrameSegmenter":
+        """The network, ready for a first frame. Raises CheckpointError and ConfigError."""
+        return self.model.load(follow=self.input.keep_all)

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tmaseg.arrays import RGB
+from tmaseg.arrays import RGB, Labels
 from tmaseg.errors import OutputError, VideoError
 from tmaseg.files import output_names
 from tmaseg.options import FramesOutputOptions, ModelOptions, PaintOptions
@@ -45,10 +45,11 @@ def run_frames(
     sequences, problems = find_sequences(folder, folders_of(output.output, output.formats))
     _check_not_inputs(sequences)
     done = _done_already(sequences, output)
-    painter = paint.painter(model.weights_info().labels, "overlay")
+    labels, relabel = paint.classes_of(model.weights_info().labels)
+    painter = paint.painter(labels, "overlay")
     segmenter = model.load()
     total = sum(each.count(False) for each in done)
-    job = _Job(segmenter, stop, (lambda frames: progress(frames, total)) if progress else None)
+    job = _Job(segmenter, stop, (lambda frames: progress(frames, total)) if progress else None, relabel)
     existing: Existing = "replace" if output.overwrite else "keep" if output.skip_existing else "refuse"
     for sequence, there in zip(sequences, done, strict=True):
         outputs = picture_outputs(sequence.outputs, output.formats, painter, name=sequence.name_of, existing=existing)
@@ -57,7 +58,7 @@ def run_frames(
     missing = sum(sequence.missing for sequence in sequences)
     damage = Damage(missing=missing, unreadable=unreadable)
     return FramesReport(
-        **network_facts(segmenter, model.weights, job.resets),
+        **network_facts(segmenter, model.weights, job.resets, labels),
         input=str(folder),
         output=str(output.output),
         formats=output.formats,
@@ -97,9 +98,13 @@ class _Job:
     """Runs blocks of sequences one after the other and adds up what they did."""
 
     def __init__(
-        self, segmenter: "FrameSegmenter", stop: Callable[[], bool], progress: Callable[[int], None] | None
+        self,
+        segmenter: "FrameSegmenter",
+        stop: Callable[[], bool],
+        progress: Callable[[int], None] | None,
+        relabel: Labels | None,
     ) -> None:
-        self._segmenter, self._stop, self._progress = segmenter, stop, progress
+        self._segmenter, self._stop, self._progress, self._relabel = segmenter, stop, progress, relabel
         self._run_up = segmenter.memory_frames + _SETTLING_FRAMES if segmenter.memory_frames else 0
         self.written = self.resets = 0
         self.seconds = 0.0
@@ -134,7 +139,9 @@ class _Job:
 
         self._segmenter.reset()
         self._segmenter.expect(source.info.frames)
-        outcome = segment(source, self._segmenter, [*outputs, Output(count)], progress=report, stop=self._stop)
+        outcome = segment(
+            source, self._segmenter, [*outputs, Output(count)], progress=report, stop=self._stop, relabel=self._relabel
+        )
         self.seconds += outcome.seconds
         self.resets += outcome.memory_resets
         for stage, busy in outcome.stages.items():

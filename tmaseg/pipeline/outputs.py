@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -14,30 +15,41 @@ from tmaseg.errors import ConfigError, OutputError
 from tmaseg.files import PartFile, check_not_read, check_output_file
 from tmaseg.labels import LabelSet
 from tmaseg.options import PictureFormat, RunOptions
+from tmaseg.pipeline.events import EventsFile, Region
 from tmaseg.pipeline.stages import Output
 from tmaseg.render import Painter
 from tmaseg.video.frame import Frame
 from tmaseg.video.image_sink import Existing, MaskSink, PictureSink
 from tmaseg.video.image_source import ImageSource
+from tmaseg.video.segments import SegmentedSink, numbered
 from tmaseg.video.sink import VideoSink
-from tmaseg.video.source import Source
+from tmaseg.video.source import Source, StreamInfo
+from tmaseg.video.stream_sink import StreamSink
+
+VideoOutput = VideoSink | SegmentedSink | StreamSink
 
 
 def open_outputs(
     stack: ExitStack, source: Source, labels: LabelSet, options: RunOptions
-) -> tuple[list[Output], VideoSink | None]:
+) -> tuple[list[Output], VideoOutput | None]:
     """Every output of one video, entered on `stack` so that the video is the first to be completed.
 
     Raises OutputError where one cannot be written or would replace an input, and ConfigError and LabelError for
     painting that cannot work.
     """
     wanted = options.output
-    if not wanted.paths:
-        raise ConfigError("nothing to write: give -o OUT, --masks DIR or --stats FILE")
+    if not wanted.wanted:
+        raise ConfigError("nothing to write: give -o OUT, --masks DIR, --stats FILE, --events FILE or --preview PORT")
     _check_not_inputs(source, options)
     painter = options.paint.painter(labels)
     outputs: list[Output] = []
-    sink: VideoSink | None = None
+    sink: VideoOutput | None = None
+    if wanted.regions and not wanted.events:
+        raise ConfigError("--region is for events: give --events - or --events FILE as well")
+    regions = [Region.parse(text) for text in wanted.regions or ()]
+    if wanted.events:
+        events = EventsFile(wanted.events, labels, regions, overwrite=wanted.overwrite)
+        outputs.append(Output(stack.enter_context(events).write))
     if wanted.stats:
         stats = StatsFile(wanted.stats, labels, overwrite=wanted.overwrite)
         outputs.append(Output(stack.enter_context(stats).write))
@@ -48,10 +60,23 @@ def open_outputs(
             options.paint.painter(labels, "overlay"),
             existing="replace" if wanted.overwrite else "refuse",
         )
-    if wanted.video:
-        sink = stack.enter_context(VideoSink(wanted.video, source.info, wanted.write_options(options.input)))
+    if wanted.output:
+        sink = _video_sink(source.info, options)
+        stack.enter_context(sink)
         outputs.append(_painted(sink, painter))
     return outputs, sink
+
+
+def _video_sink(info: StreamInfo, options: RunOptions) -> VideoOutput:
+    """The video file, numbered files, or stream that `options` name. Raises OutputError."""
+    wanted, written = options.output, options.output.write_options(options.input)
+    if wanted.stream:
+        return StreamSink(wanted.stream, info, written)
+    assert wanted.video is not None
+    if wanted.segment is None:
+        return VideoSink(wanted.video, info, written)
+    name = numbered(wanted.video, overwrite=wanted.overwrite)
+    return SegmentedSink(name, info, written, length=Fraction(wanted.segment))
 
 
 def picture_outputs(
@@ -70,6 +95,9 @@ def picture_outputs(
     for folder, kind in zip(folders, formats, strict=True):
         if kind == "overlay":
             outputs.append(_painted(PictureSink(folder, name=name, existing=existing), painter))
+        elif kind == "confidence":
+            sure = MaskSink(folder, name=name, existing=existing)
+            outputs.append(Output(sure.write, confidence=True))
         else:
             masks = MaskSink(folder, style=kind, palette=painter.table, name=name, existing=existing)
             outputs.append(Output(masks.write))
@@ -93,7 +121,7 @@ def _check_not_inputs(source: Source, options: RunOptions) -> None:
                 raise OutputError(f"{folder} holds images that are read; write the masks to another folder")
 
 
-def _painted(sink: VideoSink | PictureSink, painter: Painter) -> Output:
+def _painted(sink: VideoOutput | PictureSink, painter: Painter) -> Output:
     return Output(
         write=lambda frame, _: sink.write(frame),
         render=lambda frame, labels: frame.with_rgb(painter.paint(frame.rgb, labels)),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tmaseg.inference.frame_segmenter import FrameSegmenter
+    from tmaseg.labels import LabelSet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +64,11 @@ class Report:
 class RunReport(Report):
     """What a run did with one video."""
 
+    segments: tuple[str, ...] = ()
+    """The numbered files that `output` was cut into."""
     masks: str | None = None
     stats: str | None = None
+    events: str | None = None
     width: int
     """Pixels of the input's upright picture."""
     height: int
@@ -76,6 +80,17 @@ class RunReport(Report):
     """Frames the network ran on; the labels of the others were warped along the motion."""
     encoder: str | None = None
     damaged_packets: int = 0
+    live: bool = False
+    """Whether the source had no end."""
+    dropped_frames: int = 0
+    """Frames of a live source that the network had no time for."""
+    reconnects: int = 0
+    """How often a live source was lost and found again."""
+    latency_median_ms: float | None = None
+    """Time from the arrival of a frame from a live source to its painted picture: half of the frames take at most this,
+    in milliseconds."""
+    latency_p95_ms: float | None = None
+    """The same for 95 of 100 frames."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +108,7 @@ class FramesReport(Report):
     """Paths of images that could not be read, relative to the input folder."""
 
 
-def network_facts(segmenter: "FrameSegmenter", weights: str, memory_resets: int) -> dict[str, Any]:
+def network_facts(segmenter: "FrameSegmenter", weights: str, memory_resets: int, labels: "LabelSet") -> dict[str, Any]:
     """The fields of `Report` that describe the network and the memory it took."""
     from tmaseg.inference.device import peak_memory_mb
 
@@ -107,7 +122,7 @@ def network_facts(segmenter: "FrameSegmenter", weights: str, memory_resets: int)
         "peak_rss_mb": peak["peak_rss_mb"],
         "peak_device_mb": peak.get("peak_device_mb"),
         "compiled": segmenter.compiled,
-        "classes": segmenter.labels.names,
+        "classes": labels.names,
     }
 
 

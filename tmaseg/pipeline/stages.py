@@ -1,5 +1,6 @@
 """Stages: decoding, the network, painting and every output at the same time, each in a thread of its own."""
 
+import math
 import queue
 import threading
 import time
@@ -10,7 +11,11 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar, runtime_checkable
 
+import cv2
+import numpy as np
+
 from tmaseg.arrays import RGB, Labels
+from tmaseg.pipeline.live import Live, LiveQueue
 from tmaseg.video.frame import Frame
 
 if TYPE_CHECKING:
@@ -29,7 +34,15 @@ class Stepper(Protocol):
 
     memory_resets: int
 
-    def step(self, rgb: RGB, *, seconds: float | None = None, discontinuity: bool = False) -> "Segmentation":
+    def step(
+        self,
+        rgb: RGB,
+        *,
+        seconds: float | None = None,
+        discontinuity: bool = False,
+        key_frame: bool = True,
+        confidence: bool = False,
+    ) -> "Segmentation":
         """The next frame of the video."""
 
 
@@ -49,6 +62,8 @@ class Output:
     """Takes the frame (painted, if `render` is given) and its class ids."""
     render: Callable[[Frame, Labels], Frame] | None = None
     """Makes the painted frame."""
+    confidence: bool = False
+    """Whether `write` takes the probability of each pixel's class, 0 to 255, instead of its id."""
 
 
 @dataclass(frozen=True)
@@ -74,20 +89,28 @@ def segment(
     *,
     progress: Callable[[int], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
+    live: Live | None = None,
+    relabel: Labels | None = None,
 ) -> Outcome:
-    """Passes every frame of the source through the stepper and into the outputs, in order.
+    """Passes every frame of the source through the stepper and into the outputs, in order; of a `live` one, the newest.
+
+    `relabel` (256,): the class id that outputs get for each of the stepper's.
 
     `progress` is called with the number of frames segmented, in the caller's thread. Any error stops all stages and is
     raised here unchanged; no thread outlives the call. When `stop()` is true, or after a KeyboardInterrupt, reading
     ends, the frames segmented so far are written, and the outcome is `interrupted`; a second interrupt is raised.
     """
     clock = _Clock()
+    confidence = {"confidence": True} if any(output.confidence for output in outputs) else {}
     begun, interrupted = time.perf_counter(), False
-    with _Reader(source, clock, stop) as reader, _Writer(outputs, clock) as writer:
+    with _Reader(source, clock, stop, live) as reader, _Writer(outputs, clock, live, relabel) as writer:
         try:
             for count, frame in enumerate(reader, 1):
+                options = {"key_frame": not live.queue.is_behind} if live and live.keep_all else confidence
                 with clock.busy("model"):
-                    segmentation = stepper.step(frame.rgb, seconds=frame.seconds, discontinuity=frame.discontinuity)
+                    segmentation = stepper.step(
+                        frame.rgb, seconds=frame.seconds, discontinuity=frame.discontinuity, **options
+                    )
                 writer.put(frame, segmentation)
                 if progress:
                     progress(count)
@@ -125,11 +148,14 @@ class _Clock:
 class _Reader:
     """Iterates the source in a thread of its own, a few frames ahead."""
 
-    def __init__(self, source: Iterable[Frame], clock: _Clock, stop: Callable[[], bool]) -> None:
-        self._source, self._clock, self._asked_to_stop = source, clock, stop
+    def __init__(
+        self, source: Iterable[Frame], clock: _Clock, stop: Callable[[], bool], live: Live | None = None
+    ) -> None:
+        self._source, self._clock, self._asked_to_stop, self._live = source, clock, stop, live
         self.ended = False
         """Whether the last frame of the source was passed on."""
-        self._ready: queue.Queue[Frame | BaseException | None] = queue.Queue(_QUEUED)
+        self._ready: queue.Queue[Frame | BaseException | None] | LiveQueue
+        self._ready = live.queue if live else queue.Queue(_QUEUED)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tmaseg-decode", daemon=True)
 
@@ -143,10 +169,17 @@ class _Reader:
         self._stop.set()
         if isinstance(self._source, Stoppable):
             self._source.stop()
-        _join(self._thread)
+        if self._live:
+            self._thread.join(1)  # a camera that is silent is not waited for: the thread ends by itself
+        else:
+            _join(self._thread)
 
     def __iter__(self) -> Iterator[Frame]:
+        last = time.monotonic() + self._live.duration if self._live and self._live.duration else math.inf
         while not self._asked_to_stop():
+            if time.monotonic() >= last:
+                self.ended = True
+                return
             try:
                 item = self._ready.get(timeout=_PATIENCE_SECONDS)
             except queue.Empty:
@@ -184,8 +217,10 @@ class _Reader:
 class _Writer:
     """Paints in a thread of its own, a few frames behind, and writes in another for each output."""
 
-    def __init__(self, outputs: Sequence[Output], clock: _Clock) -> None:
-        self._outputs, self._clock = outputs, clock
+    def __init__(
+        self, outputs: Sequence[Output], clock: _Clock, live: Live | None = None, relabel: Labels | None = None
+    ) -> None:
+        self._outputs, self._clock, self._live, self._relabel = outputs, clock, live, relabel
         self._trouble = _Trouble()
         self._sinks = [_Worker("tmaseg-encode", partial(self._write, output), self._trouble) for output in outputs]
         self._painter = _Worker("tmaseg-render", self._paint, self._trouble)
@@ -220,12 +255,16 @@ class _Writer:
         frame, segmentation = item
         with self._clock.busy("model"):  # waits for a GPU
             labels = segmentation.labels
+        if self._relabel is not None:
+            labels = np.asarray(cv2.LUT(labels, self._relabel), np.uint8)
         for output, sink in zip(self._outputs, self._sinks, strict=True):
             picture = frame
             if output.render is not None:
                 with self._clock.busy("render"):
                     picture = output.render(frame, labels)
-            sink.put((picture, labels))
+            sink.put((picture, segmentation.confidence if output.confidence else labels))
+        if self._live:
+            self._live.latency.add(frame)
 
     def _write(self, output: Output, item: tuple[Frame, Labels]) -> None:
         with self._clock.busy("encode"):

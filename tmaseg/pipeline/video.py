@@ -3,13 +3,20 @@
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tmaseg.options import InputOptions, ModelOptions, OutputOptions, PaintOptions, RunOptions
+from tmaseg.labels import LabelSet
+from tmaseg.options import InputOptions, Mode, ModelOptions, OutputOptions, PaintOptions, RunOptions
+from tmaseg.pipeline.live import Live
 from tmaseg.pipeline.outputs import open_outputs
+from tmaseg.pipeline.preview import Preview
 from tmaseg.pipeline.report import RunReport, network_facts
-from tmaseg.pipeline.stages import segment
+from tmaseg.pipeline.stages import Output, segment
+from tmaseg.video.address import hidden
+from tmaseg.video.live import LiveSource
+from tmaseg.video.segments import SegmentedSink
 from tmaseg.video.source import Source, open_source
 
 if TYPE_CHECKING:
@@ -45,7 +52,7 @@ def segment_video(
         groups[group][name] = Path(value) if name in ("masks", "stats") and value is not None else value
     run = RunOptions(**{key: classes[key](**values) for key, values in groups.items()})
     with open_source(source, run.input.read_options()) as frames:
-        return run_video(frames, run.model.load, run, progress=progress, stop=stop)
+        return run_video(frames, run.load, run, progress=progress, stop=stop)
 
 
 def run_video(
@@ -62,24 +69,37 @@ def run_video(
     the number of frames done; when `stop()` is true between two frames, the outputs are completed with the frames so
     far. On any other way out the video and the statistics leave nothing behind. Raises TmasegError.
     """
-    labels = options.model.weights_info().labels
+    network = options.model.weights_info().labels
+    labels, relabel = options.paint.classes_of(network)
     with ExitStack() as stack:
+        live = Live(options.input.keep_all, options.input.duration) if source.info.live else None
         outputs, sink = open_outputs(stack, source, labels, options)
+        preview = _open_preview(labels, options)
+        if preview:
+            stack.enter_context(preview)
         segmenter = load()
         segmenter.reset()
+        if isinstance(source, LiveSource):  # the first frame takes longest: it must not make a camera's wait
+            segmenter.step(source.first.rgb)
+            segmenter.reset()
         segmenter.expect(source.info.frames)
-        outcome = segment(source, segmenter, outputs, progress=progress, stop=stop)
+        if preview:
+            preview.facts = partial(_preview_facts, source, segmenter, live)
+            outputs.append(Output(preview.write))
+        outcome = segment(source, segmenter, outputs, progress=progress, stop=stop, live=live, relabel=relabel)
         if outcome.interrupted and not outcome.frames:
             raise KeyboardInterrupt  # nothing to finish
         if outcome.interrupted and sink:
             sink.cut_sound()
     output, damage = options.output, source.damage
     return RunReport(
-        **network_facts(segmenter, options.model.weights, outcome.memory_resets),
+        **network_facts(segmenter, options.model.weights, outcome.memory_resets, labels),
         input=source.info.name,
-        output=output.output,
+        output=hidden(output.output) if output.output else None,
+        segments=tuple(map(str, sink.completed)) if isinstance(sink, SegmentedSink) else (),
         masks=_name(output.masks),
         stats=_name(output.stats),
+        events=output.events,
         frames=outcome.frames,
         seconds=outcome.seconds,
         stages=outcome.stages,
@@ -88,7 +108,7 @@ def run_video(
             *damage.lines(),
             *segmenter.warnings,
             *(sink.warnings if sink else ()),
-            *options.paint.warnings(labels),
+            *options.paint.warnings(network),
         ),
         damaged=bool(damage),
         interrupted=outcome.interrupted,
@@ -99,7 +119,37 @@ def run_video(
         network_frames=segmenter.network_frames,
         encoder=sink.encoder if sink else None,
         damaged_packets=damage.packets,
+        **_live_facts(source, live),
     )
+
+
+def _open_preview(labels: LabelSet, options: RunOptions) -> Preview | None:
+    if options.output.preview is None:
+        return None
+    views: tuple[Mode, ...] = ("overlay", "side-by-side")
+    return Preview(options.output.preview, labels, {view: options.paint.painter(labels, view) for view in views})
+
+
+def _preview_facts(source: Source, segmenter: "FrameSegmenter", live: Live | None) -> dict[str, Any]:
+    return {
+        "input": source.info.name,
+        "dropped": live.queue.dropped if live else 0,
+        "resets": segmenter.memory_resets,
+        "reconnects": source.reconnects,
+    }
+
+
+def _live_facts(source: Source, live: Live | None) -> dict[str, Any]:
+    if live is None:
+        return {}
+    median, p95 = (None if share is None else 1000 * share for share in map(live.latency.quantile, (0.5, 0.95)))
+    return {
+        "live": True,
+        "dropped_frames": live.queue.dropped,
+        "reconnects": source.reconnects,
+        "latency_median_ms": median,
+        "latency_p95_ms": p95,
+    }
 
 
 def _name(path: Path | None) -> str | None:

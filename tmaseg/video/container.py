@@ -13,8 +13,8 @@ from av.stream import Stream
 
 from tmaseg.errors import VideoError
 from tmaseg.video import missing
+from tmaseg.video.address import STDIN, LiveAddress, hidden, is_live, is_url, live_address, without_address
 from tmaseg.video.pipe import Pipe, PipeReader
-from tmaseg.video.source import is_url
 
 # Demuxers that open other files or addresses named in the file (a stranger's playlist must not read local files or
 # reach the network), that run scripts, that read devices, or that take any text for a picture.
@@ -32,13 +32,15 @@ _WEB_PROTOCOLS = "http,https,tcp,tls,crypto,httpproxy"
 
 
 def open_input(location: str | Path | Pipe, timeout: float = 10.0, hardware: HWAccel | None = None) -> InputContainer:
-    """Open a local file, an http(s) URL or a pipe for reading; the caller closes it.
+    """Open a local file, a URL, a camera, a screen or a pipe for reading; the caller closes it.
 
     `timeout` is how many seconds a URL may stay silent, at opening and at each read. Raises VideoError: missing, not a
     file, empty, not readable, not a video, a playlist, no answer; or `hardware` that does not open.
     """
     if isinstance(location, Pipe):
         return _open_pipe(location, timeout, hardware)
+    if is_live(location) or location == STDIN:
+        return _open_live(str(location), timeout, hardware)
     if is_url(location):
         return _open_url(str(location), timeout, hardware)
     return _open_file(Path(location), hardware)
@@ -78,11 +80,35 @@ def _open_pipe(pipe: Pipe, timeout: float, hardware: HWAccel | None) -> InputCon
 def _open_url(url: str, timeout: float, hardware: HWAccel | None) -> InputContainer:
     if urlsplit(url).scheme not in ("http", "https"):
         scheme = urlsplit(url).scheme
-        raise VideoError(f"{url}: {scheme}:// is not supported; give a file, a folder, or an http:// or https:// URL")
+        raise VideoError(
+            f"{hidden(url)}: {scheme}:// is not supported; give a file, a folder, a camera, or the URL of a file or a "
+            "stream: http, https, rtsp, rtmp, srt, udp, tcp"
+        )
     try:
         return _open(url, _WEB_PROTOCOLS, web=True, timeout=timeout, hardware=hardware)
     except (av.FFmpegError, OSError) as error:
-        raise VideoError(f"{url} {why_silent(error, timeout)}") from error
+        raise VideoError(f"{hidden(url)} {why_silent(error, timeout)}") from without_address(error)
+
+
+def _open_live(spec: str, timeout: float, hardware: HWAccel | None) -> InputContainer:
+    address = LiveAddress("pipe:0", protocols="pipe") if spec == STDIN else live_address(spec)
+    formats = address.format or f"{_allowed_formats(web=True)},rtsp,sdp,rtp"
+    options = {**address.options, "format_whitelist": formats, "protocol_whitelist": address.protocols}
+    try:
+        return av.open(
+            address.location,
+            format=address.format,
+            container_options=options,
+            timeout=timeout,
+            hwaccel=hardware,
+            metadata_errors="replace",
+        )
+    except (av.FFmpegError, OSError, ValueError) as error:
+        if address.format:
+            reason = getattr(error, "strerror", None) or str(error)
+            remedy = "see that it is connected, that no other program uses it, and what it can do (its options)"
+            raise VideoError(f"{spec} cannot be opened: {reason}; {remedy}") from error
+        raise VideoError(f"{hidden(spec)} {why_silent(error, timeout)}") from without_address(error)
 
 
 def coder_of(stream: Stream) -> str:
@@ -99,7 +125,15 @@ def why_silent(error: BaseException, timeout: float, *, pipe: bool = False) -> s
     if isinstance(error, av.error.InvalidDataError | av.error.ArgumentError):
         return "answered, but not with a video that can be read; check the address in a browser"
     reason = getattr(error, "strerror", None) or str(error)
-    return f"cannot be fetched: {reason}; check the address and the connection"
+    remedy = "check the address and the connection"
+    if isinstance(error, av.error.HTTPUnauthorizedError | av.error.HTTPForbiddenError):
+        remedy = "write user name and password into the address, as in rtsp://USER:PASSWORD@HOST/..., or correct them"
+    elif isinstance(error, ConnectionRefusedError):
+        remedy = "no server listens there: start it, or correct host and port"
+    elif isinstance(error, av.error.ProtocolNotFoundError):
+        reason = "this build of PyAV does not have the protocol"
+        remedy = "pipe it in: ffmpeg -i URL -c copy -f mpegts - | tmaseg run - --live ..."
+    return f"cannot be fetched: {reason}; {remedy}"
 
 
 def _open(

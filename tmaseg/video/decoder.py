@@ -2,7 +2,8 @@
 
 import contextlib
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 
 import av
@@ -16,9 +17,9 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from tmaseg.errors import VideoError
+from tmaseg.video.address import STDIN, hidden, is_live, is_url
 from tmaseg.video.container import is_complete_matroska, open_input, why_silent
 from tmaseg.video.pipe import Pipe
-from tmaseg.video.source import is_url
 from tmaseg.video.timeline import Timeline
 
 
@@ -70,6 +71,14 @@ class Deinterlacer:
             yield frame
 
 
+def deinterlaced(frames: Iterable[VideoFrame], time_base: Fraction) -> Iterator[VideoFrame]:
+    """One progressive frame for each of `frames`, whose unit of time is `time_base`."""
+    deinterlacer = Deinterlacer(time_base)
+    for frame in frames:
+        yield from deinterlacer.push(frame)
+    yield from deinterlacer.flush()
+
+
 _DEFAULT_RATE = Fraction(25)
 _HARDWARE = ("cuda", "videotoolbox", "vaapi")  # in order of preference
 _MOST_READ_ERRORS = 8  # in a row, before the rest of a file is given up
@@ -93,6 +102,8 @@ class Decoder:
         """Latest end of a packet of any stream, in seconds."""
         self.jumps: list[int] = []
         """The pts of packets where the time stamps jumped; who reads the frames takes them out."""
+        self.arrival = time.monotonic()
+        """When the latest packet came."""
         self._packets_read = 0
         self._device, container = _open_on_device(location, timeout, hardware)
         self.container: InputContainer = container
@@ -108,6 +119,13 @@ class Decoder:
     def device(self) -> str | None:
         """The kind of device that decodes; None for the CPU. Known after the first frame."""
         return self._device if self.stream.codec_context.is_hwaccel else None
+
+    @property
+    def endless(self) -> bool:
+        """Whether it is a stream from the web of which neither length nor size is known."""
+        container = self.container
+        known = container.duration is not None and container.duration > 0
+        return not known and (container.format.name == "hls" or container.size < 0)
 
     @property
     def announced_end(self) -> Fraction | None:
@@ -130,11 +148,11 @@ class Decoder:
         streams = [s for s in self.container.streams.video if not s.disposition & Disposition.attached_pic]
         if not streams:
             has = "sound only" if self.container.streams.audio else "no pictures and no sound"
-            raise VideoError(f"{self.location} has no video stream ({has}); give a file with moving pictures")
+            raise VideoError(f"{hidden(self.location)} has no video stream ({has}); give a file with moving pictures")
         stream = streams[0]
         context: object = stream.codec_context
         if context is None:
-            raise VideoError(f"{self.location}: there is no decoder for its video; convert it to H.264 first")
+            raise VideoError(f"{hidden(self.location)}: there is no decoder for its video; convert it to H.264 first")
         # Not "AUTO": frame threads report a damaged packet late, some not at all, and PyAV gives up the last frames
         # when that happens while they are drained (3 damaged at the end: 2 counted, 2 good frames lost).
         stream.thread_type = "SLICE"
@@ -224,11 +242,12 @@ class Decoder:
                 errors += 1
                 self.packets += 1
                 pipe = isinstance(self.location, Pipe) and isinstance(error, TimeoutError)
-                if pipe or is_url(str(self.location)):
-                    self.stopped = f"{self.location} {why_silent(error, self._timeout, pipe=pipe)}"
+                if pipe or is_url(self.location) or is_live(self.location) or self.location == STDIN:
+                    self.stopped = f"{hidden(self.location)} {why_silent(error, self._timeout, pipe=pipe)}"
                     return
                 packets = self.container.demux()
                 continue
+            self.arrival = time.monotonic()
             if not packet.size:  # asks a decoder for what it holds back, which is done at the end
                 continue
             errors = 0

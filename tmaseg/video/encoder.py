@@ -15,6 +15,7 @@ from tmaseg.errors import ConfigError, OutputError
 
 _HARDWARE = ("h264_nvenc", "h264_videotoolbox")
 _PREFERRED = {
+    **dict.fromkeys(("flv", "mpegts", "rtsp", "rtp_mpegts"), ("libx264", "h264_nvenc", "mpeg4")),
     "mp4": ("libx264", "h264_nvenc", "libvpx-vp9", "mpeg4"),
     "mov": ("libx264", "h264_nvenc", "mpeg4"),
     "matroska": ("libx264", "h264_nvenc", "libvpx-vp9", "mpeg4"),

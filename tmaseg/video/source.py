@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import unquote, urlsplit
 
-from tmaseg.errors import ConfigError
+from tmaseg.errors import ConfigError, VideoError
+from tmaseg.video.address import STDIN, is_live, is_url
 from tmaseg.video.frame import Frame
 from tmaseg.video.pipe import Pipe, open_pipe
 
@@ -23,6 +24,8 @@ class ReadOptions:
     """Seconds from the beginning of the video to the first frame wanted."""
     end: float | None = None
     """Seconds from the beginning of the video; frames at or after this are not given."""
+    duration: float | None = None
+    """Seconds after which to end, of the time of a file; of a live source who reads it keeps count."""
     every: int = 1
     """Give every n-th frame; the others are decoded and dropped."""
     colorspace: ColourSpace | None = None
@@ -37,6 +40,10 @@ class ReadOptions:
     """Seconds a URL may stay silent before reading gives up."""
     rate: Fraction | None = None
     """Frames a second of what has no time stamps: images (25 by default) and raw streams (by default their own)."""
+    live: bool | None = None
+    """Whether the source has no end and is never waited for; None: detected."""
+    reconnect: float = 60.0
+    """Seconds for which a live source that is lost is tried again; 0: not once."""
 
     @property
     def image_rate(self) -> Fraction:
@@ -50,7 +57,9 @@ class ReadOptions:
 
     @property
     def exact_end(self) -> Fraction | None:
-        """`end` as a user means it."""
+        """`end` as a user means it, or where `duration` ends."""
+        if self.duration is not None:
+            return (self.exact_start or 0) + _exact(self.duration)
         return None if self.end is None else _exact(self.end)
 
     def __post_init__(self) -> None:
@@ -58,12 +67,16 @@ class ReadOptions:
             raise ConfigError(f"--start is {self.start}; it must be 0 or more seconds")
         if self.end is not None and not self.end > (self.start or 0):
             raise ConfigError(f"--end is {self.end}; it must be greater than --start ({self.start or 0} s)")
+        if self.duration is not None and not (self.duration > 0 and self.end is None):
+            raise ConfigError(f"--duration is {self.duration:g}; it must be more than 0 seconds, without --end")
         if self.every < 1:
             raise ConfigError(f"--every is {self.every}; it must be 1 (every frame) or more")
         if self.colorspace not in (None, "bt601", "bt709", "bt2020"):
             raise ConfigError(f"--colorspace is {self.colorspace!r}; choose bt601, bt709 or bt2020")
         if not self.timeout > 0:
             raise ConfigError(f"--timeout is {self.timeout}; it must be more than 0 seconds")
+        if not self.reconnect >= 0:
+            raise ConfigError(f"--reconnect is {self.reconnect}; it must be 0 (never) or more seconds")
         if self.rate is not None and not self.rate > 0:
             raise ConfigError(f"--rate is {self.rate}; it must be more than 0 frames a second")
 
@@ -86,6 +99,8 @@ class StreamInfo:
     """How many frames iterating should give (an estimate from lengths and rates); None when the file does not say."""
     seconds: float | None = None
     """Announced length of the part that is read, in seconds; None when the file does not say."""
+    live: bool = False
+    """Whether it has no end and is never waited for."""
     location: str | Pipe | None = None
     """File, URL or pipe that sound, chapters and subtitles can be copied from; None for images."""
     start: Fraction | None = None
@@ -196,6 +211,8 @@ class Source(ABC):
 
     info: StreamInfo
     """Known before the first frame."""
+    reconnects = 0
+    """How often a connection that was lost was made again."""
 
     def __init__(self) -> None:
         self._warnings: list[str] = []
@@ -233,25 +250,30 @@ class Source(ABC):
         self.close()
 
 
-def is_url(spec: object) -> bool:
-    """Whether `spec` is an address rather than a path."""
-    return isinstance(spec, str) and "://" in spec and not Path(spec).exists()
-
-
 def open_source(spec: str | Path, options: ReadOptions | None = None) -> Source:
-    """Opens a video file, an `http(s)` URL, a pipe ("-": standard input), a single image, or a folder of images.
+    """Opens a video file, a URL, a camera, a screen, a pipe ("-": standard input), an image, or a folder of images.
 
-    Raises VideoError when it is missing, empty, not a video, a playlist, silent, or holds no pictures.
+    Raises VideoError when it is missing, empty, not a video, a playlist, silent, refused, or holds no pictures.
     """
+    from tmaseg.video.decoder import Decoder
     from tmaseg.video.image_source import ImageSource
     from tmaseg.video.images import IMAGE_SUFFIXES
+    from tmaseg.video.live import LiveSource
     from tmaseg.video.video_source import VideoSource
 
     options = options or ReadOptions()
     if is_url(spec) and urlsplit(str(spec)).scheme == "file":
         spec = Path(unquote(urlsplit(str(spec)).path))
+    if is_live(spec):
+        return LiveSource(str(spec), options)
     if is_url(spec):
-        return VideoSource(spec, options)
+        decoder = Decoder(str(spec), options.timeout, hardware=options.hardware)
+        live = decoder.endless if options.live is None else options.live
+        return LiveSource(str(spec), options, decoder) if live else VideoSource(spec, options, decoder)
+    if options.live:
+        if str(spec) != STDIN and not Path(spec).is_fifo():
+            raise VideoError(f"{spec} has an end: --live is for cameras, streams and pipes; leave it out")
+        return LiveSource(str(spec), options)
     pipe = open_pipe(spec, options.timeout)
     if isinstance(pipe, Pipe):
         try:

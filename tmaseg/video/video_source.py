@@ -9,9 +9,10 @@ from pathlib import Path
 from av.video.frame import VideoFrame
 
 from tmaseg.errors import VideoError
+from tmaseg.video.address import hidden
 from tmaseg.video.colour import PictureMaker
 from tmaseg.video.container import coder_of
-from tmaseg.video.decoder import Decoder, Deinterlacer
+from tmaseg.video.decoder import Decoder, deinterlaced
 from tmaseg.video.frame import Frame
 from tmaseg.video.pipe import Pipe
 from tmaseg.video.source import Damage, ReadOptions, Source, StreamInfo
@@ -29,19 +30,21 @@ class VideoSource(Source):
     changes.
     """
 
-    def __init__(self, spec: str | Path | Pipe, options: ReadOptions = _DEFAULTS) -> None:
-        """Open, and decode up to the first frame wanted, which tells size, turn and colour.
+    def __init__(
+        self, spec: str | Path | Pipe, options: ReadOptions = _DEFAULTS, decoder: Decoder | None = None
+    ) -> None:
+        """Open, and decode up to the first frame wanted, which tells size, turn and colour. `decoder`: it is open.
 
         Raises VideoError when nothing can be opened, there is no video in it, or no frame decodes.
         """
         super().__init__()
-        self._name, self._options = str(spec), options
+        self._name, self._options = hidden(spec), options
         self._location = spec if isinstance(spec, Pipe) else str(spec)
         self._corrupt = 0
         self._decoded_end: Fraction | None = None  # of the last frame decoded, in seconds
         self._ended = False
         self._pictures = PictureMaker(self._name, options, self.warn)
-        self._decoder = Decoder(self._location, options.timeout, hardware=options.hardware)
+        self._decoder = decoder or Decoder(self._location, options.timeout, hardware=options.hardware)
         self._frames = self._timed()
         try:
             # Users count seconds from the beginning of the video; these are on the container's time line.
@@ -124,13 +127,8 @@ class VideoSource(Source):
 
     def _progressive(self) -> Iterator[VideoFrame]:
         """Decoded frames, deinterlaced where that was asked for."""
-        if not self._options.deinterlace:
-            yield from self._decoded()
-            return
-        deinterlacer = Deinterlacer(self._decoder.time_base)
-        for frame in self._decoded():
-            yield from deinterlacer.push(frame)
-        yield from deinterlacer.flush()
+        frames = self._decoded()
+        return deinterlaced(frames, self._decoder.time_base) if self._options.deinterlace else frames
 
     def _chosen(self) -> Iterator[Frame]:
         """The frames between start and end, every n-th, without durations."""

@@ -1,0 +1,182 @@
+"""LiveSource: frames of a camera, a screen or a stream, which has no end and may be lost and found again."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Generator, Iterator
+from fractions import Fraction
+
+from av.video.frame import VideoFrame
+
+from tmaseg.errors import ConfigError, VideoError
+from tmaseg.video.address import STDIN, hidden
+from tmaseg.video.colour import PictureMaker
+from tmaseg.video.decoder import Decoder, deinterlaced
+from tmaseg.video.frame import Frame
+from tmaseg.video.source import Damage, ReadOptions, Source, StreamInfo
+from tmaseg.video.timeline import FrameClock
+
+_TIME_BASE = Fraction(1, 90_000)  # of the output, whatever each connection has
+_FIRST_PAUSE_SECONDS = 0.5  # before connecting again; doubled each time that fails
+_LONGEST_PAUSE_SECONDS = 8.0
+_PACED = {"hls", "lavfi"}  # come faster than they are to be shown: segments of some seconds, or made here
+
+
+class LiveSource(Source):
+    """Frames as they arrive, of one size; see `Source`. `stop` ends them.
+
+    Time begins at zero and is that of the stream, or of arrival where it has none. A connection that is lost is made
+    again for `ReadOptions.reconnect` seconds; the first frame after it is a discontinuity, later by the time that
+    passed, and of another size or codec if that changed: it is fitted into the first size. `Frame.arrival` is set.
+    """
+
+    def __init__(self, spec: str, options: ReadOptions, decoder: Decoder | None = None) -> None:
+        """Connects, and decodes the first frame, which tells size and colour. `decoder`: a connection that is open.
+
+        Raises VideoError when that fails, and ConfigError for options that only files have.
+        """
+        super().__init__()
+        if options.start is not None or options.end is not None:
+            raise ConfigError(f"{hidden(spec)} is live: it has no --start and no --end; give --duration SECONDS")
+        self.reconnects = 0
+        """How often a lost connection was made again."""
+        self._spec, self._options = spec, options
+        self._packets = self._corrupt = 0
+        self._lost: str | None = None  # why, while there is no connection
+        self._pause = _FIRST_PAUSE_SECONDS
+        self._stopping = threading.Event()
+        self._pictures = PictureMaker(hidden(spec), options, self.warn)
+        self._decoder = decoder or Decoder(spec, options.timeout, hardware=options.hardware)
+        self._frames = self._live()
+        try:
+            self.info = self._describe()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences for the user; may grow while frames are read."""
+        lost = "the connection was lost {} and made again: the memory began anew"
+        times = "once" if self.reconnects == 1 else f"{self.reconnects} times"
+        return (*super().warnings, *((lost.format(times),) if self.reconnects else ()))
+
+    @property
+    def damage(self) -> Damage:
+        """What was wrong up to now."""
+        packets = self._packets + self._decoder.packets
+        return Damage(packets, self._corrupt, resized=self._pictures.resized, stopped=self._lost)
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Frames with strictly increasing pts, from now on: the first one, which is old by now, is left out."""
+        return self._frames
+
+    def stop(self) -> None:
+        """Ends the frames, from any thread; a read that waits returns when data comes, or after the timeout."""
+        self._stopping.set()
+
+    def close(self) -> None:
+        """Closes the connection, or leaves that to the thread that waits for data."""
+        self.stop()
+        with contextlib.suppress(ValueError):  # the generator is running
+            self._frames.close()
+
+    def _describe(self) -> StreamInfo:
+        decoder, first = self._decoder, next(self._frames, None)
+        if first is None:
+            why = decoder.stopped or f"{hidden(self._spec)} gave no picture"
+            raise VideoError(f"{why}; see that it sends video")
+        self.first = first
+        """Its picture is known before iterating, and not given again."""
+        if decoder.container.streams.audio:
+            self.warn("the sound of a live source is not recorded")
+        aspect = Fraction(decoder.stream.sample_aspect_ratio or 1)
+        return StreamInfo(
+            name=hidden(self._spec),
+            width=first.rgb.shape[1],
+            height=first.rgb.shape[0],
+            rate=decoder.rate / self._options.every,
+            time_base=_TIME_BASE,
+            live=True,
+            start=Fraction(0),  # files begin with the first frame that is taken
+            sample_aspect=1 / aspect if self._pictures.orientation.transpose else aspect,
+            codec=decoder.stream.codec_context.name,
+            device=decoder.device,
+            pixel_format=decoder.stream.codec_context.pix_fmt or "",
+            colour=str(self._pictures.colour),
+            rotation=round(self._pictures.orientation.degrees),
+        )
+
+    def _live(self) -> Generator[Frame]:
+        """Frames of one connection after the other."""
+        begun, last, index = time.monotonic(), -1, -1
+        try:
+            while True:
+                offset: int | None = None  # from the connection's time to ours
+                discontinuity = index >= 0
+                for frame, pts in self._connection():
+                    if offset is None:
+                        now = round((self._decoder.arrival - begun) / _TIME_BASE) if index >= 0 else 0
+                        offset = now - pts
+                        self._found_again(index >= 0)
+                    last = max(last + 1, pts + offset)
+                    index += 1
+                    self._corrupt += frame.is_corrupt
+                    if self._decoder.jumps:
+                        self._decoder.jumps.clear()
+                        discontinuity = True
+                    if index % self._options.every == 0:
+                        rgb, changed = self._pictures.make(frame, float(last * _TIME_BASE))
+                        arrival = self._decoder.arrival
+                        yield Frame(rgb, last, _TIME_BASE, index, discontinuity or changed, arrival=arrival)
+                        discontinuity = False
+                    if self._stopping.is_set():
+                        return
+                if index < 0 or not self._reconnect():
+                    return
+        finally:
+            self._decoder.close()
+
+    def _connection(self) -> Iterator[tuple[VideoFrame, int]]:
+        """Frames of the connection that is open, and their time in units of `_TIME_BASE`."""
+        decoder = self._decoder
+        clock = FrameClock(decoder.time_base, decoder.rate)
+        paced = _PACED.intersection(decoder.container.format.name.split(","))
+        ahead: float | None = None  # of the stream's time, by the clock on the wall
+        frames = decoder.frames()
+        for frame in deinterlaced(frames, decoder.time_base) if self._options.deinterlace else frames:
+            if not decoder.has_clock:
+                yield frame, round(decoder.arrival / _TIME_BASE)
+                continue
+            seconds = clock.stamp(frame.pts) * decoder.time_base
+            if paced:
+                ahead = decoder.arrival - float(seconds) if ahead is None else ahead
+                early = ahead + float(seconds) - time.monotonic()
+                self._stopping.wait(max(0.0, early))
+                ahead -= min(0.0, early) if "lavfi" in paced else 0  # what is made here waits for nobody
+                decoder.arrival = time.monotonic()
+            yield frame, round(seconds / _TIME_BASE)
+
+    def _found_again(self, again: bool) -> None:
+        self._pause, self._lost = _FIRST_PAUSE_SECONDS, None
+        self.reconnects += again
+
+    def _reconnect(self) -> bool:
+        """Whether a lost connection is open again; False after a while without a frame, or where there was an end."""
+        decoder = self._decoder
+        self._packets, decoder.packets = self._packets + decoder.packets, 0
+        if self._spec.startswith(("lavfi:", STDIN)) and not decoder.stopped:
+            return False
+        self._lost = decoder.stopped or f"{hidden(self._spec)} ended"
+        last_try = decoder.arrival + self._options.reconnect
+        decoder.close()
+        while (left := last_try - time.monotonic()) > 0 and not self._stopping.wait(min(self._pause, left)):
+            self._pause = min(2 * self._pause, _LONGEST_PAUSE_SECONDS)
+            try:
+                self._decoder = Decoder(self._spec, self._options.timeout, hardware=self._options.hardware)
+            except VideoError as error:
+                self._lost = str(error)
+                continue
+            self._decoder.arrival = decoder.arrival  # until a frame comes
+            return True
+        return False
