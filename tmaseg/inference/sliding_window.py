@@ -13,6 +13,8 @@ from tmaseg.inference.engine import Engine
 from tmaseg.model.config import InputGeometry
 from tmaseg.model.memory import MemoryRing
 
+_KeysValues = tuple[Tensor, Tensor]  # of a frame, for every slot: (B, S, P, Ck), (B, S, P, Cv)
+
 
 @dataclass
 class _Region:
@@ -47,51 +49,46 @@ class SlidingWindow:
         if self._size_hw != size_hw:
             self._size_hw = size_hw
             self._regions = [_Region(top, left) for top, left in window_grid(size_hw, self._geometry)]
-        if len(self._regions) == 1:
-            logits, *encoded = self._step(self._regions[0], x)
-            self._push(self._regions[0], *encoded)
-            return logits
-        net, (height, width) = self._engine.net, size_hw
-        side_h, side_w = self._geometry.window_hw(size_hw)
+        logits, encoded = self._mean(x) if len(self._regions) > 1 else self._step(self._regions[0], x)
+        for region, (keys, values) in zip(self._regions, encoded, strict=False):  # none without memory
+            if region.ring is None:
+                region.ring = MemoryRing(keys, values, frames=self._memory_frames)
+            else:
+                region.ring.push(keys, values)
+        return logits
+
+    def _mean(self, x: Tensor) -> tuple[Tensor, list[_KeysValues]]:
+        """The mean of the logits of all windows, and the keys and values of each for its memory."""
+        net, (height, width) = self._engine.net, (x.shape[-2], x.shape[-1])
+        side_h, side_w = self._geometry.window_hw((height, width))
         total = x.new_zeros((1, net.config.classes, height, width), dtype=torch.float32)
         count = x.new_zeros(height, width)
-        to_push: list[tuple[_Region, list[Tensor]]] = []
+        encoded = []
         for region in self._regions:
             rows, columns = slice(region.top, region.top + side_h), slice(region.left, region.left + side_w)
             part = x[..., rows, columns].contiguous(memory_format=torch.channels_last)
-            logits, *encoded = self._step(region, part)
+            logits, own = self._step(region, part)
             total[..., rows, columns] += net.resize(logits.float(), (side_h, side_w))
             count[rows, columns] += 1
             # Copies: the next region's encoding may overwrite what a GPU's graph returned.
-            to_push.append((region, [each.clone() for each in encoded]))
-        for region, encoded in to_push:
-            self._push(region, *encoded)
-        return total / count
+            encoded += [(keys.clone(), values.clone()) for keys, values in own]
+        return total / count, encoded
 
-    def _step(self, region: _Region, x: Tensor) -> tuple[Tensor, ...]:
-        """Logits, and the frame's keys (B, S, P, Ck) and values (B, S, P, Cv) for the memory, if there is one."""
+    def _step(self, region: _Region, x: Tensor) -> tuple[Tensor, list[_KeysValues]]:
+        """Logits of a region, and the keys and values for its memory, if it has one."""
         engine, config = self._engine, self._engine.net.config
         frame = engine.encode_frame(x)
         if not config.memory_frames:
-            return (engine.decode(frame, None, None),)
+            return engine.decode(frame, None, None), []
         keys, values = engine.encode_memory(frame.stage4)
         if region.ring is None:  # the frame itself, in every slot
             frames = self._memory_frames + config.self_in_memory if self._memory_frames else config.slots
-            memory = (each.expand(-1, frames, -1, -1).flatten(1, 2) for each in (keys, values))
-        elif config.self_in_memory:
-            own = (each[:, 0] for each in (keys, values))
-            memory = (torch.cat(pair, dim=1) for pair in zip(region.ring.read(), own, strict=True))
+            memory = [each.expand(-1, frames, -1, -1).flatten(1, 2) for each in (keys, values)]
         else:
-            memory = (each for each in region.ring.read())
-        return engine.decode(frame, *memory), keys, values
-
-    def _push(self, region: _Region, keys: Tensor | None = None, values: Tensor | None = None) -> None:
-        if keys is None or values is None or not self._memory_frames:
-            return
-        if region.ring is None:
-            region.ring = MemoryRing(keys, values, frames=self._memory_frames)
-        else:
-            region.ring.push(keys, values)
+            memory = list(region.ring.read())
+            if config.self_in_memory:
+                memory = [torch.cat([past, own[:, 0]], 1) for past, own in zip(memory, (keys, values), strict=True)]
+        return engine.decode(frame, *memory), [(keys, values)] if self._memory_frames else []
 
 
 def window_grid(size_hw: tuple[int, int], geometry: InputGeometry) -> list[tuple[int, int]]:
