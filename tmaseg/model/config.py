@@ -1,7 +1,7 @@
 """TMANetConfig: the hyperparameters of a network. InputGeometry: its input size and sliding windows. No torch."""
 
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from tmaseg.errors import ConfigError
 
@@ -31,15 +31,7 @@ _Triple = tuple[float, float, float]  # red, green, blue
 _LEAST_SIDE = 16
 _LEAST_WINDOW = 32
 _LONGEST = 8  # times the short side; beyond it, `size` would make an input of any number of pixels
-
-_CHOICES: dict[str, tuple[object, ...]] = {
-    "backbone": get_args(BackboneName),
-    "stem": get_args(Stem),
-    "output_stride": get_args(OutputStride),
-    "encoder": get_args(EncoderKind),
-    "aggregation": get_args(Aggregation),
-    "memory_encoder": get_args(MemoryEncoderKind),
-}
+_LEAST = {"width": 2, "memory_frames": 0}  # other whole numbers are at least 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,21 +81,15 @@ class TMANetConfig:
     """Whether the 3x3 convolutions of encoders and head are depthwise ones, each followed by a 1x1 convolution."""
 
     def __post_init__(self) -> None:
-        for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                listed = ", ".join(repr(choice) for choice in choices)
-                raise ConfigError(f"{name} is {getattr(self, name)!r}; it must be one of {listed}")
-        for name, least in (
-            ("classes", 1),
-            ("width", 2),
-            ("memory_frames", 0),
-            ("key_channels", 1),
-            ("head_channels", 1),
-            ("decoder_channels", 1),
-        ):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        for name, kind in get_type_hints(type(self)).items():
+            value, least = getattr(self, name), _LEAST.get(name, 1)
+            if get_origin(kind) is Literal and value not in get_args(kind):
+                listed = ", ".join(repr(choice) for choice in get_args(kind))
+                raise ConfigError(f"{name} is {value!r}; it must be one of {listed}")
+            if kind is int and (type(value) is not int or value < least):
                 raise ConfigError(f"{name} is {value!r}; it must be a whole number of at least {least}")
+            if kind is bool and type(value) is not bool:
+                raise ConfigError(f"{name} is {value!r}; it must be true or false")
         if self.classes > 255:
             raise ConfigError(f"classes is {self.classes}; at most 255, because labels are stored as 8-bit ids")
         if self.width % 2:
@@ -112,9 +98,6 @@ class TMANetConfig:
             raise ConfigError(
                 f"reach is {self.reach!r}; it must be 0 (everywhere) or a fraction of the height, such as 0.3"
             )
-        for name in ("align_corners", "separable", "self_in_memory"):
-            if not isinstance(getattr(self, name), bool):
-                raise ConfigError(f"{name} is {getattr(self, name)!r}; it must be true or false")
         if self.self_in_memory and self.memory_encoder == "per-slot":
             raise ConfigError(
                 "self_in_memory is true, but with memory_encoder 'per-slot' there is no slot for the frame itself: "

@@ -8,7 +8,7 @@ import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 from safetensors import SafetensorError
@@ -17,7 +17,7 @@ from torch import Tensor
 from tmaseg.errors import CheckpointError
 from tmaseg.labels import LabelSet, get_labels
 from tmaseg.model.checkpoint import Checkpoint
-from tmaseg.model.config import Aggregation, BackboneName, EncoderKind, InputGeometry, TMANetConfig
+from tmaseg.model.config import BackboneName, EncoderKind, InputGeometry, TMANetConfig
 
 Preset = Literal["cityscapes", "camvid"]
 
@@ -149,9 +149,7 @@ def _read_config(state: dict[str, Tensor], *, classes: int, align_corners: bool)
         )
     deep = "backbone.stem.0.weight" in state
     joined = _shape(state, "decode_head.bottleneck.conv.weight")
-    aggregation: Aggregation = "sum" if joined[1] == value else "concat"
     kind = "+".join(f"{shape[2]}x{shape[3]}" for shape in shapes)
-    encoder: EncoderKind = "1x1" if kind == "1x1" else "3x3" if kind == "3x3" else "1x1+3x3"
     return TMANetConfig(
         classes=classes,
         backbone=backbone,
@@ -160,8 +158,8 @@ def _read_config(state: dict[str, Tensor], *, classes: int, align_corners: bool)
         output_stride=8,
         memory_frames=len(slots),
         key_channels=key,
-        encoder=encoder,
-        aggregation=aggregation,
+        encoder=cast(EncoderKind, kind),
+        aggregation="sum" if joined[1] == value else "concat",
         memory_encoder="per-slot",
         align_corners=align_corners,
         head_channels=joined[0],
