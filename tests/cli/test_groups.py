@@ -65,6 +65,9 @@ def test_groups_in_frames(tmaseg, groups, tmp_path):
         Image.fromarray(rgb).save(folder / f"{index}.png")
     assert tmaseg("frames", folder, "-o", tmp_path / "out", "--palette", groups).code == 0
     assert set(np.unique(masks_in(tmp_path / "out"))) <= {0, 1, 2, 255}
+    assert tmaseg("frames", folder, "-o", tmp_path / "sure", "--format", "confidence").code == 0
+    assert masks_in(tmp_path / "sure").shape == (3, 48, 64)
+    assert len(np.unique(masks_in(tmp_path / "sure"))) > 5
 
 
 def test_a_group_of_nothing_is_refused(tmaseg, clip, groups, tmp_path):

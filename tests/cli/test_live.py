@@ -79,6 +79,16 @@ def test_a_camera_that_stays_away_leaves_a_complete_file(tmaseg, weights, tmp_pa
     assert shape(tmp_path / "out.mp4")[0] == report["frames"]
 
 
+@pytest.mark.parametrize("command", ["run", "eval", "info"])
+def test_no_command_shows_credentials(tmaseg, weights, tmp_path, command):
+    address = "http://bob:pa55@127.0.0.1:1/a.mp4?token=pa55"
+    words = {"run": [address, "-o", tmp_path / "o.mp4"], "eval": ["--video", address], "info": [address]}[command]
+    answer = tmaseg(command, *words)
+    assert answer.code == 1
+    assert "http://***@127.0.0.1:1/a.mp4?token=*** cannot be fetched: Connection refused" in answer.err
+    assert "pa55" not in answer.err
+
+
 @pytest.mark.parametrize("time", ["-1", "10x", "0"])
 def test_a_time_that_is_none_is_wrong_usage(tmaseg, tmp_path, time):
     answer = tmaseg("run", "--demo", "-o", tmp_path / "out.mp4", "--duration", time)

@@ -3,6 +3,8 @@
 import json
 import os
 import threading
+import time
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -32,8 +34,10 @@ def test_a_line_has_the_shares_of_the_picture_and_of_regions_and_is_there_at_onc
     with EventsFile(str(path), CITYSCAPES, [Region.parse(LANE)]) as events:
         events.write(frame(), labels())
         event = json.loads(path.read_text())
-        events.write(frame(4), labels())
-        assert len(path.read_text().splitlines()) == 2
+        assert "latency" not in event
+        events.write(replace(frame(4), arrival=time.monotonic() - 0.5), labels())
+        _, second = path.read_text().splitlines()
+        assert 0.5 <= json.loads(second)["latency"] < 2
     assert (event["frame"], event["seconds"]) == (3, 0.12)
     assert abs(event["time"] - path.stat().st_mtime) < 5
     assert list(event["shares"]) == list(CITYSCAPES.names)

@@ -152,7 +152,7 @@ def test_a_wrong_password_is_said_and_not_shown():
         with open_source(address.format("right"), FAST) as source:
             assert source.info.name == made.url.replace("//", "//***@")
         with pytest.raises(
-            VideoError, match=r"401 Unauthorized.*write user name and password into the address"
+            VideoError, match=r"401 Unauthorized.*write user name and password before the host"
         ) as caught:
             open_source(address.format("wrong"), FAST)
     assert "wrong" not in f"{caught.value!r} {caught.value.__cause__!r}"

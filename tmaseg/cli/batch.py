@@ -212,6 +212,7 @@ def _stem(source: str) -> str:
 
 def _summary(report: RunReport) -> str:
     outputs = ", ".join(name for name in (report.output, report.masks, report.stats, report.events) if name)
+    outputs = outputs or report.input
     resets = f"memory emptied {report.memory_resets} times" if report.memory_resets != 1 else "memory emptied once"
     compiled = ", compiled" if report.compiled else ""
     coders = "".join(f", {name}" for name in (report.decoder, report.encoder) if name)

@@ -8,6 +8,7 @@ import typer
 
 from tmaseg.errors import TmasegError
 from tmaseg.signals import Interrupted, StopRequest
+from tmaseg.video.address import without_secrets
 
 FAILED = 1
 DAMAGED = 3
@@ -48,7 +49,7 @@ def fail(error: Exception, *, smaller: str = SMALLER) -> NoReturn:
 
 def say_error(error: Exception, *, smaller: str = SMALLER) -> None:
     """`error: ...`, on one line of standard error."""
-    typer.echo(f"error: {' '.join(_explain(error, smaller).split())}", err=True)
+    typer.echo(f"error: {without_secrets(' '.join(_explain(error, smaller).split()))}", err=True)
 
 
 def finish(*, damaged: bool, interrupted: int, failed: bool = False, strict: bool = False) -> None:

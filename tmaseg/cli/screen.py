@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from tmaseg.video.address import hidden, without_secrets
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -31,6 +33,7 @@ class Screen:
         """One line, as it is."""
         if self._quiet:
             return
+        line = without_secrets(line)
         if self._console is None:
             typer.echo(line, err=True)
         else:  # a file's name is no markup
@@ -55,7 +58,7 @@ class Screen:
     @contextmanager
     def progress(self, name: str) -> Iterator[Update]:
         """A function that shows how many frames are done, how fast, and the time left."""
-        begun = time.monotonic()
+        begun, name = time.monotonic(), hidden(name)
         with self.status() as show:
 
             def update(done: int, total: int | None) -> None:

@@ -54,8 +54,8 @@ class Region:
 class EventsFile:
     """Lines such as {"frame": 5, "seconds": 0.2, "time": ..., "shares": {"road": 0.31, ...}, "regions": {...}}.
 
-    `time` is that of writing, in seconds since 1970; `shares` are of the picture, or of each region, by class. Every
-    line is flushed. A context manager.
+    `time` is that of writing, in seconds since 1970; `shares` are of the picture, or of each region, by class; a live
+    source has `latency`, the seconds since the frame came. Every line is flushed. A context manager.
     """
 
     def __init__(self, target: str, labels: LabelSet, regions: Sequence[Region], *, overwrite: bool = False) -> None:
@@ -76,7 +76,7 @@ class EventsFile:
         size_hw = (labels.shape[0], labels.shape[1])
         if size_hw not in self._masks:
             self._masks[size_hw] = [region.mask(size_hw) for region in self._regions]
-        line = {
+        line: dict[str, object] = {
             "frame": frame.index,
             "seconds": round(frame.seconds, 6),
             "time": round(time.time(), 3),
@@ -88,6 +88,8 @@ class EventsFile:
         }
         if not self._regions:
             del line["regions"]
+        if frame.arrival is not None:
+            line["latency"] = round(time.monotonic() - frame.arrival, 4)
         try:
             self._file.write(json.dumps(line) + "\n")
             self._file.flush()

@@ -99,6 +99,11 @@ def hidden(spec: object) -> str:
     )
 
 
+def without_secrets(text: str) -> str:
+    """A sentence, its addresses as `hidden` shows them."""
+    return re.sub(r"\w+://\S+", lambda found: hidden(found[0]), text)
+
+
 def without_address(error: BaseException) -> BaseException:
     """An error of FFmpeg without the address in it, which may hold a password."""
     error.args = error.args[:2]

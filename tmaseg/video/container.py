@@ -127,7 +127,7 @@ def why_silent(error: BaseException, timeout: float, *, pipe: bool = False) -> s
     reason = getattr(error, "strerror", None) or str(error)
     remedy = "check the address and the connection"
     if isinstance(error, av.error.HTTPUnauthorizedError | av.error.HTTPForbiddenError):
-        remedy = "write user name and password into the address, as in rtsp://USER:PASSWORD@HOST/..., or correct them"
+        remedy = "write user name and password before the host, as USER:PASSWORD@HOST, or correct them"
     elif isinstance(error, ConnectionRefusedError):
         remedy = "no server listens there: start it, or correct host and port"
     elif isinstance(error, av.error.ProtocolNotFoundError):
