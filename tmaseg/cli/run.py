@@ -1,12 +1,13 @@
 """`tmaseg run`: video in, video out."""
 
+from glob import has_magic
 from typing import Annotated
 
 import typer
 
 from tmaseg.cli.guard import finish
 from tmaseg.cli.options import ConsoleOptions
-from tmaseg.options import InputOptions, ModelOptions, OutputOptions, PaintOptions, RunOptions
+from tmaseg.options import BatchOptions, InputOptions, ModelOptions, OutputOptions, PaintOptions, RunOptions
 
 
 def run(
@@ -14,11 +15,12 @@ def run(
     model: ModelOptions,
     paint: PaintOptions,
     output: OutputOptions,
+    sharing: BatchOptions,
     console: ConsoleOptions,
     sources: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="SOURCE", help="Videos, URLs, images, folders; - is standard input.", show_default=False
+            metavar="SOURCE", help="Videos, URLs, images, folders, patterns; - is standard input.", show_default=False
         ),
     ] = None,
     demo: Annotated[
@@ -41,16 +43,18 @@ def run(
         raise typer.BadParameter("--preview shows one source: give one, or leave it out")
     from tmaseg.video import DEMO, check_exists
 
-    if sources and len(sources) == 1:  # of several, one that is missing stops no other
+    if sources and len(sources) == 1 and not has_magic(sources[0]):  # of several, one that is missing stops no other
         check_exists(sources[0])
     model.weights_info()
-    from tmaseg.cli.batch import Batch, plan_jobs
+    from tmaseg.cli.batch import Batch
     from tmaseg.cli.screen import Screen
+    from tmaseg.pipeline.jobs import plan_jobs
 
     input.read_options()  # wrong values are reported once, not for each source
     output.write_options(input)
     options = RunOptions(input=input, model=model, paint=paint, output=output)
-    batch = Batch(plan_jobs(sources or [str(DEMO)], options), Screen(quiet=console.quiet))
+    jobs = plan_jobs(sources or [str(DEMO)], options, recursive=sharing.recursive)
+    batch = Batch(jobs, sharing, Screen(quiet=console.quiet))
     batch.run()
     if console.json:
         batch.print_json()

@@ -11,7 +11,7 @@ import typer
 from tmaseg.video.address import hidden, without_secrets
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.progress import Progress
 
 Show = Callable[[str, float | None], None]
 """Takes what is going on, and which fraction of it is done, 0 to 1; None: not known."""
@@ -22,22 +22,22 @@ _EVERY_SECONDS = 10.0  # between lines without a terminal
 
 
 class Screen:
-    """Prints lines, and progress as a bar on a terminal or as occasional lines elsewhere; nothing when quiet."""
+    """Prints lines, and progress as bars on a terminal or as occasional lines elsewhere; nothing when quiet."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
-        self._console: Console | None = None
-        """Where the bar is, while there is one."""
+        self._bars: Progress | None = None
+        """While there are any."""
 
     def say(self, line: str) -> None:
         """One line, as it is."""
         if self._quiet:
             return
         line = without_secrets(line)
-        if self._console is None:
+        if self._bars is None:
             typer.echo(line, err=True)
         else:  # a file's name is no markup
-            self._console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
+            self._bars.console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
     def warn(self, sentences: Iterable[str]) -> None:
         """`warning: ...` for each."""
@@ -76,16 +76,20 @@ class Screen:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn
 
-        columns = (BarColumn(), TextColumn("{task.description}", markup=False))
-        self._console = Console(stderr=True)
+        if self._bars is None:
+            columns = (BarColumn(), TextColumn("{task.description}", markup=False))
+            self._bars = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._bars.start()
+        bars, task = self._bars, self._bars.add_task("", total=None)
         try:
-            with Progress(*columns, console=self._console, transient=True) as bar:
-                task = bar.add_task("", total=None)
-                yield lambda text, fraction: bar.update(
-                    task, description=text, completed=fraction or 0, total=None if fraction is None else 1
-                )
+            yield lambda text, fraction: bars.update(
+                task, description=text, completed=fraction or 0, total=None if fraction is None else 1
+            )
         finally:
-            self._console = None
+            if len(bars.tasks) == 1:
+                bars.stop()
+                self._bars = None
+            bars.remove_task(task)
 
     def _lines(self) -> Show:
         last = time.monotonic()

@@ -7,10 +7,12 @@ wrong value is reported at once.
 inputs    how a source is read
 network   which network runs, where, and what it is given
 outputs   how class ids are painted, and what is written
+batch     how several sources are found and shared out
 measure   `tmaseg eval` and `tmaseg bench`
 training  `tmaseg train`
 """
 
+from tmaseg.options.batch import BatchOptions
 from tmaseg.options.inputs import InputOptions
 from tmaseg.options.measure import BenchOptions, EvalInput, EvalOptions
 from tmaseg.options.network import ModelOptions
@@ -27,6 +29,7 @@ from tmaseg.options.outputs import (
 from tmaseg.options.training import RecipeSettings, TrainingRun
 
 __all__ = [
+    "BatchOptions",
     "BenchOptions",
     "EvalInput",
     "EvalOptions",

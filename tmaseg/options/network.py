@@ -52,8 +52,7 @@ class ModelOptions:
     ] = "auto"
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"auto|(cpu|cuda|mps|xpu)(:\d+)?", self.device):
-            raise ConfigError(f"--device is {self.device!r}; it must be auto, cpu, cuda, cuda:N, mps or xpu")
+        check_device(self.device, "--device")
         if self.precision not in get_args(Precision):
             raise ConfigError(f"--precision is {self.precision!r}; it must be {', '.join(get_args(Precision))}")
         if self.key_frames < 1:
@@ -116,3 +115,9 @@ class ModelOptions:
             compile=self.compile,
             key_frames=key_frames,
         )
+
+
+def check_device(name: str, flag: str) -> None:
+    """Raises ConfigError unless `name`, given with `flag`, may be a device; whether it is there, torch knows."""
+    if not re.fullmatch(r"auto|(cpu|cuda|mps|xpu)(:\d+)?", name):
+        raise ConfigError(f"{flag} is {name!r}; it must be auto, cpu, cuda, cuda:N, mps or xpu")

@@ -1,0 +1,148 @@
+"""The jobs of one `tmaseg run`: which sources there are, and where the outputs of each go."""
+
+import glob
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from tmaseg.errors import ConfigError, VideoError
+from tmaseg.files import check_not_read, output_name
+from tmaseg.options import OutputOptions, RunOptions
+from tmaseg.pipeline.remote import list_remote, remote_url
+from tmaseg.video.images import list_images, natural_key, walk_folders
+from tmaseg.video.muxer import SUFFIXES
+
+_VIDEOS = frozenset(
+    {
+        *(*SUFFIXES, ".3g2", ".3gp", ".asf", ".avi", ".dv", ".f4v", ".flv", ".h264", ".hevc", ".m2ts", ".m4v"),
+        *(".mjpeg", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".wmv", ".y4m"),
+    }
+)  # suffixes of what is taken for a video below a folder
+
+
+@dataclass(frozen=True)
+class Job:
+    """One source and its options."""
+
+    source: str
+    """As the user gave it, or as it was found below a folder."""
+    options: RunOptions
+    into_folder: bool
+    """Whether the folders of its video and statistics are made."""
+
+
+def plan_jobs(sources: Sequence[str], options: RunOptions, *, recursive: bool = False) -> list[Job]:
+    """One job for each source. A pattern (*, ?, []) stands for what it matches; `recursive`: a folder for its content.
+
+    For several sources the outputs are folders, where each source gets outputs of its own name; those found by a
+    pattern or below a folder lie at the same place there. For one, only the video may be a folder: one that exists, or
+    a name that ends in "/". Raises ConfigError where two sources would share an output, VideoError where nothing is
+    found.
+    """
+    sources, output = list(dict.fromkeys(sources)), options.output
+    names = _find(sources, recursive, leave_out={path.resolve() for path in output.paths})
+    if sources == list(names) and len(sources) == 1 and not recursive:
+        new_folder = bool(output.output and output.output.endswith("/"))
+        if output.video and (new_folder or output.video.is_dir()):
+            video = _video_in(output.video, sources[0], _stem(sources[0]), output)
+            options = replace(options, output=replace(output, output=video))
+        return [Job(sources[0], options, new_folder)]
+    for flag, path, ending in (
+        ("-o", output.video, SUFFIXES),
+        ("--stats", output.stats, (".csv",)),
+        ("--events", Path(output.events or "-"), (".json", ".jsonl")),
+    ):
+        if path and path.suffix.lower() in ending and not path.is_dir():
+            raise ConfigError(f"{flag} {path} is a file, but there may be several sources: give a folder")
+    jobs = [
+        Job(source, replace(options, output=_output_in(source, name, output)), into_folder=True)
+        for source, name in names.items()
+    ]
+    owner: dict[Path, str] = {}
+    for job in jobs:
+        for path in job.options.output.paths:
+            if owner.setdefault(path, job.source) != job.source:
+                raise ConfigError(f"{owner[path]} and {job.source} would both become {path}: run them one by one")
+    check_not_read(list(owner), [_path(source) for source in names])
+    return jobs
+
+
+def _find(sources: Sequence[str], recursive: bool, leave_out: Collection[Path]) -> dict[str, str]:
+    """What the sources stand for, and the name of the outputs of each, with "/" where it lies in sub-folders."""
+    names: dict[str, str] = {}
+    for source in sources:
+        folder = recursive and Path(source).is_dir()
+        if not (folder or _is_pattern(source) or (recursive and remote_url(source))):
+            names.setdefault(source, _stem(source))
+            continue
+        root = source if folder else _fixed_part(source)
+        found = list(_below(Path(source), leave_out)) if folder else _matches(source, recursive)
+        if not found:
+            what = "holds no video and no images" if folder else "matches nothing"
+            raise VideoError(f"{source} {what}; give videos, or folders of images")
+        for each in found:
+            inner = each.removeprefix(root.rstrip("/") + "/") if each != root else ""
+            names.setdefault(each, str(Path(inner).parent / _stem(each)))
+    return names
+
+
+def _below(root: Path, leave_out: Collection[Path]) -> Iterator[str]:
+    """Every video, and every folder that holds images, at or below `root`, in natural order."""
+    problems: list[str] = []
+    for folder in walk_folders(root, problems, leave_out=leave_out):
+        if list_images(folder):
+            yield str(folder)
+        files = [path for path in folder.iterdir() if path.suffix.lower() in _VIDEOS and not path.name.startswith(".")]
+        yield from (str(path) for path in sorted(files, key=lambda path: natural_key(path.name)))
+    if problems:
+        raise VideoError(problems[0])
+
+
+def _matches(pattern: str, recursive: bool) -> list[str]:
+    if remote_url(pattern):
+        found = list_remote(pattern)
+        return [url for url in found if Path(url).suffix.lower() in _VIDEOS] if recursive else found
+    return sorted(glob.glob(pattern, recursive=True), key=natural_key)  # noqa: PTH207  (the names as they were given)
+
+
+def _is_pattern(source: str) -> bool:
+    if "://" in source and not remote_url(source):
+        return False
+    return glob.has_magic(source) and not Path(source).exists()
+
+
+def _fixed_part(pattern: str) -> str:
+    """The folder above the first part with a wildcard."""
+    parts = pattern.rstrip("/").split("/")
+    first = next((index for index, part in enumerate(parts) if glob.has_magic(part)), len(parts))
+    return "/".join(parts[:first])
+
+
+def _output_in(source: str, name: str, folders: OutputOptions) -> OutputOptions:
+    return replace(
+        folders,
+        output=_video_in(folders.video, source, name, folders) if folders.video else None,
+        masks=folders.masks / output_name(name, "") if folders.masks else None,
+        stats=folders.stats / output_name(name, ".csv") if folders.stats else None,
+        events=_events_in(folders.events, name) if folders.events else None,
+    )
+
+
+def _events_in(folder: str, name: str) -> str:
+    return folder if folder == "-" else str(Path(folder) / output_name(name, ".jsonl"))
+
+
+def _video_in(folder: Path, source: str, name: str, output: OutputOptions) -> str:
+    suffix = ".mkv" if output.lossless else _path(source).suffix.lower()
+    return str(folder / output_name(name, suffix if suffix in SUFFIXES else ".mp4"))
+
+
+def _path(source: str) -> Path:
+    return Path(unquote(urlsplit(source).path)) if "://" in source else Path(source)
+
+
+def _stem(source: str) -> str:
+    path = _path(source)
+    name = path.resolve().name if path.is_dir() else path.stem
+    return "stdin" if source == "-" else name or "video"
