@@ -144,8 +144,10 @@ def run_bench(
     progress(f"the network: {title}, {' and '.join(precisions)}, on {where}")
     if checkpoint is None:
         checkpoint = Checkpoint(config, generic_labels(config.classes), TMANet(config).state_dict())
-    cases = network_cases(checkpoint, options.size_hw, target, precisions, compiled=options.compile == "on")
-    rows = measure(cases, repeats=options.repeats)
+    rows = measure(  # whose networks are freed before the stages
+        network_cases(checkpoint, options.size_hw, target, precisions, compiled=options.compile == "on"),
+        repeats=options.repeats,
+    )
     progress(f"the stages of a run, {usual}")
     network = load_network(checkpoint, device=target, precision=usual)
     segmenter = Segmenter(network.engine, network.labels, geometry=network.geometry)
