@@ -22,8 +22,9 @@ from tmaseg.render import Painter
 from tmaseg.video.frame import Frame
 
 _WIDTH_PX = 640  # of the picture that is sent
+_COUNTED_WIDTH_PX = 256  # of the pixels that shares are counted over, at least
 _QUALITY = 80
-_INTERVAL_SECONDS = 0.125  # between two pictures: what they cost does not grow with the rate or the readers
+_INTERVAL_SECONDS = 0.15  # between two pictures: what they cost does not grow with the rate or the readers
 _WAIT_SECONDS = 5.0  # for a new frame
 _READER_SECONDS = 10.0  # that a reader may take to read
 _RECENT_FRAMES = 50  # over which the rate is measured
@@ -109,8 +110,9 @@ class Preview:
         self._thread.join()
 
     def _classes(self, labels: Labels) -> list[dict[str, Any]]:
-        step = max(1, labels.shape[1] // _WIDTH_PX)
-        counts = np.bincount(labels[::step, ::step].ravel(), minlength=256) / labels[::step, ::step].size
+        step = max(1, labels.shape[1] // _COUNTED_WIDTH_PX)
+        counted = labels[::step, ::step]
+        counts = np.bincount(counted.ravel(), minlength=256) / counted.size
         colours = self._colours
         return [
             {"name": name, "colour": colours[index], "share": round(float(counts[index]), 4)}
