@@ -79,6 +79,19 @@ def test_a_camera_that_stays_away_leaves_a_complete_file(tmaseg, weights, tmp_pa
     assert shape(tmp_path / "out.mp4")[0] == report["frames"]
 
 
+@pytest.mark.parametrize(
+    ("sources", "message"),
+    [
+        (["camera:0?fps=5"], "camera has no option 'fps'; it has video_size"),
+        (["a.mp4", "b.mp4"], "-o names a stream, but there may be several sources: send one, or give a folder"),
+    ],
+)
+def test_sources_that_cannot_be_sent(tmaseg, sources, message):
+    answer = tmaseg("run", *sources, "-o", "udp://127.0.0.1:9")
+    assert answer.code == 1
+    assert message in answer.err
+
+
 @pytest.mark.parametrize("command", ["run", "eval", "info"])
 def test_no_command_shows_credentials(tmaseg, weights, tmp_path, command):
     address = "http://bob:pa55@127.0.0.1:1/a.mp4?token=pa55"

@@ -10,6 +10,7 @@ from tmaseg.errors import ConfigError, VideoError
 from tmaseg.files import check_not_read, output_name
 from tmaseg.options import OutputOptions, RunOptions
 from tmaseg.pipeline.remote import list_remote, remote_url
+from tmaseg.video.address import is_live
 from tmaseg.video.images import list_images, natural_key, walk_folders
 from tmaseg.video.muxer import SUFFIXES
 
@@ -48,6 +49,8 @@ def plan_jobs(sources: Sequence[str], options: RunOptions, *, recursive: bool = 
             video = _video_in(output.video, sources[0], _stem(sources[0]), output)
             options = replace(options, output=replace(output, output=video))
         return [Job(sources[0], options, new_folder)]
+    if output.stream:
+        raise ConfigError("-o names a stream, but there may be several sources: send one, or give a folder")
     for flag, path, ending in (
         ("-o", output.video, SUFFIXES),
         ("--stats", output.stats, (".csv",)),
@@ -107,7 +110,7 @@ def _matches(pattern: str, recursive: bool) -> list[str]:
 
 
 def _is_pattern(source: str) -> bool:
-    if "://" in source and not remote_url(source):
+    if is_live(source) or ("://" in source and not remote_url(source)):
         return False
     return glob.has_magic(source) and not Path(source).exists()
 
