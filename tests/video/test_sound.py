@@ -149,13 +149,13 @@ def test_sound_is_read_in_step_with_the_pictures(tmp_path):
     info = StreamInfo("in", 64, 48, Fraction(25), Fraction(1, 25), location=str(path))
     passthrough = Passthrough(info, audio=True, timeout=5, warn=pytest.fail)
     with av.open(str(tmp_path / "out.mkv"), "w") as output:
-        passthrough.add_to(output, Fraction(0))
+        passthrough.add_to(output)
         written = []
-        output = Spy(output, written)
+        passthrough.output = Spy(output, written)
         for second in (1, 2, 3):
-            passthrough.pump(output, Fraction(second), Fraction(0))
+            passthrough.pump(Fraction(second))
             assert second - 0.03 <= written[-1] <= second
-        passthrough.pump(output, None, Fraction(0))
+        passthrough.pump(None)
         passthrough.close()
     assert written == sorted(written)
     assert written[-1] > 3.9

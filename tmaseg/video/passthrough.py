@@ -1,6 +1,6 @@
-"""Passthrough: the sound, subtitles and data that travel with a video from its input to its output.
+"""Passthrough: the sound, subtitles and data that go with a video from its input to its output.
 
-The input is opened a second time and read in step with the pictures, so nothing is held but one packet.
+The input is opened a second time and read in step with the pictures, so that no more than one packet is held.
 """
 
 import contextlib
@@ -26,109 +26,112 @@ from tmaseg.video.timeline import Timeline
 
 
 class Track(Protocol):
-    """One stream on its way."""
+    """One stream on its way. Packets come with the output's time stamps."""
 
-    def take(self, packet: "Packet[Stream]", shift: Fraction) -> "list[Packet[Stream]]":
-        """What to write for this packet, `shift` seconds later than it says."""
+    def take(self, packet: "Packet[Stream]") -> "list[Packet[Stream]]":
+        """The packets to write for this one."""
 
-    def flush(self, shift: Fraction) -> "list[Packet[Stream]]":
-        """What is left at the end."""
+    def flush(self) -> "list[Packet[Stream]]":
+        """The packets that are left at the end."""
 
 
 class Copy:
     """Packets as they are."""
 
     def __init__(self, target: Stream, *, negative: bool) -> None:
-        """`negative` says whether the container can hold times below zero (the run-in of a sound coder)."""
+        """`negative`: the container can hold times below zero (the run-in of a sound encoder)."""
         self._target, self._negative = target, negative
         self._last: Fraction | None = None  # decoding time, in seconds
 
-    def take(self, packet: "Packet[Stream]", shift: Fraction) -> "list[Packet[Stream]]":
-        """The packet itself, moved in time; nothing when it has no time or one that cannot be written."""
-        if packet.pts is None and packet.dts is None:
+    def take(self, packet: "Packet[Stream]") -> "list[Packet[Stream]]":
+        """The packet itself; nothing when it has no time or one that cannot be written."""
+        dts = packet.pts if packet.dts is None else packet.dts
+        if dts is None:
             return []
-        ticks = round(shift / packet.time_base)
-        decode = (packet.dts if packet.dts is not None else packet.pts or 0) + ticks
-        show = packet.pts + ticks if packet.pts is not None else decode
-        if self._last is not None and decode * packet.time_base <= self._last:  # muxers refuse time that stands still
-            decode = int(self._last / packet.time_base) + 1
-        show = max(show, decode)
-        if show < 0 and not self._negative:
+        pts = dts if packet.pts is None else packet.pts
+        if self._last is not None and dts * packet.time_base <= self._last:  # muxers need rising decoding times
+            dts = int(self._last / packet.time_base) + 1
+        pts = max(pts, dts)
+        if pts < 0 and not self._negative:
             return []
-        self._last = decode * Fraction(packet.time_base)
-        packet.dts, packet.pts = decode, show
-        packet.stream = self._target
+        self._last = dts * Fraction(packet.time_base)
+        packet.dts, packet.pts, packet.stream = dts, pts, self._target
         return [packet]
 
-    def flush(self, shift: Fraction) -> "list[Packet[Stream]]":  # noqa: ARG002
+    def flush(self) -> "list[Packet[Stream]]":
         """Nothing: packets are not held back."""
         return []
 
 
-class WatchedCopy:
+class UniformCopy(Copy):
     """Packets of sound as they are; from where the rate or the layout changes on, encoded to what it was before."""
 
-    def __init__(self, copy: Copy, source: AudioStream, target: Stream, warn: Callable[[str], None]) -> None:
-        self._copy, self._source, self._target, self._warn = copy, source, target, warn
+    def __init__(self, source: AudioStream, target: Stream, *, negative: bool, warn: Callable[[str], None]) -> None:
+        super().__init__(target, negative=negative)
+        self._source, self._warn = source, warn
+        self._codec = source.codec_context.codec.canonical_name
         self._format: SoundFormat | None = None
         self._transcode: Transcode | None = None
         self._rate_bits: int | None = None
         self._ended = self._adts = False
 
-    def take(self, packet: "Packet[Stream]", shift: Fraction) -> "list[Packet[Stream]]":
+    def take(self, packet: "Packet[Stream]") -> "list[Packet[Stream]]":
         """The packet, or what the encoder gives for it."""
         frames, bits = decoded(self._source.codec_context, packet), self._bits_of(packet)
         if frames and self._transcode is None and not self._ended:
-            self._notice(frames[0], bytes(packet)[:2])
+            self._check(frames[0], bytes(packet)[:1])
             self._rate_bits = bits if self._rate_bits is None else self._rate_bits
-        if self._transcode is None:
-            # FFmpeg's decoder of MPEG audio notices another rate one packet late.
-            changed = self._rate_bits not in (None, bits)
-            return [] if self._ended or changed else self._copy.take(packet, shift)
-        return self._wrapped(self._transcode.take_frames(frames, shift))
+        if self._transcode is not None:
+            return self._copied(self._transcode.encode(frames))
+        # FFmpeg's decoder of MPEG audio notices another rate one packet late.
+        return [] if self._ended or self._rate_bits not in (None, bits) else super().take(packet)
 
-    def flush(self, shift: Fraction) -> "list[Packet[Stream]]":
+    def flush(self) -> "list[Packet[Stream]]":
         """What the encoder holds back."""
-        return [] if self._transcode is None else self._wrapped(self._transcode.flush(shift))
+        return [] if self._transcode is None else self._copied(self._transcode.flush())
 
     def _bits_of(self, packet: "Packet[Stream]") -> int:
         """The bits of a packet's header that give its sample rate, where it is AAC or MPEG audio."""
         head = bytes(packet)[:3]
-        mask = 0x3C if self._source.codec_context.codec.canonical_name == "aac" else 0x0C
+        mask = 0x3C if self._codec == "aac" else 0x0C
         return head[2] & mask if len(head) == 3 and head[0] == 0xFF else 0
 
-    def _notice(self, frame: AudioFrame, head: bytes) -> None:
-        codec = self._source.codec_context.codec.canonical_name
-        now = SoundFormat(codec, frame.sample_rate, frame.layout.name)
+    def _check(self, frame: AudioFrame, first_byte: bytes) -> None:
+        """Begins to encode where the format of the sound is no longer the first one."""
+        now = SoundFormat(self._codec, frame.sample_rate, frame.layout.name)
         if self._format is None:
-            self._format, self._adts = now, codec == "aac" and head[:1] == b"\xff"
+            self._format, self._adts = now, self._codec == "aac" and first_byte == b"\xff"
         elif now != self._format:
             seconds = float((frame.pts or 0) * (frame.time_base or 0))
             try:
                 self._format.new_encoder()
             except (av.FFmpegError, OSError, ValueError):
                 self._ended = True
-                self._warn(f"the sound ends at {seconds:.1f} s, where it changes: {codec} cannot be encoded")
+                self._warn(f"the sound ends at {seconds:.1f} s, where it changes: {self._codec} cannot be encoded")
                 return
             self._warn(CHANGE.format(seconds, now.rate, now.layout))
             self._transcode = Transcode(self._source, self._target, self._format, warn=self._warn)
 
-    def _wrapped(self, packets: "list[Packet[Stream]]") -> "list[Packet[Stream]]":
+    def _copied(self, packets: "list[Packet[Stream]]") -> "list[Packet[Stream]]":
         assert self._format is not None
         if self._adts:
             packets = [with_adts(packet, self._format) for packet in packets]
-        return [copy for packet in packets for copy in self._copy.take(packet, Fraction(0))]
+        return [copy for packet in packets for copy in super(UniformCopy, self).take(packet)]
 
 
 _SEARCH_MARGIN_SECONDS = 5
+_NAME_KEYS = ("language", "title", "handler_name")
 
 
 class Passthrough:
-    """Everything beside the pictures. Made before the output's header is written, pumped as video time advances."""
+    """All streams but the pictures. Made before the output's header is written, pumped as the video's time advances."""
 
     def __init__(self, info: StreamInfo, *, audio: bool, timeout: float, warn: Callable[[str], None]) -> None:
-        """Open `info.location` again; when that fails the video goes without, and `warn` is told."""
+        """Opens `info.location` again; when that fails, `warn` is called and the video has no other streams."""
         self.metadata: dict[str, str] = {}
+        """Of the input's container."""
+        self.shift = Fraction(0)
+        """Seconds from the input's time to the output's."""
         self._info, self._audio, self._warn = info, audio, warn
         self._tracks: dict[int, Track] = {}
         self._input: InputContainer | None = None
@@ -144,58 +147,60 @@ class Passthrough:
 
     def timecode(self, kind: str, first: Fraction) -> str | None:
         """The camera's timecode of the frame at `first` seconds, where the container `kind` can hold it."""
-        found = (
-            []
-            if self._input is None
-            else [s.metadata["timecode"] for s in self._input.streams if "timecode" in s.metadata]
-        )
-        code = timecode_after(found[0], self._info.rate, first) if found and kind in ("mp4", "mov") else None
+        streams = self._input.streams if self._input is not None and kind in ("mp4", "mov") else ()
+        found = next((s.metadata["timecode"] for s in streams if "timecode" in s.metadata), "")
+        code = timecode_after(found, self._info.rate, first)
         self._has_timecode = code is not None
         return code
 
-    def add_to(self, output: OutputContainer, shift: Fraction) -> None:
-        """Make a stream in `output` for each stream that it can hold, and copy the chapters."""
+    def add_to(self, output: OutputContainer) -> None:
+        """Makes a stream in `output` for each stream that it can hold, and copies the chapters."""
+        self.output = output
         if self._input is None:
             return
-        streams = [s for s in self._input.streams if s.type in ("audio", "subtitle", "data")]
-        for stream in streams:
+        for stream in self._input.streams:
+            if stream.type not in (("audio",) if self._audio else ()) + ("subtitle", "data"):
+                continue
             if "timecode" in stream.metadata and stream.type == "data" and self._has_timecode:
                 continue  # FFmpeg makes the track from the metadata of the pictures' stream
-            if stream.discard == Discard.all or (stream.type == "audio" and not self._audio):
-                continue  # thrown away by the demuxer itself: chapter titles, which are copied as chapters
-            track = self._track(stream, output)
+            if stream.discard == Discard.all:
+                continue  # the demuxer itself drops it: chapter titles, which are copied as chapters
+            track = self._track(stream)
             if track is not None:
                 self._tracks[stream.index] = track
         # All packets, those of the pictures too: the time line follows every stream, as the one that frames have does.
         self._packets = self._input.demux() if self._tracks else iter(())
-        self._copy_chapters(output, shift)
+        self._copy_chapters()
 
-    def pump(self, output: OutputContainer, until: Fraction | None, shift: Fraction) -> None:
-        """Write all that comes before `until`, in seconds of the input's time; None for all there is."""
+    def pump(self, until: Fraction | None) -> None:
+        """Writes all that comes before `until`, in seconds of the input's time; None: everything."""
         while (packet := self._next()) is not None:
             stamp = packet.dts if packet.dts is not None else packet.pts
-            seconds = None if stamp is None else stamp * packet.time_base
-            if until is not None and seconds is not None and seconds > until:
+            if until is not None and stamp is not None and stamp * packet.time_base > until:
                 self._waiting = packet
                 return
             if self._within(packet):
-                self._mux(output, self._tracks[packet.stream.index].take(packet, shift))
+                ticks = round(self.shift / packet.time_base)
+                packet.pts = None if packet.pts is None else packet.pts + ticks
+                packet.dts = None if packet.dts is None else packet.dts + ticks
+                self._mux(self._tracks[packet.stream.index].take(packet))
 
-    def finish(self, output: OutputContainer, shift: Fraction) -> None:
-        """Write what coders hold back."""
+    def finish(self) -> None:
+        """Writes what encoders hold back, and closes the input."""
         for track in self._tracks.values():
-            self._mux(output, track.flush(shift))
+            self._mux(track.flush())
+        self.close()
 
     def close(self) -> None:
-        """Let go of the input; twice does no harm."""
+        """Closes the input; twice does no harm."""
         if self._input is not None:
             self._input.close()
             self._input = None
 
-    def _mux(self, output: OutputContainer, packets: "list[Packet[Stream]]") -> None:
+    def _mux(self, packets: "list[Packet[Stream]]") -> None:
         for packet in packets:
             try:
-                output.mux_one(packet)
+                self.output.mux_one(packet)
             except (av.error.InvalidDataError, av.error.ArgumentError):
                 self._warn("the sound is damaged in places; what the output cannot hold of it is left out")
 
@@ -209,72 +214,69 @@ class Passthrough:
                     self._timeline.place(packet)
                     if packet.stream.index in self._tracks:
                         return packet
-            return None
         except (av.FFmpegError, OSError) as error:
             self._warn(f"sound ends early: the input cannot be read on ({error.strerror})")
-            return None
+        return None
 
     def _within(self, packet: "Packet[Stream]") -> bool:
-        """Whether any of the packet lies in the part of the video that was asked for."""
+        """Whether any of the packet lies in the part of the video that is read."""
         if packet.pts is None:
             return True
-        begin = packet.pts * packet.time_base
-        end = begin + (packet.duration or 0) * packet.time_base
-        if self._info.start is not None and end <= self._info.start:
-            return False
-        return self._info.end is None or begin < self._info.end
+        begin, end = (stamp * packet.time_base for stamp in (packet.pts, packet.pts + (packet.duration or 0)))
+        info = self._info
+        return (info.start is None or end > info.start) and (info.end is None or begin < info.end)
 
-    def _track(self, stream: Stream, output: OutputContainer) -> Track | None:
-        kind = output.format.name
+    def _track(self, stream: Stream) -> Track | None:
+        kind, name = self.output.format.name, _name_of(stream)
+        names = {key: text for key, text in stream.metadata.items() if key.lower() in _NAME_KEYS}
+        suffix = ".mkv" if kind == "matroska" else f".{kind}"
         if _holds(kind, stream):
-            target = output.add_stream_from_template(stream)
-            target.metadata.update(_names(stream.metadata))
+            target = self.output.add_stream_from_template(stream)
+            target.metadata.update(names)
             target.disposition = stream.disposition
             # Matroska has no time below zero, but for Opus a field of its own for the run-in, which is taken off again.
-            copy = Copy(target, negative=kind in ("mp4", "mov") or coder_of(stream) == "opus")
+            negative = kind in ("mp4", "mov") or coder_of(stream) == "opus"
             if isinstance(stream, AudioStream) and self._timeline.streaming:
-                return WatchedCopy(copy, stream, target, self._warn)
-            return copy
-        name = _name_of(stream)
+                return UniformCopy(stream, target, negative=negative, warn=self._warn)
+            return Copy(target, negative=negative)
         if not isinstance(stream, AudioStream) or stream.codec_context is None:
-            self._warn(f"a {stream.type} track ({name}) is left out: {_suffix(kind)} cannot hold it")
+            self._warn(f"a {stream.type} track ({name}) is left out: {suffix} cannot hold it")
             return None
         sound = format_for(stream.codec_context, kind)
         if sound is None:
-            self._warn(f"the sound ({name}) is left out: {_suffix(kind)} cannot hold it, nor can it be converted")
+            self._warn(f"the sound ({name}) is left out: {suffix} cannot hold it, nor can it be converted")
             return None
-        encoded = sound.add_to(output)
-        encoded.metadata.update(_names(stream.metadata))
+        encoded = sound.add_to(self.output)
+        encoded.metadata.update(names)
         changes = ", ".join([f"converted from {name} to {sound.encoder}", *sound.changes(stream.codec_context)])
-        self._warn(f"the sound is {changes}: {_suffix(kind)} cannot hold {name}")
-        return Transcode(stream, encoded, sound, warn=self._warn, encoder=encoded.codec_context, start=self._info.start)
+        self._warn(f"the sound is {changes}: {suffix} cannot hold {name}")
+        start = None if self._info.start is None else self._info.start + self.shift
+        return Transcode(stream, encoded, sound, warn=self._warn, start=start)
 
-    def _copy_chapters(self, output: OutputContainer, shift: Fraction) -> None:
+    def _copy_chapters(self) -> None:
         assert self._input is not None
+        last = None if self._info.end is None else self._info.end + self.shift
         kept = []
         for chapter in self._input.chapters():
             unit = chapter["time_base"] or Fraction(1, 1000)
-            begin, end = (self._timeline.on_line(chapter[edge] * unit) + shift for edge in ("start", "end"))
-            last = None if self._info.end is None else self._info.end + shift
+            begin, end = (self._timeline.on_line(chapter[edge] * unit) + self.shift for edge in ("start", "end"))
             if end > 0 and (last is None or begin < last):
                 begin, end = max(begin, Fraction(0)), end if last is None else min(end, last)
                 kept.append({**chapter, "start": round(begin / unit), "end": round(end / unit), "time_base": unit})
         if kept:
-            output.set_chapters(kept)  # type: ignore[arg-type]
+            self.output.set_chapters(kept)  # type: ignore[arg-type]
 
 
 def _open_at(location: str | Pipe, start: Fraction | None, timeout: float) -> tuple[InputContainer, Timeline]:
     """The input, at a place a little before `start`, where its format can be searched; else at its beginning."""
     source = open_input(location, timeout)
     timeline = Timeline(source)
-    if start is None or start < 2 * _SEARCH_MARGIN_SECONDS or not timeline.can_seek(location):
-        return source, timeline
-    try:
-        source.seek(int((start + timeline.origin - _SEARCH_MARGIN_SECONDS) * av.time_base))
-    except (av.FFmpegError, OSError):
-        source.close()
-        source = open_input(location, timeout)  # a failed search may leave the file at its end
-        return source, Timeline(source)
+    if start is not None and start >= 2 * _SEARCH_MARGIN_SECONDS and timeline.can_seek(location):
+        try:
+            source.seek(int((start + timeline.origin - _SEARCH_MARGIN_SECONDS) * av.time_base))
+        except (av.FFmpegError, OSError):
+            source.close()
+            return _open_at(location, None, timeout)  # a failed search may leave the file at its end
     return source, timeline
 
 
@@ -295,10 +297,6 @@ def _holds(kind: str, stream: Stream) -> bool:
     return True
 
 
-def _names(metadata: dict[str, str]) -> dict[str, str]:
-    return {key: text for key, text in metadata.items() if key.lower() in ("language", "title", "handler_name")}
-
-
 def timecode_after(code: str, rate: Fraction, seconds: Fraction) -> str | None:
     """A timecode such as 01:00:00:00 so many seconds later; None where it does not fit to the rate of frames."""
     match = re.fullmatch(r"(\d\d):(\d\d):(\d\d)([:;.])(\d\d)", code)
@@ -313,13 +311,11 @@ def timecode_after(code: str, rate: Fraction, seconds: Fraction) -> str | None:
 
 
 def _name_of(stream: Stream) -> str:
-    """The codec; for data also what the camera calls it, such as GoPro MET."""
-    codec = {"bin_data": "gpmd", "unknown": "tmcd" if "timecode" in stream.metadata else "unknown"}.get(
-        coder_of(stream), coder_of(stream)
-    )
+    """The codec; for data also the camera's name of it, such as GoPro MET."""
+    codec = coder_of(stream)
+    if codec == "bin_data":
+        codec = "gpmd"
+    elif codec == "unknown" and "timecode" in stream.metadata:
+        codec = "tmcd"
     handler = stream.metadata.get("handler_name", "").strip()
     return f"{codec}, {handler}" if stream.type == "data" and handler else codec
-
-
-def _suffix(kind: str) -> str:
-    return {"matroska": ".mkv"}.get(kind, f".{kind}")

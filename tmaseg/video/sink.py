@@ -115,9 +115,8 @@ class VideoSink:
             with self._failing_clearly():
                 self._mux(self._lasting(self._stream.encode(None)))
                 end = self._end - self._shift if self._cut else self._info.end
-                self._passthrough.pump(self._container, end, self._shift)
-                self._passthrough.finish(self._container, self._shift)
-                self._passthrough.close()
+                self._passthrough.pump(end)
+                self._passthrough.finish()
                 self._container.close()
         except BaseException:
             self.discard()
@@ -164,7 +163,8 @@ class VideoSink:
         if code := passthrough.timecode(self._kind, seconds if self._info.start is not None else Fraction(0)):
             self._stream.metadata["timecode"] = code
         self._pictures = EncoderPictures(*self._padded(), self._encoder.pixel_format)
-        passthrough.add_to(self._container, self._shift)
+        passthrough.shift = self._shift
+        passthrough.add_to(self._container)
         self._container.start_encoding()
 
     def _add_video(self, container: OutputContainer) -> VideoStream:
@@ -253,7 +253,8 @@ class VideoSink:
         assert self._passthrough is not None
         for packet in packets:
             stamp = packet.dts if packet.dts is not None else packet.pts or 0
-            self._passthrough.pump(self._container, stamp * packet.time_base - self._shift, self._shift)
+            self._passthrough.shift = self._shift
+            self._passthrough.pump(stamp * packet.time_base - self._shift)
             packet.duration = max(packet.duration or 0, self._durations.pop(packet.pts or 0, 0))
             self._first_dts = stamp if self._first_dts is None else self._first_dts
             self._container.mux(packet)

@@ -97,49 +97,34 @@ class Transcode:
     """
 
     def __init__(
-        self,
-        source: AudioStream,
-        target: Stream,
-        sound: SoundFormat,
-        *,
-        warn: Warn,
-        encoder: AudioCodecContext | None = None,
-        start: Fraction | None = None,
+        self, source: AudioStream, target: Stream, sound: SoundFormat, *, warn: Warn, start: Fraction | None = None
     ) -> None:
-        """From `source` to `target`, which holds `sound`. `encoder`: of that format, if the target has one.
-
-        `start` is the time of the first sample that is wanted, in seconds.
-        """
+        """From `source` to `target`, which holds `sound`; samples before `start` seconds are dropped."""
         self._decoder, self._target, self._format = source.codec_context, target, sound
         self._start, self._warn = start, warn
-        self._encoder = encoder
+        self._encoder: AudioCodecContext | None = None
         self._resampler: AudioResampler | None = None
         self._kind: tuple[str, str, int] | None = None
         self._due: Fraction | None = None  # when the next sample should come
         self._samples = 0  # pts of the next sample that is encoded
 
-    def take(self, packet: "Packet[Stream]", shift: Fraction) -> "list[Packet[Stream]]":
-        """What the encoder gives for this packet; a damaged one is a short silence."""
-        return self._moved(self._encode(decoded(self._decoder, packet)), shift)
+    def take(self, packet: "Packet[Stream]") -> "list[Packet[Stream]]":
+        """The encoder's packets for this one; a damaged one is a short silence."""
+        return self.encode(decoded(self._decoder, packet))
 
-    def take_frames(self, frames: list[AudioFrame], shift: Fraction) -> "list[Packet[Stream]]":
-        """The same for a packet that was decoded already."""
-        return self._moved(self._encode(frames), shift)
-
-    def flush(self, shift: Fraction) -> "list[Packet[Stream]]":
+    def flush(self) -> "list[Packet[Stream]]":
         """What decoder and encoder hold back."""
-        return self._moved([*self._encode(decoded(self._decoder, None)), *self._drain()], shift)
+        return [*self.encode(decoded(self._decoder, None)), *self._drain()]
 
-    def _encode(self, frames: list[AudioFrame]) -> "list[Packet[Stream]]":
+    def encode(self, frames: list[AudioFrame]) -> "list[Packet[Stream]]":
+        """The encoder's packets for decoded sound."""
         packets: list[Packet[Stream]] = []
         for frame in frames:
             begin = self._due or Fraction(0)
             if frame.pts is not None and frame.time_base:
                 begin = frame.pts * Fraction(frame.time_base)
-            if self._start is not None and begin < self._start:
-                continue
-            hole = begin - begin if self._due is None else begin - self._due
-            if hole < -_JITTER_SECONDS:
+            hole = Fraction(0) if self._due is None else begin - self._due
+            if (self._start is not None and begin < self._start) or hole < -_JITTER_SECONDS:
                 continue
             if self._due is None or hole > _SILENCE_SECONDS:
                 packets += self._drain()
@@ -153,15 +138,13 @@ class Transcode:
 
     def _resampled(self, frame: AudioFrame) -> list[AudioFrame]:
         kind = (frame.format.name, frame.layout.name, frame.sample_rate)
-        frames: list[AudioFrame] = []
+        rest: list[AudioFrame] = []
         if self._resampler is None or kind != self._kind:
-            if self._resampler is not None:
-                frames += self._resampler.resample(None)
+            rest = [] if self._resampler is None else self._resampler.resample(None)
             if self._kind is not None and kind[1:] != self._kind[1:]:
                 self._warn(CHANGE.format(float(self._due or 0), frame.sample_rate, frame.layout.name))
-            self._kind = kind
-            self._resampler = AudioResampler(self._working().format, self._format.layout, self._format.rate)
-        return [*frames, *self._resampler.resample(frame)]
+            self._kind, self._resampler = kind, self._new_resampler()
+        return [*rest, *self._resampler.resample(frame)]
 
     def _silence(self, samples: int) -> list[AudioFrame]:
         # Made in one plane: PyAV 18 crashes on the planes of eight channels.
@@ -169,35 +152,35 @@ class Transcode:
         zeros = np.zeros((1, samples * channels), np.int16)
         frame = AudioFrame.from_ndarray(zeros, format="s16", layout=self._format.layout)
         frame.sample_rate = self._format.rate
-        return AudioResampler(self._working().format, self._format.layout, self._format.rate).resample(frame)
+        return self._new_resampler().resample(frame)
+
+    def _new_resampler(self) -> AudioResampler:
+        return AudioResampler(self._working().format, self._format.layout, self._format.rate)
 
     def _counted(self, frames: list[AudioFrame]) -> "list[Packet[Stream]]":
+        """The frames encoded, with the count of samples for time."""
         packets: list[Packet[Stream]] = []
         for frame in frames:
             frame.pts, frame.time_base = self._samples, Fraction(1, self._format.rate)
             self._samples += frame.samples
             packets += self._working().encode(frame)
-        return packets
+        return self._to_target(packets)
 
     def _drain(self) -> "list[Packet[Stream]]":
-        """The rest of what was begun; the next sample begins anew."""
-        if self._due is None or self._encoder is None:
+        """What resampler and encoder hold back; the next sample begins anew."""
+        if self._encoder is None:
             return []
         rest = [] if self._resampler is None else self._resampler.resample(None)
-        packets = [*self._counted(rest), *self._encoder.encode(None)]
+        packets = [*self._counted(rest), *self._to_target(self._encoder.encode(None))]
         self._resampler = self._encoder = None
         return packets
 
     def _working(self) -> AudioCodecContext:
-        if self._encoder is None:
-            self._encoder = self._format.new_encoder()
+        self._encoder = self._encoder or self._format.new_encoder()
         return self._encoder
 
-    def _moved(self, packets: "list[Packet[Stream]]", shift: Fraction) -> "list[Packet[Stream]]":
+    def _to_target(self, packets: "list[Packet[Stream]]") -> "list[Packet[Stream]]":
         for packet in packets:
-            ticks = round(shift / packet.time_base)
-            packet.pts = None if packet.pts is None else packet.pts + ticks
-            packet.dts = None if packet.dts is None else packet.dts + ticks
             packet.stream = self._target
         return packets
 
