@@ -7,11 +7,9 @@ from tmaseg.errors import OutputError
 
 SUFFIXES = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 """What a video file may end in, and FFmpeg's name of the format."""
-_MILLISECONDS = Fraction(1, 1000)
-_MICROSECONDS = Fraction(1, 1_000_000)
 _LARGEST_TIMESCALE = 2_000_000  # finer than that, a pause of a few minutes is more than MP4 can say
 _LONGEST_GAP_TICKS = 2**28  # MP4 sums the gaps of frames that are coded out of order in 31 bits
-_OWN_KEYS = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder", "duration"})
+_CONTAINER_KEYS = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder", "duration"})
 _PLAIN_KEYS = frozenset(
     {
         *("album", "album_artist", "artist", "author", "comment", "composer", "copyright", "creation_time", "date"),
@@ -21,7 +19,7 @@ _PLAIN_KEYS = frozenset(
 
 
 def kind_of(path: Path, *, lossless: bool) -> str:
-    """FFmpeg's name of the container that `path` asks for by its suffix. Raises OutputError for any other suffix."""
+    """FFmpeg's name of the container that the suffix of `path` stands for. Raises OutputError for any other suffix."""
     kind = SUFFIXES.get(path.suffix.lower())
     if kind is None:
         came = f"ends in {path.suffix}" if path.suffix else "has no suffix"
@@ -37,17 +35,17 @@ def time_base_of(kind: str, time_base: Fraction) -> Fraction:
     Matroska has milliseconds only; in MP4 units finer than half a microsecond become microseconds.
     """
     if kind in ("matroska", "webm"):
-        return _MILLISECONDS
-    return time_base if _timescale(time_base) <= _LARGEST_TIMESCALE else _MICROSECONDS
+        return Fraction(1, 1000)
+    return time_base if _timescale(time_base) <= _LARGEST_TIMESCALE else Fraction(1, 1_000_000)
 
 
-def longest_gap(kind: str, time_base: Fraction) -> Fraction | None:
-    """How many seconds may lie between two frames, where the container has a limit."""
-    return Fraction(_LONGEST_GAP_TICKS, _timescale(time_base)) if kind in ("mp4", "mov") else None
+def longest_gap(kind: str, time_base: Fraction) -> Fraction:
+    """How many seconds may lie between two frames."""
+    return Fraction(_LONGEST_GAP_TICKS, _timescale(time_base)) if kind in ("mp4", "mov") else Fraction(10**9)
 
 
 def holds_aspect(kind: str, encoder: str) -> bool:
-    """Whether the shape of a pixel arrives: Matroska's own field is out of PyAV's reach, some codecs say it too."""
+    """Whether the sample aspect is kept: PyAV cannot set Matroska's own field, some codecs have one themselves."""
     return kind in ("mp4", "mov") or any(codec in encoder for codec in ("264", "265", "hevc", "mpeg4"))
 
 
@@ -59,14 +57,16 @@ def muxer_options(kind: str, time_base: Fraction, metadata: dict[str, str]) -> d
         # An edit list holds the start, in units of the whole file: any other unit than the video's would round.
         options["movie_timescale"] = str(_timescale(time_base))
         # MP4 has names for the common keys; others need another table, which fewer players read.
-        strange = {key.lower() for key in metadata} - _PLAIN_KEYS
-        options["movflags"] = "+faststart" + ("+use_metadata_tags" if strange else "")
+        other = {key.lower() for key in metadata} - _PLAIN_KEYS
+        options["movflags"] = "+faststart" + ("+use_metadata_tags" if other else "")
     return options
 
 
-def own_metadata(metadata: dict[str, str]) -> dict[str, str]:
-    """What a container says of its content, without what it says of itself."""
-    return {key: text for key, text in metadata.items() if key.lower() not in _OWN_KEYS and not key.startswith("_")}
+def content_metadata(metadata: dict[str, str]) -> dict[str, str]:
+    """The metadata of the content, without those of the container itself."""
+    return {
+        key: text for key, text in metadata.items() if key.lower() not in _CONTAINER_KEYS and not key.startswith("_")
+    }
 
 
 def _timescale(time_base: Fraction) -> int:
