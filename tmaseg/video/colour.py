@@ -36,34 +36,26 @@ class Orientation:
     """What makes a stored picture upright: first transpose, then flip left-right, then flip top-bottom."""
 
     transpose: bool = False
-    mirror: bool = False
-    """Flip left-right."""
-    upend: bool = False
-    """Flip top-bottom."""
+    flip_horizontal: bool = False
+    flip_vertical: bool = False
     degrees: float = 0.0
-    """Counter-clockwise turn that the file asks for; a multiple of 90 but in odd files."""
+    """Counter-clockwise rotation that the file gives; a multiple of 90 but in odd files."""
 
     @property
-    def square(self) -> bool:
-        """Whether the file asks for a multiple of 90 degrees; other angles are rounded to one."""
+    def is_right_angle(self) -> bool:
+        """Whether the file gives a multiple of 90 degrees; other angles are rounded to one."""
         return abs((self.degrees + 45) % 90 - 45) < 0.5
 
     def apply(self, rgb: RGB) -> RGB:
         """The upright picture (H, W, 3), C-contiguous."""
         if self.transpose:
             rgb = rgb.transpose(1, 0, 2)
-        if self.mirror:
-            rgb = rgb[:, ::-1]
-        if self.upend:
-            rgb = rgb[::-1]
-        return np.ascontiguousarray(rgb)
-
-
-UPRIGHT = Orientation()
+        vertical, horizontal = (-1 if flip else 1 for flip in (self.flip_vertical, self.flip_horizontal))
+        return np.ascontiguousarray(rgb[::vertical, ::horizontal])
 
 
 def orientation_of(frame: VideoFrame) -> Orientation:
-    """Read the display matrix of a decoded frame; none is upright.
+    """Reads the display matrix of a decoded frame; without one it is upright.
 
     The matrix maps a stored point to a shown one, x' = a x + c y and y' = b x + d y. `VideoFrame.rotation` knows the
     angle only, and takes a mirrored picture for one that is upside down.
@@ -72,28 +64,28 @@ def orientation_of(frame: VideoFrame) -> Orientation:
         matrix = struct.unpack("=9i", bytes(frame.side_data[Type.DISPLAYMATRIX]))  # type: ignore[typeddict-item]
         a, b, c, d = matrix[0], matrix[1], matrix[3], matrix[4]
     except (KeyError, struct.error):
-        return UPRIGHT
-    except ValueError:  # side data of a kind that PyAV does not know; the angle can be had without
+        return Orientation()
+    except ValueError:  # side data of a kind that PyAV does not know; the angle can be read all the same
         angle = math.radians(frame.rotation)
         cosine, sine = round(65536 * math.cos(angle)), round(65536 * math.sin(angle))
         a, b, c, d = cosine, -sine, sine, cosine
     transpose = abs(b) + abs(c) > abs(a) + abs(d)
-    mirror, upend = (c < 0, b < 0) if transpose else (a < 0, d < 0)
+    horizontal, vertical = (c < 0, b < 0) if transpose else (a < 0, d < 0)
     mirrored = a * d - b * c < 0
-    degrees = math.degrees(math.atan2(-b, -a if mirrored else a))
-    return Orientation(transpose, mirror, upend, degrees)
+    return Orientation(transpose, horizontal, vertical, math.degrees(math.atan2(-b, -a if mirrored else a)))
 
 
 _HD_HEIGHT = 720  # from here up, an untagged picture is taken for BT.709
-_MATRICES = {"bt601": Colorspace.ITU601, "bt709": Colorspace.ITU709, "bt2020": Colorspace.BT2020}
-# Values of FFmpeg's AVColorSpace that say how the picture was made and that can be undone.
-_TAGS = {1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 9: "bt2020", 10: "bt2020"}
-_TAG_MATRICES = {
+_MATRICES = {
+    "bt601": Colorspace.ITU601,
+    "bt709": Colorspace.ITU709,
+    "bt2020": Colorspace.BT2020,
     "fcc": Colorspace.FCC,
     "smpte240m": Colorspace.SMPTE240M,
-    **_MATRICES,
 }
-_UNTAGGED = frozenset({0, 2, 3})  # RGB on a YUV picture, unspecified, reserved
+# Values of FFmpeg's AVColorSpace that can be converted.
+_TAGS = {1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 9: "bt2020", 10: "bt2020"}
+_HDR = {ColorTrc.SMPTE2084: "PQ", ColorTrc.ARIB_STD_B67: "HLG"}
 
 
 @dataclass(frozen=True)
@@ -101,7 +93,7 @@ class Colour:
     """How a stored picture becomes RGB."""
 
     matrix: str
-    """bt601, bt709, bt2020, smpte240m, fcc; or rgb, where nothing needs to be undone."""
+    """bt601, bt709, bt2020, smpte240m, fcc; or rgb, which needs none."""
     full_range: bool
     """Whether black is 0 rather than 16."""
     source: str
@@ -112,52 +104,29 @@ class Colour:
     """Name of a high-dynamic-range transfer; empty for ordinary video."""
 
     def __str__(self) -> str:
-        reach = "full" if self.full_range else "limited"
-        return "rgb" if self.matrix == "rgb" else f"{self.matrix} {reach} range, {self.source}"
+        extent = "full" if self.full_range else "limited"
+        return "rgb" if self.matrix == "rgb" else f"{self.matrix} {extent} range, {self.source}"
 
     def warnings(self) -> list[str]:
-        """What a user should know of pictures that lose something on the way to 8 bit RGB."""
+        """What pictures lose when they become 8 bit RGB."""
         if self.hdr:
             return [f"this is HDR video ({self.hdr}); it is converted without tone mapping, so colours may look flat"]
-        if self.bits > 8:
-            return [f"this video has {self.bits} bits a component; it is reduced to 8"]
-        return []
+        return [f"this video has {self.bits} bits a component; it is reduced to 8"] if self.bits > 8 else []
 
 
 def colour_of(frame: VideoFrame, given: ColourSpace | None = None) -> Colour:
-    """Trust the frame's tag; guess where there is none from the stored height; `given` outdoes both."""
+    """The matrix `given`, or else the frame's tag, or else a guess from the stored height."""
     kind = frame.format
     bits = max(component.bits for component in kind.components)
     full_range = frame.color_range == ColorRange.JPEG or kind.name.startswith(("yuvj", "gray"))
-    hdr = {int(ColorTrc.SMPTE2084): "PQ", int(ColorTrc.ARIB_STD_B67): "HLG"}.get(int(frame.color_trc), "")
+    hdr = next((name for transfer, name in _HDR.items() if frame.color_trc == transfer), "")
     if kind.is_rgb or kind.has_palette:
         return Colour("rgb", True, "tagged", bits, hdr)
     if given is not None:
         return Colour(given, full_range, "given", bits, hdr)
-    tagged = _TAGS.get(int(frame.colorspace))
-    if tagged is not None:
+    if tagged := _TAGS.get(int(frame.colorspace)):
         return Colour(tagged, full_range, "tagged", bits, hdr)
     return Colour("bt709" if frame.height >= _HD_HEIGHT else "bt601", full_range, "guessed", bits, hdr)
-
-
-def to_rgb(frame: VideoFrame, colour: Colour, reformatter: VideoReformatter) -> RGB:
-    """(H, W, 3) uint8 full range, in the stored orientation.
-
-    One `reformatter` for each thread: a scaler made anew for each frame costs time and, in PyAV 18, memory.
-
-    Every frame becomes full RGB because that is cheap. Work of one core a frame at 1920x1080: decoded 8 ms, RGB 0.9 ms,
-    and then 1.5 ms to shrink it to 640x360 with a filter; shrunk and converted by swscale in one pass, 1.9 ms in all.
-    Overlays mixed in YUV, with no full RGB at all, spared 1.6 of 24 ms and differed by up to 13 levels of chroma along
-    outlines.
-    """
-    picture = reformatter.reformat(
-        frame,
-        format="rgb24",
-        src_colorspace=_TAG_MATRICES.get(colour.matrix),
-        src_color_range=ColorRange.JPEG if colour.full_range else ColorRange.MPEG,
-        dst_color_range=ColorRange.JPEG,
-    )
-    return np.asarray(picture.to_ndarray(), dtype=np.uint8)
 
 
 class EncoderPictures:
@@ -199,18 +168,18 @@ class EncoderPictures:
 
 
 class PictureMaker:
-    """For one stream, in one thread. The first picture sets the size."""
+    """Makes decoded frames of one stream into upright RGB pictures of the first one's size; in one thread."""
 
     def __init__(self, name: str, options: ReadOptions, warn: Callable[[str], None]) -> None:
-        """`name` of the stream for errors; `warn` is told sentences for the user, perhaps repeatedly."""
+        """`name` of the stream for errors; `warn` is called with sentences for the user, perhaps repeatedly."""
         self.resized = 0
         """Pictures fitted into the first one's size."""
         self.colour: Colour | None = None
         """Of the latest frame."""
-        self.orientation = UPRIGHT
+        self.orientation = Orientation()
         """Of the latest frame."""
         self._name, self._options, self._warn = name, options, warn
-        self._reformatter = VideoReformatter()
+        self._reformatter = VideoReformatter()  # one made anew for each frame costs time and, in PyAV 18, memory
         self._orientations: dict[tuple[int, int, int], Orientation] = {}
         self._size: tuple[int, int] | None = None
         self._latest_size: tuple[int, int] | None = None
@@ -222,30 +191,45 @@ class PictureMaker:
         return self._size
 
     def make(self, frame: VideoFrame, seconds: float) -> tuple[RGB, bool]:
-        """The picture (H, W, 3), and whether it differs in size from the one before it in the file."""
+        """The picture (H, W, 3), and whether its size differs from that of the one before it in the file."""
         self.colour = colour_of(frame, self._options.colorspace)
         for warning in self.colour.warnings():
             self._warn(warning)
-        try:
-            stored = to_rgb(frame, self.colour, self._reformatter)
-        except (av.FFmpegError, OSError) as error:
-            kind = frame.format.name
-            raise VideoError(
-                f"{self._name}: {kind} pictures cannot be made into RGB; convert the video first"
-            ) from error
-        self.orientation = self._orientation_of(frame)
+        stored = self._to_rgb(frame, self.colour)
+        if self._options.autorotate:
+            self.orientation = self._orientation_of(frame)
         return self._fit(self.orientation.apply(stored), seconds)
 
+    def _to_rgb(self, frame: VideoFrame, colour: Colour) -> RGB:
+        """(H, W, 3) uint8 full range, in the stored orientation.
+
+        Every frame becomes full RGB because that is cheap. Work of one core a frame at 1920x1080: decoded 8 ms, RGB 0.9
+        ms, and then 1.5 ms to shrink it to 640x360 with a filter; shrunk and converted by swscale in one pass, 1.9 ms
+        in all. Overlays mixed in YUV, with no full RGB at all, spared 1.6 of 24 ms and differed by up to 13 levels of
+        chroma along outlines.
+        """
+        try:
+            picture = self._reformatter.reformat(
+                frame,
+                format="rgb24",
+                src_colorspace=_MATRICES.get(colour.matrix),
+                src_color_range=ColorRange.JPEG if colour.full_range else ColorRange.MPEG,
+                dst_color_range=ColorRange.JPEG,
+            )
+            return np.asarray(picture.to_ndarray(), dtype=np.uint8)
+        except (av.FFmpegError, OSError) as error:
+            raise VideoError(
+                f"{self._name}: {frame.format.name} pictures cannot be made into RGB; convert the video first"
+            ) from error
+
     def _orientation_of(self, frame: VideoFrame) -> Orientation:
-        if not self._options.autorotate:
-            return UPRIGHT
-        # Side data is looked at as seldom as can be: once touched, a frame is in a reference cycle and stays in memory
-        # until the garbage collector comes by.
+        # Side data is read as seldom as possible: a frame whose side data was read is in a reference cycle and stays
+        # in memory until the next garbage collection.
         key = (frame.rotation, frame.width, frame.height)
         if key not in self._orientations:
             self._orientations[key] = orientation_of(frame)
         orientation = self._orientations[key]
-        if not orientation.square:
+        if not orientation.is_right_angle:
             self._warn(f"the file asks for a turn by {orientation.degrees:.0f} degrees; only quarter turns are made")
         return orientation
 
@@ -253,8 +237,7 @@ class PictureMaker:
         size = (rgb.shape[1], rgb.shape[0])
         changed = self._latest_size not in (None, size)
         self._latest_size = size
-        if self._size is None:
-            self._size = size
+        self._size = self._size or size
         if size == self._size:
             return rgb, changed
         if not self.resized:

@@ -35,10 +35,7 @@ class PictureFolder:
         """Raises OutputError when `folder` is a file, or cannot be made or written."""
         self.folder = Path(folder)
         self._name, self._existing = name or _by_index, existing
-        nearest = self.folder
-        while not nearest.exists() and nearest != nearest.parent:
-            nearest = nearest.parent
-        check_output_folder(nearest)
+        check_output_folder(next(folder for folder in (self.folder, *self.folder.parents) if folder.exists()))
 
     def path_of(self, frame: Frame) -> Path:
         """Where a frame's picture goes. Raises OutputError for a name that leaves the folder."""
@@ -53,14 +50,14 @@ class PictureFolder:
 
     def _save(self, frame: Frame, image: Image.Image) -> None:
         path = self.path_of(frame)
-        made: list[Path] = []
+        lacking = [folder for folder in (self.folder, *self.folder.parents) if not folder.exists()]
         try:
-            made = _make_folder(self.folder)
+            self.folder.mkdir(parents=True, exist_ok=True)
             check_output_file(path, overwrite=self._existing == "replace")
             with atomic_write(path) as part:
                 image.save(part, "PNG")
         except BaseException as error:
-            for folder in made:
+            for folder in lacking:
                 with contextlib.suppress(OSError):  # another format's folder was made in it meanwhile
                     folder.rmdir()
             if isinstance(error, OSError):
@@ -96,11 +93,7 @@ class MaskSink(PictureFolder):
     ) -> None:
         """`palette` is (256, 3) uint8, wanted by "indexed" and "color". Raises OutputError as `PictureFolder`."""
         super().__init__(folder, name=name, existing=existing)
-        if style not in ("ids", "indexed", "color"):
-            raise OutputError(f"mask style {style!r} is unknown; choose ids, indexed or color")
-        if style != "ids":
-            assert palette is not None
-            assert palette.shape == (256, 3)
+        assert style == "ids" or palette is not None
         self._style, self._palette = style, palette
 
     def write(self, frame: Frame, labels: Labels) -> None:
@@ -120,14 +113,3 @@ class MaskSink(PictureFolder):
 
 def _by_index(frame: Frame) -> str:
     return f"{frame.index:06d}"
-
-
-def _make_folder(folder: Path) -> list[Path]:
-    """Make a folder and those above it; the ones that were made, innermost first."""
-    lacking: list[Path] = []
-    nearest = folder
-    while not nearest.exists():
-        lacking.append(nearest)
-        nearest = nearest.parent
-    folder.mkdir(parents=True, exist_ok=True)
-    return lacking

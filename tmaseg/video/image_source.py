@@ -15,7 +15,6 @@ from tmaseg.video.images import ImageReader, image_pages, list_folders, list_ima
 from tmaseg.video.source import Damage, ReadOptions, Source, StreamInfo
 
 _DEFAULTS = ReadOptions()
-_MILLISECOND = Fraction(1, 1000)
 
 
 class ImageSource(Source):
@@ -26,8 +25,8 @@ class ImageSource(Source):
     images counted, so `source.paths[frame.index]` is the file of a frame. 8 and 16 bit, grey, RGBA and palette images
     become RGB; EXIF orientation is applied. With `one_size=True` (default) images of another size are letterboxed to
     the first one's, as in a video; with False each keeps its own size. `Frame.discontinuity` is set where the size
-    changes, and where another sequence begins: at an animated file, and where the wording of the file names changes
-    (`a_09.png`, `b_00.png`). Sub-folders are not read.
+    changes, and where another sequence begins: at an animated file, and where the file names change but for their
+    numbers (`a_09.png`, `b_00.png`). Sub-folders are not read.
     """
 
     paths: tuple[Path, ...]
@@ -37,7 +36,7 @@ class ImageSource(Source):
     of the picture in a file that has several."""
 
     def __init__(self, folder: str | Path, options: ReadOptions = _DEFAULTS, *, one_size: bool = True) -> None:
-        """Find the images; a single file is a sequence of one.
+        """Finds the images; a single file is a sequence of one.
 
         Raises VideoError when `folder` is missing, unreadable, or holds no image that can be read.
         """
@@ -46,27 +45,29 @@ class ImageSource(Source):
         self._unreadable: list[str] = []
         self._resized = 0
         self._reader = ImageReader()
-        self._find(Path(folder))
-        self._wanted = self._choose(Path(folder))
-        for position, index in enumerate(self._wanted):
-            first = self._read(index)
-            if first is not None:
-                self._wanted = self._wanted[position:]
-                break
-        else:
+        folder = Path(folder)
+        self._find(folder)
+        rate, time_base = self._set_times(folder)
+        self._time_base = time_base
+        self._wanted = self._choose(folder, rate)
+        readable = ((position, rgb) for position, rgb in enumerate(map(self._read, self._wanted)) if rgb is not None)
+        position, first = next(readable, (0, None))
+        if first is None:
             raise VideoError(
                 f"{folder}: none of its {len(self._wanted)} images can be read ({self._unreadable[0]}, ...); "
                 "check that they open in a viewer"
             )
-        self._size = (first.shape[1], first.shape[0])
+        self._wanted = self._wanted[position:]
+        height, width = first.shape[:2]
+        end = min(self._wanted[-1] + options.every, len(self.paths))
         self.info = StreamInfo(
             name=str(folder),
-            width=self._size[0],
-            height=self._size[1],
-            rate=self._rate / options.every,
-            time_base=_MILLISECOND if self._starts else 1 / self._rate,
+            width=width,
+            height=height,
+            rate=rate / options.every,
+            time_base=time_base,
             frames=len(self._wanted),
-            seconds=float(self._length()),
+            seconds=float(self._starts[end] - self._starts[self._wanted[0]]),
             start=options.exact_start,
             codec=self.paths[self._wanted[0]].suffix[1:].lower(),
             colour="rgb",
@@ -74,104 +75,98 @@ class ImageSource(Source):
 
     @property
     def damage(self) -> Damage:
-        """Missing numbers (known at once) and unreadable images (found on the way)."""
+        """Missing numbers (known at once) and unreadable images (found while reading)."""
         return Damage(missing=self._missing, unreadable=tuple(self._unreadable), resized=self._resized)
 
+    def warn(self, sentence: str) -> None:
+        """Adds to `warnings`, once for all files: each sentence begins with the name of one."""
+        if not any(said.partition(" ")[2] == sentence.partition(" ")[2] for said in self._warnings):
+            super().warn(sentence)
+
     def __iter__(self) -> Iterator[Frame]:
-        """Frames in natural order of their file names; each time from the first."""
-        before: tuple[str, tuple[int, int]] | None = None
+        """Frames in natural order of their file names."""
+        before: tuple[str, tuple[int, ...]] | None = None
         for index in self._wanted:
             rgb = self._read(index)
             if rgb is None:
                 continue
             path = self.paths[index]
-            sequence = path.name if self._counts[path] > 1 else wording(path.stem)
-            now = (sequence, (rgb.shape[1], rgb.shape[0]))
+            now = (path.name if path in self._several else without_numbers(path.stem), rgb.shape)
             discontinuity, before = before not in (None, now), now
-            pts, end = self._ticks(index), self._ticks(min(index + self._options.every, len(self.paths)))
-            yield Frame(self._fit(rgb, path), pts, self.info.time_base, index, discontinuity, end - pts)
+            pts, end = self._pts(index), self._pts(min(index + self._options.every, len(self.paths)))
+            yield Frame(self._fitted(rgb, path), pts, self._time_base, index, discontinuity, end - pts)
 
     def close(self) -> None:
-        """Lets go of a file with several pictures."""
+        """Closes a file with several pictures."""
         self._reader.close()
 
     def _find(self, folder: Path) -> None:
-        """Finds the pictures, their names and times."""
+        """Sets the path, page and name of every frame."""
         files = [folder] if folder.is_file() else _images_in(folder)
         self._missing = missing_numbers([path.stem for path in files])
         pages = {path: image_pages(path) for path in files}
-        self._counts = {path: len(found) for path, found in pages.items()}
+        stems = Counter(path.stem for path in files)
+        self._several = {path for path in files if len(pages[path]) > 1}
         self.paths = tuple(path for path in files for _ in pages[path])
         self._pages = [page for path in files for page in pages[path]]
-        stems = Counter(path.stem for path in files)
-        stem = {path: path.stem if stems[path.stem] == 1 else path.name for path in files}
-        self.names = tuple(
-            stem[path] + (f"_{number:04d}" if self._counts[path] > 1 else "")
-            for path in files
-            for number in range(self._counts[path])
-        )
-        several = [path for path in files if self._counts[path] > 1]
-        if several and not folder.is_file():
-            total, name = sum(self._counts[path] for path in several), several[0].name
-            holders = f"{name} holds" if len(several) == 1 else f"{len(several)} files ({name} ...) hold"
-            self._warnings.append(f"{holders} {total} pictures: each is a frame of its own")
-        self._rate = self._options.image_rate
-        self._starts: list[Fraction] = []
-        durations = page_milliseconds(folder, pages[folder]) if folder.is_file() and len(self._pages) > 1 else None
+        names = []
+        for path in files:
+            name = path.stem if stems[path.stem] == 1 else path.name
+            many = path in self._several
+            names += [f"{name}_{number:04d}" if many else name for number in range(len(pages[path]))]
+        self.names = tuple(names)
+        if self._several and not folder.is_file():
+            total, several = sum(len(pages[path]) for path in self._several), len(self._several)
+            name = next(path.name for path in files if path in self._several)
+            holders = f"{name} holds" if several == 1 else f"{several} files ({name} ...) hold"
+            self.warn(f"{holders} {total} pictures: each is a frame of its own")
+
+    def _set_times(self, folder: Path) -> tuple[Fraction, Fraction]:
+        """Sets where each frame starts, in seconds, and where the last one ends -> nominal rate, time base."""
+        animated = len(self._pages) > 1 and folder.is_file()
+        durations = page_milliseconds(folder, self._pages) if animated else None
         if durations:
-            usual = Counter(durations).most_common(1)[0][0]
-            self._rate = 1 / (Fraction(usual).limit_denominator(1000) * _MILLISECOND)
-            exact = [Fraction(duration).limit_denominator(1000) * _MILLISECOND for duration in durations]
-            self._starts = list(accumulate(exact, initial=Fraction(0)))  # the last is the end
+            exact = [Fraction(duration).limit_denominator(1000) / 1000 for duration in durations]
+            self._starts = list(accumulate(exact, initial=Fraction(0)))
+            return 1 / Counter(exact).most_common(1)[0][0], Fraction(1, 1000)
+        rate = self._options.image_rate
+        self._starts = [index / rate for index in range(len(self.paths) + 1)]
+        return rate, 1 / rate
 
-    def _ticks(self, index: int) -> int:
-        return round(self._starts[index] / _MILLISECOND) if self._starts else index
+    def _pts(self, index: int) -> int:
+        return round(self._starts[index] / self._time_base)
 
-    def _start_of(self, index: int) -> Fraction:
-        return self._starts[index] if self._starts else index / self._rate
-
-    def _length(self) -> Fraction:
-        """Seconds of what is wanted, each frame being shown until the next."""
-        every, wanted = self._options.every, self._wanted
-        if not self._starts:
-            return len(wanted) * every / self._rate
-        return self._starts[min(wanted[-1] + every, len(self.paths))] - self._starts[wanted[0]]
-
-    def _choose(self, folder: Path) -> list[int]:
+    def _choose(self, folder: Path, rate: Fraction) -> list[int]:
         """Positions between start and end, every n-th."""
         start, end = self._options.exact_start or 0, self._options.exact_end
-        starts = [self._start_of(index) for index in range(len(self.paths))]
-        chosen = [index for index, time in enumerate(starts) if start <= time and (end is None or time < end)]
+        times = enumerate(self._starts[:-1])
+        chosen = [index for index, time in times if start <= time and (end is None or time < end)]
         if not chosen:
             raise VideoError(
                 f"{folder} has no image between --start and --end: {len(self.paths)} images are "
-                f"{float(self._start_of(len(self.paths))):.2f} s at {self._rate} a second"
+                f"{float(self._starts[-1]):.2f} s at {rate} a second"
             )
         return chosen[:: self._options.every]
 
     def _read(self, index: int) -> RGB | None:
         path = self.paths[index]
         try:
-            return self._reader.read(path, self._pages[index], warn=self._warn)
+            return self._reader.read(path, self._pages[index], warn=self.warn)
         except VideoError:
             if path.name not in self._unreadable:
                 self._unreadable.append(path.name)
             return None
 
-    def _warn(self, sentence: str) -> None:
-        if not any(said.partition(" ")[2] == sentence.partition(" ")[2] for said in self._warnings):  # of another file
-            self._warnings.append(sentence)
-
-    def _fit(self, rgb: RGB, path: Path) -> RGB:
-        width, height = self._size
+    def _fitted(self, rgb: RGB, path: Path) -> RGB:
+        width, height = self.info.width, self.info.height
         if not self._one_size or rgb.shape[:2] == (height, width):
             return rgb
-        if not self._resized:
-            self._warnings.append(
+        self._resized += 1
+        if self._resized == 1:
+            self.warn(
                 f"{path.name} is {rgb.shape[1]}x{rgb.shape[0]}, the first image {width}x{height}; "
                 "images of another size are fitted into the first size"
             )
-        self._resized += 1
         return letterbox(rgb, width, height)
 
 
@@ -189,16 +184,16 @@ def _images_in(folder: Path) -> list[Path]:
     return images
 
 
-def wording(stem: str) -> str:
-    """The name with its numbers left out: the same for all pictures of a sequence."""
+def without_numbers(stem: str) -> str:
+    """The name with its numbers replaced: the same for all pictures of a sequence."""
     return re.sub(r"\d+", "#", stem)
 
 
 def missing_numbers(stems: list[str]) -> int:
-    """How many names a numbered sequence lacks, going by its usual step (1, or 30 where every 30th is kept)."""
+    """How many names a numbered sequence lacks, by its usual step (1, or 30 where every 30th is kept)."""
     numbers = defaultdict(list)
     for stem in stems:
-        numbers[wording(stem)].append([int(number) for number in re.findall(r"\d+", stem)])
+        numbers[without_numbers(stem)].append([int(number) for number in re.findall(r"\d+", stem)])
     missing = 0
     for rows in numbers.values():
         varying = [column for column in range(len(rows[0])) if len({row[column] for row in rows}) > 1]
@@ -211,13 +206,10 @@ def _holes(rows: list[list[int]], column: int) -> int:
     sequences = defaultdict(set)
     for row in rows:
         sequences[tuple(row[:column])].add(row[column])
-    gaps = Counter[int]()
-    for values in sequences.values():
-        ordered = sorted(values)
-        gaps.update(after - before for before, after in pairwise(ordered))
+    gaps = Counter(after - before for values in sequences.values() for before, after in pairwise(sorted(values)))
     if not gaps:
         return 0
     step, times = max(gaps.items(), key=lambda item: (item[1], -item[0]))
-    if 2 * times < gaps.total():  # no step to speak of: times of day, chosen frames
+    if 2 * times < gaps.total():  # no usual step: times of day, selected frames
         return 0
     return sum(count * (gap // step - 1) for gap, count in gaps.items() if gap > step)

@@ -19,7 +19,7 @@ IMAGE_SUFFIXES = frozenset(
         *(".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp"),
     }
 )
-"""Lower-case suffixes taken for images; one that cannot be decoded here is reported, not passed over in silence."""
+"""Lower-case suffixes taken for images; one that cannot be decoded here is reported."""
 _PAGED = frozenset({".apng", ".avif", ".gif", ".png", ".tif", ".tiff", ".webp"})
 _SYSTEM = frozenset({"@eadir", "__macosx", "#recycle", "$recycle.bin", "system volume information", "lost+found"})
 _ORIENTATION = 0x0112  # EXIF
@@ -38,11 +38,11 @@ def list_images(folder: Path) -> list[Path]:
     """
     with os.scandir(folder) as entries:
         found = [
-            Path(entry.path)
+            Path(entry)
             for entry in entries
-            if Path(entry.name).suffix.lower() in IMAGE_SUFFIXES
+            if Path(entry).suffix.lower() in IMAGE_SUFFIXES
             and not _is_hidden(entry.name)
-            and (entry.is_file() or (entry.is_symlink() and not Path(entry.path).exists()))
+            and (entry.is_file() or (entry.is_symlink() and not Path(entry).exists()))
         ]
     return sorted(found, key=lambda path: (natural_key(path.stem), path.name))
 
@@ -50,15 +50,15 @@ def list_images(folder: Path) -> list[Path]:
 def list_folders(folder: Path) -> list[Path]:
     """The folders in a folder in natural order, linked ones too; hidden and system ones left out. Raises OSError."""
     with os.scandir(folder) as entries:
-        found = [Path(entry.path) for entry in entries if entry.is_dir() and not _is_hidden(entry.name)]
+        found = [Path(entry) for entry in entries if entry.is_dir() and not _is_hidden(entry.name)]
     return sorted(found, key=lambda path: natural_key(path.name))
 
 
 def walk_folders(root: Path, problems: list[str], *, leave_out: Collection[Path] = ()) -> Iterator[Path]:
     """`root` and every folder below it, in natural order, linked ones too.
 
-    Resolved folders in `leave_out` are passed over. Links that lead in a circle, and folders that cannot be read, are
-    passed over and added to `problems`.
+    Resolved folders in `leave_out` are skipped. Links that lead in a circle, and folders that cannot be read, are
+    skipped and added to `problems`.
     """
 
     def walk(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
@@ -71,7 +71,7 @@ def walk_folders(root: Path, problems: list[str], *, leave_out: Collection[Path]
         for each in below:
             real = each.resolve()
             if real in above:
-                problems.append(f"{each} links to a folder above itself: it is passed over")
+                problems.append(f"{each} links to a folder above itself: it is skipped")
             elif real not in leave_out:
                 yield from walk(each, above | {real})
 
@@ -93,7 +93,7 @@ def _is_hidden(name: str) -> bool:
 
 
 class ImageReader:
-    """Reads image files; pages of one file that follow each other are read in one go. Not for several threads."""
+    """Reads image files; a file with several pages is kept open between them. Not for several threads."""
 
     def __init__(self) -> None:
         self._path: Path | None = None
@@ -103,19 +103,18 @@ class ImageReader:
         """Page `page` of a file, as `read_image`."""
         if page == 0:
             return read_image(path, warn=warn)
-        if self._image is None or self._path != path:
-            self.close()
-            with _clear_errors(path):
-                self._path, self._image = path, _open(path)
         with _clear_errors(path):
+            if self._image is None or self._path != path:
+                self.close()
+                self._path, self._image = path, _open(path)
             self._image.seek(page)
             return _to_rgb(self._image, path, warn=warn)
 
     def close(self) -> None:
-        """Lets go of the file that was read last."""
+        """Closes the file that was read last."""
         if self._image is not None:
             self._image.close()
-        self._path = self._image = None
+        self._image = None
 
 
 def read_image(path: Path, *, mask_size: Callable[[], Size] | None = None, warn: Warn | None = None) -> RGB:
@@ -136,7 +135,7 @@ def read_image(path: Path, *, mask_size: Callable[[], Size] | None = None, warn:
 
 
 def image_size(path: Path, *, mask_size: Callable[[], Size] | None = None) -> Size:
-    """(width, height) of what `read_image` gives, from the file's header where that will do. Raises VideoError."""
+    """(width, height) of the picture that `read_image` gives, where possible from the header. Raises VideoError."""
     try:
         with _clear_errors(path), _open(path) as image:
             width, height = image.size
@@ -219,7 +218,7 @@ def _to_rgb(
 
 
 def _orientation(image: Image.Image, mask_size: Callable[[], Size] | None) -> int:
-    """The EXIF orientation by which a picture is to be turned; 1: not at all, above 4: width and height swap."""
+    """The EXIF orientation to apply; 1: none, above 4: width and height swap."""
     orientation = image.getexif().get(_ORIENTATION, 1)
     if orientation not in range(2, 9):
         return 1
@@ -234,23 +233,21 @@ def _check_depth(rgb: RGB, path: Path, warn: Warn | None) -> None:
 
 
 def _read_deep(path: Path, warn: Warn | None) -> RGB | None:
-    """16 bit colour TIFFs, which Pillow does not know."""
-    try:
-        data = path.read_bytes()
-        if not data.startswith((b"II*\0", b"MM\0*")):  # another decoder's complaints would go to standard error
-            return None
+    """16 bit colour TIFFs, which Pillow does not know; None for other files."""
+    data = path.read_bytes()
+    if not data.startswith((b"II*\0", b"MM\0*")):  # OpenCV complains on standard error
+        return None
+    with suppress(cv2.error):
         bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except (OSError, cv2.error):
-        return None
-    if bgr is None:
-        return None
-    rgb = np.ascontiguousarray(bgr[..., ::-1]).astype(np.uint8, copy=False)
-    _check_depth(rgb, path, warn)
-    return rgb
+        if bgr is not None:
+            rgb = np.ascontiguousarray(bgr[..., ::-1], np.uint8)
+            _check_depth(rgb, path, warn)
+            return rgb
+    return None
 
 
 def _is_animated_png(path: Path) -> bool:
-    """Whether the chunk of animations comes before the pixels, as it must."""
+    """Whether the chunk of animations comes before the pixels."""
     with path.open("rb") as file:
         return b"acTL" in file.read(4096).partition(b"IDAT")[0]
 
