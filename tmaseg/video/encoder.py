@@ -25,7 +25,7 @@ _KNOWN = ("libx264", "libx264rgb", "libx265", "h264_nvenc", "hevc_nvenc", "libsv
 _DEFAULTS: dict[str, dict[str, str]] = {
     # Measured on the overlay of a motorway at 960x540, crf 18: x264's own "medium" takes 36 ms of one core a frame,
     # "faster" 22, "veryfast" 13 in a file 6 % smaller at 47.3 dB (luma, medium 48.0), "superfast" 7 in one 80 % larger.
-    # Its number of threads is left to it: 1, 2, 3 and 6 frame threads and slices all take 35 to 36 ms of work.
+    # The number of threads is x264's own: 1, 2, 3 and 6 frame threads and slices all take 35 to 36 ms of work.
     "libx264": {"crf": "18", "preset": "veryfast"},
     "libx264rgb": {"crf": "18"},
     "libx265": {"crf": "22", "x265-params": "log-level=none"},
@@ -36,7 +36,7 @@ _DEFAULTS: dict[str, dict[str, str]] = {
     "mpeg4": {"flags": "+qscale", "global_quality": "354"},
 }
 _ON_DEVICES = ("_nvenc", "_videotoolbox", "_qsv", "_vaapi", "_amf", "_v4l2m2m")  # how FFmpeg's names of them end
-_FORMATS = ("yuv420p", "nv12", "yuv422p", "yuv444p", "bgr0", "rgb24", "gbrp")  # in order of liking
+_FORMATS = ("yuv420p", "nv12", "yuv422p", "yuv444p", "bgr0", "rgb24", "gbrp")  # in order of preference
 _PROBE_PX = 256  # hardware encoders refuse smaller pictures
 
 
@@ -74,7 +74,7 @@ class WriteOptions:
 
 @dataclass(frozen=True)
 class Encoder:
-    """A video encoder that was seen to work here, with these options."""
+    """A video encoder that works here, with these options."""
 
     name: str
     pixel_format: str
@@ -87,7 +87,7 @@ class Encoder:
 
     @property
     def on_device(self) -> bool:
-        """Whether something else than the CPU encodes."""
+        """Whether a device encodes rather than the CPU."""
         return self.name.endswith(_ON_DEVICES)
 
     @property
@@ -100,22 +100,19 @@ class Encoder:
 
 
 def choose_encoder(kind: str, options: WriteOptions, time_base: Fraction) -> Encoder:
-    """The encoder asked for, or the first usual one that works, for a container `kind` (FFmpeg's name).
+    """The encoder that `options` name, or the first usual one that works, for a container `kind` (FFmpeg's name).
 
-    Raises OutputError when it is unknown, does not work on this machine, does not fit the container or refuses its
-    options.
+    Raises OutputError when it is unknown, does not work on this machine, or refuses its options.
     """
-    asked = "ffv1" if options.lossless else options.encoder
-    if asked is None:
+    name = "ffv1" if options.lossless else options.encoder
+    if name is None:
         devices = _HARDWARE if options.hardware and "libx264" in _PREFERRED[kind] else ()
-        name = next((name for name in (*devices, *_PREFERRED[kind]) if _works(name, time_base)), None)
+        name = next((each for each in (*devices, *_PREFERRED[kind]) if _works(each, time_base)), None)
         if name is None:
             raise OutputError(f"none of {', '.join(_PREFERRED[kind])} works here; {_usable(time_base)}")
-    else:
-        name = asked
-        if not _works(name, time_base):
-            state = "does not work on this machine" if name in av.codecs_available else "is not an encoder known here"
-            raise OutputError(f"--encoder {name} {state}; {_usable(time_base)}")
+    elif not _works(name, time_base):
+        state = "does not work on this machine" if name in av.codecs_available else "is not an encoder known here"
+        raise OutputError(f"--encoder {name} {state}; {_usable(time_base)}")
     encoder = Encoder(name, "bgr0" if options.lossless else _pixel_format(name), _options(name, options))
     _check_options(encoder, time_base)
     return encoder
@@ -137,7 +134,7 @@ def _pixel_format(name: str) -> str:
 
 @cache
 def _works(name: str, time_base: Fraction) -> bool:
-    """Whether one tiny frame comes out: that an encoder is listed does not mean that it can run."""
+    """Whether it encodes a small frame: an encoder that is listed may lack its library or device."""
     os.environ.setdefault("SVT_LOG", "1")  # errors only: SVT-AV1 has no option for it
     try:
         _encode_one(Encoder(name, _pixel_format(name), _DEFAULTS.get(name, {})), time_base)
@@ -159,10 +156,10 @@ def _check_options(encoder: Encoder, time_base: Fraction) -> None:
 
 
 def _encode_one(encoder: Encoder, time_base: Fraction) -> set[str]:
-    """Encode a black frame; the names of options that the encoder did not take."""
+    """Encodes a black frame; the names of options that the encoder did not take."""
     context = CodecContext.create(encoder.name, "w")
     if not isinstance(context, VideoCodecContext):
-        raise ValueError(f"{encoder.name} encodes no pictures")
+        raise ValueError(f"{encoder.name} encodes no video")
     frame = VideoFrame(_PROBE_PX, _PROBE_PX, encoder.pixel_format)
     for plane in frame.planes:
         plane.update(bytes(plane.buffer_size))
@@ -176,7 +173,7 @@ def _encode_one(encoder: Encoder, time_base: Fraction) -> set[str]:
 
 
 def working_encoders(time_base: Fraction = Fraction(1, 25)) -> tuple[str, ...]:
-    """The usual encoders that were tried and work on this machine."""
+    """The usual encoders that work on this machine."""
     return tuple(name for name in _KNOWN if _works(name, time_base))
 
 

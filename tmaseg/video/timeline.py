@@ -9,9 +9,9 @@ from av.format import Flags
 from av.packet import Packet
 from av.stream import Stream
 
-_OWN_ZERO = ("mov", "matroska")  # containers whose time zero has a meaning: a late start is meant
-_CLOSED_SECONDS = 10  # a jump ahead by more than this, in a stream container, is another recording, not a pause
-_BACK_SECONDS = 1  # a step back by more than this is a clock that was set, not a stamp that is off
+_ABSOLUTE = ("mov", "matroska")  # containers whose times count from zero: a late start is intended
+_GAP_SECONDS = 10  # a jump ahead by more than this, in a stream container, is another recording, not a pause
+_BACK_SECONDS = Fraction(1)  # a step back by more than this is a clock that was set, not an inexact time stamp
 _BACK_SECONDS_STREAM = Fraction(1, 10)  # the same in a stream container, whose decoding times always rise
 
 
@@ -26,7 +26,7 @@ class Timeline:
 
     def __init__(self, container: InputContainer) -> None:
         names, start = container.format.name.split(","), container.start_time
-        self.origin = Fraction(0) if set(names) & set(_OWN_ZERO) or not start else Fraction(start, av.time_base)
+        self.origin = Fraction(0) if set(names) & set(_ABSOLUTE) or not start else Fraction(start, av.time_base)
         """Where the line begins, in seconds of the container's own time."""
         self.streaming = Flags.ts_discont in Flags(container.format.flags)
         """Whether the container may be cut and joined anywhere, so that its time stamps may jump."""
@@ -45,19 +45,19 @@ class Timeline:
         return not self.streaming or "://" in str(location)
 
     def place(self, packet: "Packet[Stream]") -> bool:
-        """Move the packet's time stamps onto the line; whether its stream jumped to get there."""
+        """Moves the packet's time stamps onto the line; returns whether its stream jumped to get there."""
         stamp = packet.pts if packet.dts is None else packet.dts
         if stamp is None or not packet.time_base:
             return False
         unit = Fraction(packet.time_base)
-        if self.streaming and packet.pts is not None and abs(packet.pts - stamp) * unit > _CLOSED_SECONDS:
+        if self.streaming and packet.pts is not None and abs(packet.pts - stamp) * unit > _GAP_SECONDS:
             packet.pts = None  # where recordings meet, the last frame may have the next one's
         if self._counted:
             self._shifts[0], self._counted = -unit * (stamp if packet.pts is None else packet.pts), False
         jumped, part = False, len(self._shifts) - 1
         if packet.stream.type in ("video", "audio"):
             back = _BACK_SECONDS_STREAM if self.streaming and packet.dts is not None else _BACK_SECONDS
-            jumped = self._follow(packet.stream.index, stamp * unit, (packet.duration or 0) * unit, Fraction(back))
+            jumped = self._follow(packet.stream.index, stamp * unit, (packet.duration or 0) * unit, back)
             part = self._positions[packet.stream.index].part
         ticks = round(self._shifts[part] / unit)
         packet.pts = None if packet.pts is None else packet.pts + ticks
@@ -78,7 +78,7 @@ class Timeline:
         if position is None:
             position = self._positions[index] = _Position(len(self._shifts) - 1, time, time)
         reach = self._reach[position.part]
-        ahead = self.streaming and time - max(position.end, reach if reach is not None else time) > _CLOSED_SECONDS
+        ahead = self.streaming and time - max(position.end, reach if reach is not None else time) > _GAP_SECONDS
         jumped = ahead or position.last - time > back
         if jumped:
             if position.part == len(self._shifts) - 1:
@@ -114,7 +114,7 @@ class _Position:
 
 
 class FrameClock:
-    """A strictly increasing time stamp for every frame of one stream: its own wherever it has one."""
+    """A strictly increasing time stamp for every frame of one stream: its own where it has one."""
 
     def __init__(
         self, time_base: Fraction, rate: Fraction, *, start: int = 0, own: bool = True, quiet: bool = False
@@ -124,36 +124,36 @@ class FrameClock:
         `own=False` ignores the frames' stamps and counts at `rate`; `quiet` does not count missing ones as irregular.
         """
         self.time_base = time_base
-        self.step = 1 / (rate * time_base)
         self.irregular = 0
         """Frames that had no stamp, or one that did not rise."""
         self.counts = not own
-        """Whether the latest stamp was made up from the one before and the rate."""
+        """Whether the latest stamp was computed from the one before and the rate."""
+        self._step = 1 / (rate * time_base)
         self._own, self._quiet = own, quiet or not own
         self._last: int | None = None
-        self._made: Fraction | None = None
+        self._computed: Fraction | None = None
         self._start = start
 
     def stamp(self, pts: int | None) -> int:
         """The frame's time in units of `time_base`.
 
-        A missing stamp is made up from the one before and the rate; one that does not rise is put just after it.
+        A missing stamp is computed from the one before and the rate; one that does not rise is put just after it.
         """
         self.counts = pts is None or not self._own
         if pts is None or self.counts:
-            return self._invent()
+            return self._next()
         if self._last is not None and pts <= self._last:
             self.irregular += 1
             pts = self._last + 1
-        self._last, self._made = pts, None
+        self._last, self._computed = pts, None
         return pts
 
-    def _invent(self) -> int:
+    def _next(self) -> int:
         if self._last is None:
-            self._made = Fraction(self._start)
+            self._last, self._computed = self._start, Fraction(self._start)
         else:
             self.irregular += not self._quiet
             # Summed exactly and rounded last, or 29.97 frames a second would drift.
-            self._made = (Fraction(self._last) if self._made is None else self._made) + self.step
-        self._last = max(round(self._made), self._start if self._last is None else self._last + 1)
+            self._computed = (Fraction(self._last) if self._computed is None else self._computed) + self._step
+            self._last = max(round(self._computed), self._last + 1)
         return self._last
