@@ -1,5 +1,7 @@
 """Opening a video file, URL or pipe, safely, with an error that says what is wrong with it."""
 
+import codecs
+import contextlib
 import os
 from functools import cache
 from pathlib import Path
@@ -27,15 +29,14 @@ _REFUSED_FORMATS = frozenset(
 )
 # A live or on-demand stream on the web is a playlist by nature; its parts can only come from the web (see below).
 _WEB_FORMATS = frozenset({"hls", "dash"})
-_FILE_PROTOCOLS = "file"
 _WEB_PROTOCOLS = "http,https,tcp,tls,crypto,httpproxy"
 
 
 def open_input(location: str | Path | Pipe, timeout: float = 10.0, hardware: HWAccel | None = None) -> InputContainer:
-    """Open a local file, a URL, a camera, a screen or a pipe for reading; the caller closes it.
+    """Opens a local file, a URL, a camera, a screen or a pipe for reading; the caller closes it.
 
     `timeout` is how many seconds a URL may stay silent, at opening and at each read. Raises VideoError: missing, not a
-    file, empty, not readable, not a video, a playlist, no answer; or `hardware` that does not open.
+    file, empty, not readable, not a video, a playlist, a server that sends nothing; or `hardware` that does not open.
     """
     if isinstance(location, Pipe):
         return _open_pipe(location, timeout, hardware)
@@ -59,7 +60,7 @@ def _open_file(path: Path, hardware: HWAccel | None) -> InputContainer:
     if not head:
         raise VideoError(f"{path} is empty (0 bytes); copy or record it again")
     try:
-        return _open(os.fspath(path.absolute()), _FILE_PROTOCOLS, web=False, hardware=hardware)
+        return _open(os.fspath(path.absolute()), "file", _allowed_formats(web=False), hardware=hardware)
     except (av.FFmpegError, OSError) as error:
         raise VideoError(f"{path} {_what_it_is(head)}") from error
 
@@ -70,7 +71,7 @@ def _open_pipe(pipe: Pipe, timeout: float, hardware: HWAccel | None) -> InputCon
         head = pipe.head()
         if not head:
             raise VideoError(f"{pipe} gave nothing (0 bytes); see what the program that writes into it says")
-        return _open(pipe.open(), _FILE_PROTOCOLS, web=False, hardware=hardware)
+        return _open(pipe.open(), "file", _allowed_formats(web=False), hardware=hardware)
     except TimeoutError as error:
         raise VideoError(f"{pipe} {why_silent(error, timeout, pipe=True)}") from error
     except (av.FFmpegError, OSError) as error:
@@ -85,7 +86,7 @@ def _open_url(url: str, timeout: float, hardware: HWAccel | None) -> InputContai
             "stream: http, https, rtsp, rtmp, srt, udp, tcp"
         )
     try:
-        return _open(url, _WEB_PROTOCOLS, web=True, timeout=timeout, hardware=hardware)
+        return _open(url, _WEB_PROTOCOLS, _allowed_formats(web=True), timeout=timeout, hardware=hardware)
     except (av.FFmpegError, OSError) as error:
         raise VideoError(f"{hidden(url)} {why_silent(error, timeout)}") from without_address(error)
 
@@ -93,16 +94,8 @@ def _open_url(url: str, timeout: float, hardware: HWAccel | None) -> InputContai
 def _open_live(spec: str, timeout: float, hardware: HWAccel | None) -> InputContainer:
     address = LiveAddress("pipe:0", protocols="pipe") if spec == STDIN else live_address(spec)
     formats = address.format or f"{_allowed_formats(web=True)},rtsp,sdp,rtp"
-    options = {**address.options, "format_whitelist": formats, "protocol_whitelist": address.protocols}
     try:
-        return av.open(
-            address.location,
-            format=address.format,
-            container_options=options,
-            timeout=timeout,
-            hwaccel=hardware,
-            metadata_errors="replace",
-        )
+        return _open(address.location, address.protocols, formats, address, timeout=timeout, hardware=hardware)
     except (av.FFmpegError, OSError, ValueError) as error:
         if address.format:
             reason = getattr(error, "strerror", None) or str(error)
@@ -112,12 +105,12 @@ def _open_live(spec: str, timeout: float, hardware: HWAccel | None) -> InputCont
 
 
 def coder_of(stream: Stream) -> str:
-    """Name of a stream's codec; a stream without a decoder has no such attribute at all."""
+    """Name of a stream's codec; a stream without a decoder does not have the attribute."""
     return getattr(stream, "name", None) or "unknown"
 
 
 def why_silent(error: BaseException, timeout: float, *, pipe: bool = False) -> str:
-    """The rest of the sentence that begins with a URL or a pipe: what went wrong with it."""
+    """What went wrong with a URL or a pipe: the rest of a sentence that begins with it."""
     if pipe:
         return f"gave nothing for {timeout:g} s; check the program that writes into it, or raise --timeout"
     if isinstance(error, av.error.ExitError | TimeoutError):
@@ -139,19 +132,25 @@ def why_silent(error: BaseException, timeout: float, *, pipe: bool = False) -> s
 def _open(
     location: str | PipeReader,
     protocols: str,
+    formats: str,
+    address: LiveAddress | None = None,
     *,
-    web: bool,
     timeout: float | None = None,
     hardware: HWAccel | None = None,
 ) -> InputContainer:
-    options = {"protocol_whitelist": protocols, "format_whitelist": _allowed_formats(web)}
-    try:
-        return av.open(location, "r", container_options=options, timeout=timeout, hwaccel=hardware)
-    except UnicodeDecodeError:
-        # Old cameras write metadata in their own code page; no reason to refuse the pictures.
-        return av.open(
-            location, "r", container_options=options, timeout=timeout, metadata_errors="replace", hwaccel=hardware
-        )
+    return av.open(
+        location,
+        "r",
+        format=address.format if address else None,
+        container_options={
+            **(address.options if address else {}),
+            "protocol_whitelist": protocols,
+            "format_whitelist": formats,
+        },
+        timeout=timeout,
+        hwaccel=hardware,
+        metadata_errors="replace",  # old cameras write metadata in a code page of their own
+    )
 
 
 @cache
@@ -170,7 +169,7 @@ def _allowed_formats(web: bool) -> str:
 
 
 def _what_it_is(head: bytes) -> str:
-    """The rest of the sentence that begins with the path of a file that did not open."""
+    """What a file that did not open is: the rest of a sentence that begins with its path."""
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith((b"#extm3u", b"ffconcat", b"[playlist]", b"<asx", b"<smil")) or b"<mpd" in start:
         return "is a playlist, which only names other files; give the video file itself"
@@ -185,13 +184,10 @@ def _what_it_is(head: bytes) -> str:
 
 
 def _is_text(head: bytes) -> bool:
-    if b"\0" in head:
-        return False
-    try:
-        head.decode("utf-8")
-    except UnicodeDecodeError as error:
-        return error.start > len(head) - 4  # only the last character, cut in two
-    return True
+    with contextlib.suppress(UnicodeDecodeError):
+        codecs.getincrementaldecoder("utf-8")().decode(head)  # the last character may be cut in two
+        return b"\0" not in head
+    return False
 
 
 def is_complete_matroska(location: str | Pipe) -> bool:

@@ -1,4 +1,4 @@
-"""Decoder: the frames of one video stream, on the time line, deinterlaced if wanted; damage is skipped and counted."""
+"""Decoder: the frames of one video stream, on the time line; damage is skipped and counted. Deinterlacing."""
 
 import contextlib
 import re
@@ -23,66 +23,43 @@ from tmaseg.video.pipe import Pipe
 from tmaseg.video.timeline import Timeline
 
 
-class Deinterlacer:
-    """FFmpeg's bwdif, one picture for each frame; progressive frames pass unchanged. Holds back one frame."""
-
-    def __init__(self, time_base: Fraction) -> None:
-        self._time_base = time_base
-        self._graph: Graph | None = None
-        self._shape: tuple[int, int, str] | None = None
-
-    def push(self, frame: VideoFrame) -> Iterator[VideoFrame]:
-        """Frames that are ready after this one, in order, with their own time stamps."""
-        shape = (frame.width, frame.height, frame.format.name)
-        if shape != self._shape:
-            yield from self.flush()
-            self._graph, self._shape = self._build(frame), shape
-        assert self._graph is not None
-        self._graph.vpush(frame)
-        yield from self._pull()
-
-    def flush(self) -> Iterator[VideoFrame]:
-        """The frames held back, at the end."""
-        if self._graph is not None:
-            self._graph.vpush(None)
-            yield from self._pull()
-            self._graph = self._shape = None
-
-    def _build(self, frame: VideoFrame) -> Graph:
-        graph = Graph()
-        source = graph.add_buffer(
-            width=frame.width, height=frame.height, format=frame.format, time_base=self._time_base
-        )
-        weave = graph.add("bwdif", "mode=send_frame:deint=interlaced")
-        graph.link_nodes(source, weave, graph.add("buffersink")).configure()
-        return graph
-
-    def _pull(self) -> Iterator[VideoFrame]:
-        assert self._graph is not None
-        while True:
-            try:
-                frame = self._graph.vpull()
-            except (av.error.BlockingIOError, av.error.EOFError):
-                return
-            if frame.pts is not None and frame.time_base:
-                # The filter counts in half units, for those who want a picture a field.
-                frame.pts = round(frame.pts * frame.time_base / self._time_base)
-            frame.time_base = self._time_base
-            yield frame
-
-
 def deinterlaced(frames: Iterable[VideoFrame], time_base: Fraction) -> Iterator[VideoFrame]:
-    """One progressive frame for each of `frames`, whose unit of time is `time_base`."""
-    deinterlacer = Deinterlacer(time_base)
+    """One picture for each of `frames` by FFmpeg's bwdif, one frame later; progressive frames pass unchanged.
+
+    `time_base`: seconds a unit of the frames' pts.
+    """
+    graph: Graph | None = None
+    shape: tuple[int, int, str] | None = None
     for frame in frames:
-        yield from deinterlacer.push(frame)
-    yield from deinterlacer.flush()
+        if shape != (frame.width, frame.height, frame.format.name):
+            if graph is not None:
+                yield from _filtered(graph, None, time_base)
+            graph, shape = Graph(), (frame.width, frame.height, frame.format.name)
+            buffer = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=time_base)
+            bwdif = graph.add("bwdif", "mode=send_frame:deint=interlaced")
+            graph.link_nodes(buffer, bwdif, graph.add("buffersink")).configure()
+        assert graph is not None
+        yield from _filtered(graph, frame, time_base)
+    if graph is not None:
+        yield from _filtered(graph, None, time_base)
+
+
+def _filtered(graph: Graph, frame: VideoFrame | None, time_base: Fraction) -> Iterator[VideoFrame]:
+    """The frames that are ready after this one; None: the frames held back, at the end."""
+    graph.vpush(frame)
+    with contextlib.suppress(av.error.BlockingIOError, av.error.EOFError):
+        while True:
+            ready = graph.vpull()
+            if ready.pts is not None and ready.time_base:
+                ready.pts = round(ready.pts * ready.time_base / time_base)  # the filter counts in half units
+            ready.time_base = time_base
+            yield ready
 
 
 _DEFAULT_RATE = Fraction(25)
 _HARDWARE = ("cuda", "videotoolbox", "vaapi")  # in order of preference
 _MOST_READ_ERRORS = 8  # in a row, before the rest of a file is given up
-_MOST_HELD_PACKETS = 2000  # that wait for a frame to be wanted
+_MOST_HELD_PACKETS = 2000
 
 
 class Decoder:
@@ -101,16 +78,15 @@ class Decoder:
         self.reach = Fraction(0)
         """Latest end of a packet of any stream, in seconds."""
         self.jumps: list[int] = []
-        """The pts of packets where the time stamps jumped; who reads the frames takes them out."""
+        """The pts of packets where the time stamps jumped; the reader of the frames removes them."""
         self.arrival = time.monotonic()
         """When the latest packet came."""
         self._packets_read = 0
-        self._device, container = _open_on_device(location, timeout, hardware)
-        self.container: InputContainer = container
+        self._device, self.container = _open_on_device(location, timeout, hardware)
         try:
-            self.stream = self._pick()
-            self.timeline = Timeline(container)
-            self._note_facts()
+            self.stream = self._first_stream()
+            self.timeline = Timeline(self.container)
+            self._copy_facts()
         except BaseException:
             self.container.close()
             raise
@@ -144,7 +120,7 @@ class Decoder:
         complete = complete or (self.announces_video and is_complete_matroska(self.location))
         return self.announced_end if complete else None
 
-    def _pick(self) -> VideoStream:
+    def _first_stream(self) -> VideoStream:
         streams = [s for s in self.container.streams.video if not s.disposition & Disposition.attached_pic]
         if not streams:
             has = "sound only" if self.container.streams.audio else "no pictures and no sound"
@@ -158,8 +134,8 @@ class Decoder:
         stream.thread_type = "SLICE"
         return stream
 
-    def _note_facts(self) -> None:
-        """Copy what is asked for later: PyAV's streams must not be touched once their container is closed."""
+    def _copy_facts(self) -> None:
+        """Copies what is read later: PyAV's streams must not be touched once their container is closed."""
         stream, kind = self.stream, self.container.format
         self.has_clock = Flags.no_timestamps not in Flags(kind.flags) and not kind.name.endswith("_pipe")
         """Whether the container has time stamps at all; a raw stream (.h264, .hevc, .mjpeg) has none."""
@@ -167,26 +143,21 @@ class Decoder:
         if not self.has_clock:
             rates.insert(0, stream.codec_context.framerate)  # the others are the demuxer's guess
         self.rate = next((Fraction(rate) for rate in rates if rate and 0 < rate <= 1000), _DEFAULT_RATE)
-        """Nominal frames a second; 25 when the file says nothing believable."""
+        """Nominal frames a second; 25 when the file gives none that can be right."""
         self.time_base = Fraction(stream.time_base or Fraction(1, 90000))
         """Seconds a unit of the frames' pts."""
-        start: int | None = self.container.start_time
-        self.beginning = self.timeline.on_line(Fraction(start or 0, av.time_base))
+        self.beginning = self.timeline.on_line(Fraction(self.container.start_time or 0, av.time_base))
         """Where the container begins, in seconds."""
-        video = self.beginning
-        if stream.start_time is not None:
-            video = self.timeline.on_line(stream.start_time * self.time_base)
-        self.video_beginning = video
+        begin = stream.start_time
+        self.video_beginning = self.beginning if begin is None else self.timeline.on_line(begin * self.time_base)
         """Where the video stream begins, in seconds."""
         self._announced_packets = stream.frames if "mov" in kind.name.split(",") else 0
-        end = self._stream_end()
-        self.announces_video = end is not None
+        self._announced_end = self._stream_end()
+        self.announces_video = self._announced_end is not None
         """Whether the file announces the length of the video stream by itself."""
-        self._announced_end = self._container_end() if end is None else end
-
-    def _container_end(self) -> Fraction | None:
-        duration = self.container.duration
-        return self.beginning + Fraction(duration, av.time_base) if duration and duration > 0 else None
+        length = self.container.duration or 0
+        if self._announced_end is None and length > 0:
+            self._announced_end = self.beginning + Fraction(length, av.time_base)
 
     def _stream_end(self) -> Fraction | None:
         if self.stream.duration and self.stream.duration > 0:
@@ -203,8 +174,8 @@ class Decoder:
         return 3600 * int(hours) + 60 * int(minutes) + Fraction(seconds)
 
     def seek(self, seconds: Fraction) -> bool:
-        """Go to a key frame a little before `seconds`; False where the file cannot."""
-        # A second of margin: files are searched by decoding time, which runs ahead of showing time.
+        """Goes to a key frame a little before `seconds`; returns False where the file cannot be searched."""
+        # A second of margin: files are searched by decoding time, which is earlier than presentation time.
         target = int((seconds + self.timeline.origin - 1) / self.time_base)
         try:
             self.container.seek(target, stream=self.stream)
@@ -230,7 +201,7 @@ class Decoder:
         yield from self._decode(None)
 
     def _packets(self) -> "Iterator[Packet[Stream]]":
-        """Packets of the video, on the time line; those of other streams are only followed."""
+        """Packets of the video, on the time line, which follows those of other streams, too."""
         errors = 0
         packets = self.container.demux()
         while errors < _MOST_READ_ERRORS:
@@ -248,11 +219,13 @@ class Decoder:
                 packets = self.container.demux()
                 continue
             self.arrival = time.monotonic()
-            if not packet.size:  # asks a decoder for what it holds back, which is done at the end
+            if not packet.size:  # flushes a decoder, which is done at the end
                 continue
             errors = 0
             jumped = self.timeline.place(packet)
-            self._note_reach(packet)
+            stamp = packet.dts if packet.pts is None else packet.pts
+            if stamp is not None and packet.time_base:
+                self.reach = max(self.reach, (stamp + (packet.duration or 0)) * Fraction(packet.time_base))
             if packet.stream.index == self.stream.index:
                 self._packets_read += 1
                 if jumped and packet.pts is not None:
@@ -269,18 +242,13 @@ class Decoder:
             self.packets += 1
             return []
 
-    def _note_reach(self, packet: "Packet[Stream]") -> None:
-        stamp = packet.pts if packet.pts is not None else packet.dts
-        if stamp is not None and packet.time_base:
-            self.reach = max(self.reach, (stamp + (packet.duration or 0)) * Fraction(packet.time_base))
-
     def close(self) -> None:
-        """Let go of the file; twice does no harm."""
+        """Closes the file; twice does no harm."""
         self.container.close()
 
 
 def _open_on_device(location: str | Pipe, timeout: float, hardware: bool) -> tuple[str | None, InputContainer]:
-    """The file, with the first kind of decoding device that truly opens; None where none does."""
+    """The file, with the first kind of decoding device that opens; None where none does."""
     kinds = [kind for kind in _HARDWARE if kind in hwdevices_available()] if hardware else []
     for kind in kinds:
         with contextlib.suppress(VideoError):

@@ -21,12 +21,10 @@ class Frame:
     discontinuity: bool = False
     """Whether this picture does not continue the one before (the video changed its size, or its clock jumped):
     a memory of earlier frames must start again here."""
-
-    arrival: float | None = None
-    """When it came from a live source, in seconds of `time.monotonic`; None: from a file."""
-
     duration: int = 0
     """How long it is shown, in units of `time_base`; 0: not known, as long as the rate says."""
+    arrival: float | None = None
+    """When it came from a live source, in seconds of `time.monotonic`; None: from a file."""
 
     @property
     def seconds(self) -> float:

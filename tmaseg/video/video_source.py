@@ -4,6 +4,7 @@ import math
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 
 from av.video.frame import VideoFrame
@@ -33,7 +34,7 @@ class VideoSource(Source):
     def __init__(
         self, spec: str | Path | Pipe, options: ReadOptions = _DEFAULTS, decoder: Decoder | None = None
     ) -> None:
-        """Open, and decode up to the first frame wanted, which tells size, turn and colour. `decoder`: it is open.
+        """Opens, and decodes up to the first frame wanted, which gives size, rotation and colour. `decoder`: if open.
 
         Raises VideoError when nothing can be opened, there is no video in it, or no frame decodes.
         """
@@ -62,7 +63,7 @@ class VideoSource(Source):
 
     @property
     def damage(self) -> Damage:
-        """What was wrong up to now."""
+        """What could not be read so far."""
         decoded, announced = self._lengths() if self._ended else (None, None)
         return Damage(
             packets=self._decoder.packets,
@@ -83,19 +84,19 @@ class VideoSource(Source):
         yield from self._frames
 
     def close(self) -> None:
-        """Let go of the file; twice does no harm."""
+        """Closes the file; twice does no harm."""
         self._frames.close()
         self._decoder.close()
         if isinstance(self._location, Pipe):
             self._location.close()
 
     def stop(self) -> None:
-        """Ends the frames where a pipe is, from any thread: a read that waits for it returns."""
+        """Ends the frames of a pipe, from any thread: a read that waits for it returns."""
         if isinstance(self._location, Pipe):
             self._location.stop()
 
     def _time(self) -> tuple[Fraction, FrameClock]:
-        """Frames a second, and what gives frames their time: a raw stream has none but its rate."""
+        """Frames a second, and the clock of the frames: a raw stream has no time stamps."""
         decoder, given = self._decoder, self._options.rate
         first = round(decoder.video_beginning / decoder.time_base)
         if given is None:
@@ -109,38 +110,31 @@ class VideoSource(Source):
         """Frames from a key frame at or before the first one wanted."""
         start, decoder = self._start, self._decoder
         if start is None or start <= decoder.beginning + 2 or not decoder.has_clock:
-            yield from decoder.frames()
-            return
+            return decoder.frames()
         if not decoder.timeline.can_seek(self._name):
-            yield from decoder.frames(start)
-            return
+            return decoder.frames(start)
         frames = decoder.frames() if decoder.seek(start) else iter(())
         first = next(frames, None)
         if first is not None and first.pts is not None and first.pts * decoder.time_base <= start:
-            yield first
-            yield from frames
-            return
+            return chain([first], frames)
         # No index: a failed search leaves the file at its end, so it is opened again.
         decoder.close()
         self._decoder = Decoder(self._location, self._options.timeout, hardware=self._options.hardware)
-        yield from self._decoder.frames(start)
+        return self._decoder.frames(start)
 
-    def _progressive(self) -> Iterator[VideoFrame]:
-        """Decoded frames, deinterlaced where that was asked for."""
-        frames = self._decoded()
-        return deinterlaced(frames, self._decoder.time_base) if self._options.deinterlace else frames
-
-    def _chosen(self) -> Iterator[Frame]:
+    def _wanted(self) -> Iterator[Frame]:
         """The frames between start and end, every n-th, without durations."""
-        time_base, start, end = self._decoder.time_base, self._start, self._end
+        time_base, start, end, options = self._decoder.time_base, self._start, self._end, self._options
         index, discontinuity = -1, False
-        for frame in self._progressive():
+        frames = self._decoded()
+        for frame in deinterlaced(frames, time_base) if options.deinterlace else frames:
             pts = self._clock.stamp(frame.pts)
             seconds = pts * time_base
             if end is not None and seconds >= end:
                 self._decoded_end = end
                 return
-            self._decoded_end = seconds + self._duration(frame)
+            duration = Fraction(0) if self._clock.counts else frame.duration * time_base
+            self._decoded_end = seconds + (duration or 1 / self._rate)
             while self._decoder.jumps and pts >= self._decoder.jumps[0]:
                 del self._decoder.jumps[0]
                 discontinuity = True
@@ -148,9 +142,9 @@ class VideoSource(Source):
                 continue
             index += 1
             self._corrupt += frame.is_corrupt
-            if frame.interlaced_frame and not self._options.deinterlace:
+            if frame.interlaced_frame and not options.deinterlace:
                 self.warn("this video is interlaced: moving edges show combs; --deinterlace removes them")
-            if index % self._options.every == 0:
+            if index % options.every == 0:
                 rgb, changed = self._pictures.make(frame, float(seconds))
                 yield Frame(rgb, pts, time_base, index, discontinuity or changed)
                 discontinuity = False
@@ -159,30 +153,22 @@ class VideoSource(Source):
         self._ended = True
 
     def _timed(self) -> Generator[Frame]:
-        """The chosen frames, each shown until the next one, the last until the end."""
+        """The wanted frames, each shown until the next one, the last until the end."""
         held: Frame | None = None
-        for frame in self._chosen():
+        for frame in self._wanted():
             if held is not None:
                 yield replace(held, duration=frame.pts - held.pts)
             held = frame
-            self._say_closed_gap()
+            if self._decoder.timeline.closed:
+                at, gap = self._decoder.timeline.closed
+                self.warn(
+                    f"the time stamps jump ahead by {float(gap):.1f} s at {float(at):.2f} s, as in joined recordings; "
+                    "gaps of more than 10 s are closed"
+                )
         if held is not None:
             assert self._decoded_end is not None
             last = min(self._decoded_end, self._end) if self._end is not None else self._decoded_end
             yield replace(held, duration=max(1, round(last / held.time_base) - held.pts))
-
-    def _duration(self, frame: VideoFrame) -> Fraction:
-        """How long the file says that a frame is shown; the nominal time where it says nothing."""
-        step = 1 / self._rate
-        return step if self._clock.counts else frame.duration * self._decoder.time_base or step
-
-    def _say_closed_gap(self) -> None:
-        if self._decoder.timeline.closed:
-            at, gap = self._decoder.timeline.closed
-            self.warn(
-                f"the time stamps jump ahead by {float(gap):.1f} s at {float(at):.2f} s, as in joined recordings; "
-                "gaps of more than 10 s are closed"
-            )
 
     def _peek(self) -> Frame:
         first = next(self._frames, None)
@@ -204,7 +190,7 @@ class VideoSource(Source):
         aspect = decoder.stream.sample_aspect_ratio or Fraction(1)
         seconds = self._announced_seconds()
         others = [s for s in decoder.container.streams.video if s.index > decoder.stream.index]
-        if len(others) > 0:
+        if others:
             self.warn(f"the file holds {1 + len(others)} video streams; the first is read")
         return StreamInfo(
             name=self._location.spec if isinstance(self._location, Pipe) else self._name,
@@ -229,19 +215,15 @@ class VideoSource(Source):
 
     def _announced_seconds(self) -> Fraction | None:
         """Announced length of the part that is read."""
-        begin = self._start or self._decoder.video_beginning
-        announced = self._decoder.announced_end
-        ends = [end for end in (announced, self._end) if end is not None]
-        return max(Fraction(0), min(ends) - begin) if announced is not None or self._end is not None else None
+        ends = [end for end in (self._decoder.announced_end, self._end) if end is not None]
+        return max(Fraction(0), min(ends) - (self._start or self._decoder.video_beginning)) if ends else None
 
     def _lengths(self) -> tuple[float | None, float | None]:
         """Seconds decoded, and seconds announced, of the part that was read to the end of the file."""
         end = self._decoder.announced_end
         if end is None or self._decoded_end is None:
             return None, None
-        begin = self._start or self._decoder.video_beginning
-        reached = self._decoded_end
-        if not self._decoder.announces_video:
-            # The length of the longest stream: sound may go on after the pictures.
+        begin, reached = self._start or self._decoder.video_beginning, self._decoded_end
+        if not self._decoder.announces_video:  # what is announced is the length of the longest stream, maybe sound
             reached = max(reached, self._decoder.reach)
         return float(reached - begin), float(end - begin)
