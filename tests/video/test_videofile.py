@@ -40,7 +40,7 @@ def test_reading_may_stop_halfway(tmp_path):
         for frame in source:
             if frame.index == 3:
                 break
-    assert source.damage.fraction is None  # nothing is known of the rest
+    assert source.damage.decoded_seconds is None  # nothing is known of the rest
     assert not source.damage
 
 

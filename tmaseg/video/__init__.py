@@ -10,11 +10,11 @@ DEMO = Path(__file__).parents[1] / "demo.mp4"
 
 
 def check_exists(spec: str | Path) -> None:
-    """Raises VideoError for a file or folder that is missing: at once, before anything is imported to read it."""
+    """Raises VideoError for a file or folder that is missing, without the imports that reading it takes."""
     if str(spec) != "-" and "://" not in str(spec) and not is_live(spec) and not Path(spec).expanduser().exists():
         raise missing(spec)
 
 
 def missing(spec: str | Path) -> VideoError:
-    """The error for it."""
+    """The error for a source that does not exist."""
     return VideoError(f"{spec} does not exist; give a video file, a folder of images, a URL, or a camera (camera:0)")

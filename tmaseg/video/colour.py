@@ -179,7 +179,7 @@ class PictureMaker:
         self.orientation = Orientation()
         """Of the latest frame."""
         self._name, self._options, self._warn = name, options, warn
-        self._reformatter = VideoReformatter()  # one made anew for each frame costs time and, in PyAV 18, memory
+        self._reformatter = VideoReformatter()  # one for each frame would cost time and, in PyAV 18, memory
         self._orientations: dict[tuple[int, int, int], Orientation] = {}
         self._size: tuple[int, int] | None = None
         self._latest_size: tuple[int, int] | None = None

@@ -1,4 +1,4 @@
-"""Opening a video file, URL or pipe, safely, with an error that says what is wrong with it."""
+"""Opening video files, URLs, devices and pipes: safely, with a clear error for what cannot be read."""
 
 import codecs
 import contextlib
@@ -27,7 +27,7 @@ _REFUSED_FORMATS = frozenset(
         *("adf", "bin", "ffmetadata", "idf", "ifv", "rawvideo", "tty", "xbin"),
     }
 )
-# A live or on-demand stream on the web is a playlist by nature; its parts can only come from the web (see below).
+# Streams on the web are playlists; their parts can only come from the web.
 _WEB_FORMATS = frozenset({"hls", "dash"})
 _WEB_PROTOCOLS = "http,https,tcp,tls,crypto,httpproxy"
 
@@ -191,7 +191,7 @@ def _is_text(head: bytes) -> bool:
 
 
 def is_complete_matroska(location: str | Pipe) -> bool:
-    """Whether a file is a Matroska segment of known size, and has all of it; no for a URL."""
+    """Whether a file is a Matroska segment of known size and complete; False for a URL."""
     if isinstance(location, Pipe):
         head, length = location.head(), location.size()
     elif is_url(location):

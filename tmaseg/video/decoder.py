@@ -80,7 +80,7 @@ class Decoder:
         self.jumps: list[int] = []
         """The pts of packets where the time stamps jumped; the reader of the frames removes them."""
         self.arrival = time.monotonic()
-        """When the latest packet came."""
+        """Time of arrival of the latest packet, in seconds of `time.monotonic`."""
         self._packets_read = 0
         self._device, self.container = _open_on_device(location, timeout, hardware)
         try:
@@ -105,14 +105,14 @@ class Decoder:
 
     @property
     def announced_end(self) -> Fraction | None:
-        """Where the video should end, in seconds: by its stream, or else by the container; None if neither says."""
+        """Where the video should end, in seconds: by its stream, or else by the container; None: not known."""
         return None if self.timeline.jumped else self._announced_end
 
     @property
     def end_of_last_picture(self) -> Fraction | None:
-        """Where the video of a complete MP4, MOV or Matroska file ends; None where that is not known.
+        """Where the video of a complete MP4, MOV or Matroska file ends; None: not known.
 
-        The duration of its last packet does not say so: that is the last one in decoding order, or has none.
+        The last packet's duration does not give it: that packet is the last in decoding order, or has no duration.
         """
         if self.stopped:
             return None
@@ -129,8 +129,8 @@ class Decoder:
         context: object = stream.codec_context
         if context is None:
             raise VideoError(f"{hidden(self.location)}: there is no decoder for its video; convert it to H.264 first")
-        # Not "AUTO": frame threads report a damaged packet late, some not at all, and PyAV gives up the last frames
-        # when that happens while they are drained (3 damaged at the end: 2 counted, 2 good frames lost).
+        # Not "AUTO": frame threads report a damaged packet late or never, and PyAV loses the last frames when that
+        # happens while they are flushed (3 damaged at the end: 2 counted, 2 good frames lost).
         stream.thread_type = "SLICE"
         return stream
 

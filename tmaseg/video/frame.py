@@ -1,4 +1,4 @@
-"""Frame: one picture of a video, and when it is shown."""
+"""Frame: one picture of a video and its time."""
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -19,12 +19,12 @@ class Frame:
     index: int
     """Position among the decoded frames of the source, from 0; skipped frames are counted."""
     discontinuity: bool = False
-    """Whether this picture does not continue the one before (the video changed its size, or its clock jumped):
-    a memory of earlier frames must start again here."""
+    """Whether this picture does not continue the one before (another size, or the clock jumped): a memory of earlier
+    frames must start again here."""
     duration: int = 0
-    """How long it is shown, in units of `time_base`; 0: not known, as long as the rate says."""
+    """How long it is shown, in units of `time_base`; 0: not known, one step of the nominal rate."""
     arrival: float | None = None
-    """When it came from a live source, in seconds of `time.monotonic`; None: from a file."""
+    """Time of arrival from a live source, in seconds of `time.monotonic`; None: from a file."""
 
     @property
     def seconds(self) -> float:
@@ -32,7 +32,7 @@ class Frame:
         return float(self.pts * self.time_base)
 
     def with_rgb(self, rgb: RGB) -> "Frame":
-        """The same moment with other pixels."""
+        """The same frame with other pixels."""
         return replace(self, rgb=rgb)
 
     def __repr__(self) -> str:

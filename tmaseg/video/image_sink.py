@@ -22,9 +22,9 @@ MaskStyle = Literal["ids", "indexed", "color"]
 class PictureFolder:
     """PNG pictures in a folder, one for each frame, each complete or absent.
 
-    `name(frame)` gives the stem; by default the frame's index, six digits. `existing` says what to do when a picture
-    of that name is there: refuse (OutputError), replace, or keep it and write nothing. The folder is made when the
-    first picture is written. Finished pictures stay whatever happens after.
+    `name(frame)` gives the stem; by default the frame's index, six digits. `existing` is for a picture of that name
+    that is there: refuse (OutputError), replace, or keep it and write nothing. The folder is made when the first
+    picture is written. Finished pictures stay when a later one fails.
     """
 
     folder: Path
@@ -32,7 +32,7 @@ class PictureFolder:
     def __init__(
         self, folder: str | Path, *, name: Callable[[Frame], str] | None = None, existing: Existing = "refuse"
     ) -> None:
-        """Raises OutputError when `folder` is a file, or cannot be made or written."""
+        """Raises OutputError when `folder` is a file, or cannot be created or written."""
         self.folder = Path(folder)
         self._name, self._existing = name or _by_index, existing
         check_output_folder(next(folder for folder in (self.folder, *self.folder.parents) if folder.exists()))
@@ -45,7 +45,7 @@ class PictureFolder:
         return self.folder / f"{stem}.png"
 
     def wants(self, frame: Frame) -> bool:
-        """Whether writing this frame would write anything; no when its picture is there and is to be kept."""
+        """Whether this frame is to be written: its picture is not there, or is not kept."""
         return not (self._existing == "keep" and self.path_of(frame).exists())
 
     def _save(self, frame: Frame, image: Image.Image) -> None:
@@ -58,7 +58,7 @@ class PictureFolder:
                 image.save(part, "PNG")
         except BaseException as error:
             for folder in lacking:
-                with contextlib.suppress(OSError):  # another format's folder was made in it meanwhile
+                with contextlib.suppress(OSError):  # it holds the folder of another format
                     folder.rmdir()
             if isinstance(error, OSError):
                 raise OutputError(

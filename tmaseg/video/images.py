@@ -34,7 +34,7 @@ Warn = Callable[[str], None]
 def list_images(folder: Path) -> list[Path]:
     """The images of one folder in natural order: links followed, hidden and system files left out.
 
-    A link that leads nowhere is listed, so that reading it says so. Raises OSError when the folder cannot be read.
+    A broken link is listed, so that reading it is an error. Raises OSError when the folder cannot be read.
     """
     with os.scandir(folder) as entries:
         found = [
@@ -163,7 +163,7 @@ def image_pages(path: Path) -> list[int]:
 
 
 def page_milliseconds(path: Path, pages: list[int]) -> list[float] | None:
-    """How long each page is shown; None for kinds of files that do not say. Raises VideoError."""
+    """Duration of each page; None for formats without durations. Raises VideoError."""
     durations = []
     with _clear_errors(path), _open(path) as image:
         if image.format == "TIFF":

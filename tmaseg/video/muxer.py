@@ -7,7 +7,7 @@ from tmaseg.errors import OutputError
 
 SUFFIXES = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 """What a video file may end in, and FFmpeg's name of the format."""
-_LARGEST_TIMESCALE = 2_000_000  # finer than that, a pause of a few minutes is more than MP4 can say
+_LARGEST_TIMESCALE = 2_000_000  # with a finer one, a pause of a few minutes does not fit into MP4's fields
 _LONGEST_GAP_TICKS = 2**28  # MP4 sums the gaps of frames that are coded out of order in 31 bits
 _CONTAINER_KEYS = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder", "duration"})
 _PLAIN_KEYS = frozenset(
@@ -54,7 +54,7 @@ def muxer_options(kind: str, time_base: Fraction, metadata: dict[str, str]) -> d
     # The pictures' time must not be moved to make room for the run-in of a sound coder.
     options = {"avoid_negative_ts": "disabled"}
     if kind in ("mp4", "mov"):
-        # An edit list holds the start, in units of the whole file: any other unit than the video's would round.
+        # An edit list holds the start in units of the movie: any other unit than the video's would round it.
         options["movie_timescale"] = str(_timescale(time_base))
         # MP4 has names for the common keys; others need another table, which fewer players read.
         other = {key.lower() for key in metadata} - _PLAIN_KEYS

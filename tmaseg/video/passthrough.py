@@ -281,16 +281,16 @@ def _open_at(location: str | Pipe, start: Fraction | None, timeout: float) -> tu
 
 
 def _holds(kind: str, stream: Stream) -> bool:
-    """Whether a container takes this stream as it is: it may refuse it when added, with the header, or at the end."""
+    """Whether a container can hold this stream: it may refuse it when added, with the header, or at the end."""
     if kind == "mp4" and coder_of(stream).startswith("pcm_"):
-        return False  # the muxer takes some and then fails at the very end; hardly a player knows it
+        return False  # the muxer accepts some and fails when the file is closed; few players know it
     try:
         with av.open(io.BytesIO(), "w", format=kind) as trial:
             packet = Packet(bytes(64))
             packet.stream = trial.add_stream_from_template(stream)
             packet.pts = packet.dts = 0
             trial.start_encoding()
-            with contextlib.suppress(av.FFmpegError):  # zeros are no sound, but then the end is written in full
+            with contextlib.suppress(av.FFmpegError):  # zeros are no sound, but then the end is written
                 trial.mux_one(packet)
     except (av.FFmpegError, OSError, ValueError, NotImplementedError):
         return False
@@ -298,12 +298,12 @@ def _holds(kind: str, stream: Stream) -> bool:
 
 
 def timecode_after(code: str, rate: Fraction, seconds: Fraction) -> str | None:
-    """A timecode such as 01:00:00:00 so many seconds later; None where it does not fit to the rate of frames."""
+    """A timecode such as 01:00:00:00, `seconds` later; None where it does not fit the frame rate."""
     match = re.fullmatch(r"(\d\d):(\d\d):(\d\d)([:;.])(\d\d)", code)
     fps, drops = round(rate), code[8:9] in (";", ".")
     if match is None or fps < 1 or int(match[5]) >= fps:
         return None
-    if drops:  # frame numbers are left out now and then: a start elsewhere is not worth the trouble
+    if drops:  # drop-frame timecode skips numbers: only the first one can be kept
         return code if not seconds and rate in (Fraction(30000, 1001), Fraction(60000, 1001)) else None
     frames = ((int(match[1]) * 60 + int(match[2])) * 60 + int(match[3])) * fps + int(match[5]) + round(seconds * rate)
     rest, frame = divmod(frames, fps)

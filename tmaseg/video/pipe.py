@@ -1,4 +1,4 @@
-"""Pipe: standard input or a named pipe, which can be read once, kept in a temporary file while it comes in."""
+"""Pipe: standard input or a named pipe, copied to a temporary file as its data arrive."""
 
 import os
 import select
@@ -20,7 +20,7 @@ _STDIN = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
 
 
 class Pipe:
-    """Everything that comes through a pipe, for any number of readers, each of which waits for what it lacks.
+    """The data of a pipe, for any number of readers, each of which waits for what has not arrived.
 
     The temporary file has no name, so that nothing is left of it however the process ends.
     """
@@ -28,7 +28,7 @@ class Pipe:
     def __init__(self, spec: str, timeout: float) -> None:
         """`timeout`: seconds that the pipe may stay silent. Raises VideoError when it cannot be opened."""
         self.spec = spec
-        """As the user gave it."""
+        """The name that the user gave."""
         self._timeout = timeout
         self._grown = threading.Condition()
         self._size, self._ended, self._full = 0, False, False
@@ -49,7 +49,7 @@ class Pipe:
         return PipeReader(self)
 
     def read(self, count: int, position: int) -> bytes:
-        """What lies there, at most `count` bytes; none at the end.
+        """At most `count` bytes from `position`; none at the end.
 
         Raises TimeoutError when the pipe is silent for too long, VideoError when the temporary folder is full.
         """
@@ -68,19 +68,19 @@ class Pipe:
         return self.read(_HEAD, 0)
 
     def size(self) -> int:
-        """How much came in all, once that is known. Raises TimeoutError."""
+        """The number of bytes in all, when the pipe has ended. Raises TimeoutError."""
         with self._grown:
             self._wait(sys.maxsize)
             return self._size
 
     def stop(self) -> None:
-        """Takes no more from the pipe: what came so far is all there is."""
+        """Reads no more from the pipe: the data end here."""
         with self._grown:
             self._ended = True
             self._grown.notify_all()
 
     def close(self) -> None:
-        """Lets go of the pipe and of the file; twice does no harm."""
+        """Closes the pipe and the file; twice does no harm."""
         self.stop()
         self._thread.join()
         self._file.close()
@@ -120,30 +120,30 @@ class Pipe:
 
 
 class PipeReader:
-    """A file as PyAV reads one."""
+    """A file object for PyAV."""
 
     def __init__(self, pipe: Pipe) -> None:
         self._pipe = pipe
         self._position = 0
 
     def read(self, count: int) -> bytes:
-        """As `Pipe.read`, and moves on."""
+        """As `Pipe.read`, from the position, which moves on."""
         data = self._pipe.read(count, self._position)
         self._position += len(data)
         return data
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Moves to a place, which may not have come yet."""
+        """Sets the position, also to data that have not arrived."""
         origin = (0, self._position, self._pipe.size() if whence == os.SEEK_END else 0)[whence]
         self._position = max(0, origin + offset)
         return self._position
 
     def tell(self) -> int:
-        """The place of the next byte."""
+        """The position of the next byte."""
         return self._position
 
     def seekable(self) -> bool:
-        """Not in formats made for streaming: FFmpeg would look for a length or an index at their end."""
+        """False for streaming formats: FFmpeg would search for a length or an index at their end."""
         head = self._pipe.head()
         transport = any(head[first::length][:2] == b"GG" for first, length in _TS_PACKETS)
         return not transport and not head.startswith(_STREAMED)

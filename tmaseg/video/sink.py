@@ -185,7 +185,7 @@ class VideoSink:
         else:
             context.colorspace = context.color_range = context.color_primaries = context.color_trc = 1
         if "265" in encoder.name or encoder.name.startswith("hevc"):
-            context.codec_tag = "hvc1"  # what Apple's players look for
+            context.codec_tag = "hvc1"  # the tag that Apple's players need
         try:
             context.open()
         except (av.FFmpegError, OSError) as error:

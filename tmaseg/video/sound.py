@@ -1,4 +1,4 @@
-"""Sound encoded anew: at one rate and in one layout, without holes, in time with the pictures."""
+"""Transcoding of sound: to one rate and one layout, without holes, in time with the pictures."""
 
 import contextlib
 import io
@@ -19,7 +19,7 @@ from av.stream import Stream
 
 _ENCODERS = {"mp4": "aac", "mov": "aac", "matroska": "aac", "webm": "libopus"}
 _LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}  # by channels
-_LOWEST_RATE = 8_000  # below it hardly a player follows
+_LOWEST_RATE = 8_000  # lower ones are not supported by most players
 _OPUS_RATE = 48_000
 _BIT_RATE_PER_CHANNEL = 96_000
 _JITTER_SECONDS = Fraction(1, 10)  # by which time stamps may differ from the count of samples
@@ -31,7 +31,7 @@ Warn = Callable[[str], None]
 
 @dataclass(frozen=True)
 class SoundFormat:
-    """What an encoder makes."""
+    """Encoder, rate and layout of a track."""
 
     encoder: str
     rate: int
@@ -40,7 +40,7 @@ class SoundFormat:
     """FFmpeg's name of the channel layout."""
 
     def add_to(self, output: OutputContainer) -> AudioStream:
-        """A stream of this format. Raises FFmpegError and ValueError where it cannot be had."""
+        """A new stream of this format. Raises FFmpegError and ValueError where that is not possible."""
         stream = output.add_stream(self.encoder, rate=self.rate, layout=self.layout)
         assert isinstance(stream, AudioStream)
         stream.bit_rate = _BIT_RATE_PER_CHANNEL * stream.codec_context.layout.nb_channels
@@ -60,7 +60,7 @@ class SoundFormat:
         return context
 
     def changes(self, source: AudioCodecContext) -> list[str]:
-        """What is not kept of `source`, for people."""
+        """What is not kept of `source`, for messages."""
         said = []
         if source.sample_rate != self.rate:
             said.append(f"resampled from {source.sample_rate} to {self.rate} Hz")
@@ -92,8 +92,8 @@ def format_for(source: AudioCodecContext, kind: str) -> SoundFormat | None:
 class Transcode:
     """A track whose sound is decoded and encoded again; see `passthrough.Track`.
 
-    Samples are counted from the first: a short hole becomes silence, what comes twice is dropped, and another rate or
-    layout on the way is resampled to the first.
+    Samples are counted from the first: a short hole becomes silence, repeated samples are dropped, and another rate or
+    layout is resampled to the first.
     """
 
     def __init__(
@@ -167,7 +167,7 @@ class Transcode:
         return self._to_target(packets)
 
     def _drain(self) -> "list[Packet[Stream]]":
-        """What resampler and encoder hold back; the next sample begins anew."""
+        """What resampler and encoder hold back; the next sample starts another count."""
         if self._encoder is None:
             return []
         rest = [] if self._resampler is None else self._resampler.resample(None)

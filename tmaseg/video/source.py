@@ -1,4 +1,4 @@
-"""Source: what gives frames, how it is read, what is known of it, and what was wrong with it."""
+"""Source: where frames come from, how it is read, what is known of it, and how damaged it is."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -25,25 +25,25 @@ class ReadOptions:
     end: float | None = None
     """Seconds from the beginning of the video; frames at or after this are not given."""
     duration: float | None = None
-    """Seconds after which to end, of the time of a file; of a live source who reads it keeps count."""
+    """Seconds from the start to the end of a file; for a live source the reader applies it."""
     every: int = 1
-    """Give every n-th frame; the others are decoded and dropped."""
+    """Keep every n-th frame; the others are decoded and dropped."""
     colorspace: ColourSpace | None = None
-    """Matrix to use whatever the file says; None trusts the tag, or guesses from the height when there is none."""
+    """Matrix that replaces the file's; None: that of the tag, without one a guess from the height."""
     autorotate: bool = True
-    """Turn and flip pictures upright as the file asks; False gives them as they are stored."""
+    """Rotate and flip pictures upright by the file's display matrix; False: as they are stored."""
     deinterlace: bool = False
-    """Weave the fields of interlaced video into whole pictures (bwdif), one for each frame."""
+    """Deinterlace (bwdif), one picture for each frame."""
     hardware: bool = False
     """Decode on a device (CUDA, VideoToolbox, VA-API) if one opens here and takes the video; else on the CPU."""
     timeout: float = 10.0
     """Seconds a URL may stay silent before reading gives up."""
     rate: Fraction | None = None
-    """Frames a second of what has no time stamps: images (25 by default) and raw streams (by default their own)."""
+    """Frames a second of images (default 25) and of raw streams, which have no time stamps (default their own)."""
     live: bool | None = None
-    """Whether the source has no end and is never waited for; None: detected."""
+    """Whether the source has no end, and frames that come too fast are dropped; None: detected."""
     reconnect: float = 60.0
-    """Seconds for which a live source that is lost is tried again; 0: not once."""
+    """Seconds for which to reconnect to a live source that was lost; 0: never."""
 
     @property
     def image_rate(self) -> Fraction:
@@ -52,12 +52,12 @@ class ReadOptions:
 
     @property
     def exact_start(self) -> Fraction | None:
-        """`start` as a user means it: 0.2 is a fifth, not the float nearest to it. None for 0, the beginning."""
+        """`start` as a decimal fraction: 0.2 is a fifth, not the float nearest to it. None for 0, the beginning."""
         return _exact(self.start) if self.start else None
 
     @property
     def exact_end(self) -> Fraction | None:
-        """`end` as a user means it, or where `duration` ends."""
+        """`end` as a decimal fraction, or where `duration` ends."""
         if self.duration is not None:
             return (self.exact_start or 0) + _exact(self.duration)
         return None if self.end is None else _exact(self.end)
@@ -83,7 +83,7 @@ class ReadOptions:
 
 @dataclass(frozen=True)
 class StreamInfo:
-    """The facts of a source, known before its first frame is read. Sizes are those of the upright picture."""
+    """What is known of a source before its first frame is read. Sizes are those of the upright picture."""
 
     name: str
     """The file, URL or folder as the user gave it."""
@@ -96,17 +96,17 @@ class StreamInfo:
     time_base: Fraction
     """Seconds a unit of `Frame.pts`."""
     frames: int | None = None
-    """How many frames iterating should give (an estimate from lengths and rates); None when the file does not say."""
+    """Expected number of frames, from lengths and rates; None: not known."""
     seconds: float | None = None
-    """Announced length of the part that is read, in seconds; None when the file does not say."""
+    """Announced length of the part that is read, in seconds; None: not known."""
     live: bool = False
-    """Whether it has no end and is never waited for."""
+    """Whether it has no end."""
     location: str | Pipe | None = None
     """File, URL or pipe that sound, chapters and subtitles can be copied from; None for images."""
     start: Fraction | None = None
-    """Position of the cut given with `ReadOptions.start`, on the source's time line; None from the beginning."""
+    """`ReadOptions.start` on the source's time line, in seconds; None: the beginning."""
     end: Fraction | None = None
-    """Position of the cut given with `ReadOptions.end`, on the source's time line; None to the end."""
+    """`ReadOptions.end` on the source's time line, in seconds; None: the end."""
     sample_aspect: Fraction = Fraction(1)
     """Width of a pixel over its height, in the upright picture."""
     codec: str = ""
@@ -116,13 +116,13 @@ class StreamInfo:
     pixel_format: str = ""
     """FFmpeg's name of the stored pixel format; empty where there is none."""
     colour: str = ""
-    """Matrix and range that pictures are converted with, and whether that was guessed, in words."""
+    """Matrix and range of the conversion to RGB, and whether the matrix was guessed, as a text."""
     rotation: int = 0
-    """Counter-clockwise degrees that stored pictures are turned by."""
+    """Counter-clockwise degrees by which stored pictures are rotated."""
     sound: tuple[str, ...] = ()
     """Codec of each sound stream."""
     metadata: dict[str, str] = field(default_factory=dict)
-    """The container's own."""
+    """Of the container."""
 
 
 @dataclass(frozen=True)
@@ -130,32 +130,25 @@ class Damage:
     """What could not be read so far; complete once the source has been read to its end."""
 
     packets: int = 0
-    """Packets of the video stream that did not decode, or that the container could not give whole."""
+    """Packets of the video stream that could not be read in full or decoded."""
     corrupt_frames: int = 0
-    """Frames that decoded, but that the decoder marks as incomplete; they are given all the same."""
+    """Frames that the decoder marks as incomplete; they are not dropped."""
     irregular: int = 0
-    """Frames whose time stamp was missing, repeated or ran backwards, and was made up; no damage by itself."""
+    """Frames whose time stamp was missing or did not rise, and was replaced; no damage by itself."""
     resized: int = 0
-    """Frames whose size differs from the first one's and that were fitted into it; no damage by itself."""
+    """Frames of another size that were fitted into the first one's; no damage by itself."""
     missing: int = 0
     """Numbers missing from an image sequence."""
     unreadable: tuple[str, ...] = ()
     """Names of images that could not be read."""
     stopped: str | None = None
-    """Why reading ended before the end of the file or stream (a connection lost); None when it did not."""
+    """Why reading ended before the end of the file or stream (a lost connection); None: it did not."""
     decoded_seconds: float | None = None
-    """Length that was decoded; known when the end has been reached."""
+    """Length that was decoded; None before the end has been reached."""
     announced_seconds: float | None = None
-    """Length that the file announces; None when it does not, or when only a part was asked for."""
+    """Length that the file announces; None: not known, or only a part is read."""
     step_seconds: float = 0.04
-    """Nominal time from one frame to the next: how exact an announced length can be."""
-
-    @property
-    def fraction(self) -> float | None:
-        """Decoded share of the announced length, 0 to 1; None while or where it is not known."""
-        if self.decoded_seconds is None or not self.announced_seconds:
-            return None
-        return min(1.0, max(0.0, self.decoded_seconds / self.announced_seconds))
+    """Nominal time from one frame to the next: the precision of an announced length."""
 
     @property
     def truncated(self) -> bool:
@@ -166,41 +159,42 @@ class Damage:
         return lacking > max(0.02 * self.announced_seconds, 2.5 * self.step_seconds)
 
     def __bool__(self) -> bool:
-        """Whether anything was damaged or missing: what `--strict` asks."""
+        """Whether anything was damaged or missing, which `--strict` makes an exit code."""
         return bool(
             self.packets or self.corrupt_frames or self.missing or self.unreadable or self.stopped or self.truncated
         )
 
     def lines(self) -> tuple[str, ...]:
         """One sentence for each kind of damage, for people: "decoded 64 % of the announced length"."""
-        said = []
-        if self.packets:
-            said.append(f"{_count(self.packets, 'packet')} could not be decoded and {_was(self.packets)} skipped")
-        if self.corrupt_frames:
-            said.append(f"{_count(self.corrupt_frames, 'frame')} decoded with errors")
+        lines = [
+            *_counted(self.packets, "packet", "could not be decoded and {was} skipped"),
+            *_counted(self.corrupt_frames, "frame", "decoded with errors"),
+        ]
         if self.stopped:
-            said.append(f"reading stopped early: {self.stopped}")
+            lines.append(f"reading stopped early: {self.stopped}")
         if self.truncated:
-            assert self.fraction is not None
-            said.append(
-                f"decoded {100 * self.fraction:.0f} % of the announced length "
+            assert self.decoded_seconds is not None
+            assert self.announced_seconds is not None
+            lines.append(
+                f"decoded {100 * self.decoded_seconds / self.announced_seconds:.0f} % of the announced length "
                 f"({self.decoded_seconds:.1f} of {self.announced_seconds:.1f} s): the file is cut short or damaged"
             )
-        if self.missing:
-            said.append(f"{_count(self.missing, 'number')} missing from the image sequence")
-        if self.unreadable:
-            names = ", ".join(self.unreadable[:3]) + (", ..." if len(self.unreadable) > 3 else "")
-            number = len(self.unreadable)
-            said.append(f"{_count(number, 'image')} could not be read and {_was(number)} skipped: {names}")
-        if self.resized:
-            said.append(
-                f"{_count(self.resized, 'frame')} of another size {_was(self.resized)} fitted into the first size"
-            )
-        if self.irregular:
-            said.append(
-                f"{_count(self.irregular, 'frame')} had no usable time stamp and got one between the neighbours'"
-            )
-        return tuple(said)
+        names = ", ".join(self.unreadable[:3]) + (", ..." if len(self.unreadable) > 3 else "")
+        unreadable = _counted(len(self.unreadable), "image", "could not be read and {was} skipped")
+        return (
+            *lines,
+            *_counted(self.missing, "number", "missing from the image sequence"),
+            *(f"{line}: {names}" for line in unreadable),
+            *_counted(self.resized, "frame", "of another size {was} fitted into the first size"),
+            *_counted(self.irregular, "frame", "had no usable time stamp and got one between the neighbours'"),
+        )
+
+
+def _counted(number: int, noun: str, predicate: str) -> list[str]:
+    """A sentence about a number of things; none for 0."""
+    if number == 1:
+        return [f"1 {noun} {predicate.format(was='was')}"]
+    return [f"{number} {noun}s {predicate.format(was='were')}"] if number else []
 
 
 class Source(ABC):
@@ -212,7 +206,7 @@ class Source(ABC):
     info: StreamInfo
     """Known before the first frame."""
     reconnects = 0
-    """How often a connection that was lost was made again."""
+    """How often a lost connection was opened again."""
 
     def __init__(self) -> None:
         self._warnings: list[str] = []
@@ -290,11 +284,3 @@ def open_source(spec: str | Path, options: ReadOptions | None = None) -> Source:
 
 def _exact(seconds: float) -> Fraction:
     return Fraction(seconds).limit_denominator(1_000_000)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def _was(number: int) -> str:
-    return "was" if number == 1 else "were"

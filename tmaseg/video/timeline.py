@@ -66,7 +66,7 @@ class Timeline:
 
     @property
     def jumped(self) -> bool:
-        """Whether time stamps jumped so far; what the container says of its length is of no use then."""
+        """Whether time stamps have jumped; the container's length is wrong then."""
         return len(self._shifts) > 1
 
     def on_line(self, seconds: Fraction) -> Fraction:
