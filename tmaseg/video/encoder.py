@@ -8,8 +8,10 @@ from functools import cache
 
 import av
 from av.codec import Codec, CodecContext
+from av.container import OutputContainer
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 
 from tmaseg.errors import ConfigError, OutputError
 
@@ -90,13 +92,31 @@ class Encoder:
         """Whether a device encodes rather than the CPU."""
         return self.name.endswith(_ON_DEVICES)
 
-    @property
-    def even(self) -> tuple[bool, bool]:
-        """Whether width and height must be even."""
+    def padded(self, width: int, height: int) -> tuple[int, int]:
+        """The size that is encoded for pictures of this one: even where the encoder needs it."""
         if self.name in ("libvpx-vp9", "ffv1"):
-            return False, False
-        shape = av.VideoFormat(self.pixel_format, 4, 4)
-        return shape.chroma_width() < 4, shape.chroma_height() < 4
+            return width, height
+        block = av.VideoFormat(self.pixel_format, 4, 4)
+        return width + -width % (4 // block.chroma_width()), height + -height % (4 // block.chroma_height())
+
+    def add_to(
+        self, container: OutputContainer, size: tuple[int, int], rate: Fraction, time_base: Fraction, aspect: Fraction
+    ) -> VideoStream:
+        """A new stream of pictures of `size` (width, height), not yet open.
+
+        `aspect`: width of a pixel over its height. Raises ValueError when the container cannot hold it.
+        """
+        stream = container.add_stream(self.name, rate=rate, options=dict(self.options))
+        assert isinstance(stream, VideoStream)
+        (stream.width, stream.height), stream.pix_fmt = size, self.pixel_format
+        context = stream.codec_context
+        stream.time_base = context.time_base = time_base
+        context.sample_aspect_ratio = aspect
+        if self.rgb:
+            context.color_range = 2
+        else:
+            context.colorspace = context.color_range = context.color_primaries = context.color_trc = 1
+        return stream
 
 
 def choose_encoder(kind: str, options: WriteOptions, time_base: Fraction) -> Encoder:

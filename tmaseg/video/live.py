@@ -15,6 +15,7 @@ from tmaseg.video.decoder import Decoder, deinterlaced
 from tmaseg.video.frame import Frame
 from tmaseg.video.source import Damage, ReadOptions, Source, StreamInfo
 from tmaseg.video.timeline import FrameClock
+from tmaseg.video.video_source import picture_facts
 
 _TIME_BASE = Fraction(1, 90_000)  # of the output, whatever each connection has
 _FIRST_PAUSE_SECONDS = 0.5  # before connecting again; doubled each time that fails
@@ -90,21 +91,13 @@ class LiveSource(Source):
         """Its picture is known before iterating, and not given again."""
         if decoder.container.streams.audio:
             self.warn("the sound of a live source is not recorded")
-        aspect = Fraction(decoder.stream.sample_aspect_ratio or 1)
         return StreamInfo(
             name=hidden(self._spec),
-            width=first.rgb.shape[1],
-            height=first.rgb.shape[0],
             rate=decoder.rate / self._options.every,
             time_base=_TIME_BASE,
             live=True,
             start=Fraction(0),  # files begin with the first frame that is taken
-            sample_aspect=1 / aspect if self._pictures.orientation.transpose else aspect,
-            codec=decoder.stream.codec_context.name,
-            device=decoder.device,
-            pixel_format=decoder.stream.codec_context.pix_fmt or "",
-            colour=str(self._pictures.colour),
-            rotation=round(self._pictures.orientation.degrees),
+            **picture_facts(decoder, self._pictures),
         )
 
     def _live(self) -> Generator[Frame]:

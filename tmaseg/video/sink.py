@@ -159,7 +159,7 @@ class VideoSink:
             self._passthrough.close()
             raise
         self._container.metadata.update(metadata)
-        width, height = (side + (side % 2 and even) for side, even in zip(size, self._encoder.even, strict=True))
+        width, height = self._encoder.padded(*size)
         self._stream = self._add_video(self._container, width, height)
         if code := self._passthrough.timecode(self._kind, seconds if self._info.start is not None else Fraction(0)):
             self._stream.metadata["timecode"] = code
@@ -170,24 +170,15 @@ class VideoSink:
     def _add_video(self, container: OutputContainer, width: int, height: int) -> VideoStream:
         encoder, aspect = self._encoder, self._info.sample_aspect
         try:
-            stream = container.add_stream(encoder.name, rate=self._info.rate, options=dict(encoder.options))
+            stream = encoder.add_to(container, (width, height), self._info.rate, self._time_base, aspect)
         except ValueError as error:
             raise OutputError(
                 f"{self.path.suffix} cannot hold what {encoder.name} writes; give another suffix or --encoder"
             ) from error
-        assert isinstance(stream, VideoStream)
-        stream.width, stream.height, stream.pix_fmt = width, height, encoder.pixel_format
-        context = stream.codec_context
-        stream.time_base = context.time_base = self._time_base
-        context.sample_aspect_ratio = aspect
-        if encoder.rgb:
-            context.color_range = 2
-        else:
-            context.colorspace = context.color_range = context.color_primaries = context.color_trc = 1
         if "265" in encoder.name or encoder.name.startswith("hevc"):
-            context.codec_tag = "hvc1"  # the tag that Apple's players need
+            stream.codec_context.codec_tag = "hvc1"  # the tag that Apple's players need
         try:
-            context.open()
+            stream.codec_context.open()
         except (av.FFmpegError, OSError) as error:
             raise OutputError(
                 f"{encoder.name} cannot encode pictures of {width}x{height}; choose another --encoder"

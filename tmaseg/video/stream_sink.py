@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from typing import Self
 from urllib.parse import urlsplit
@@ -78,21 +79,15 @@ class StreamSink:
                 self._container.close()
 
     def _begin(self, first: Frame) -> None:
-        encoder = self._encoder
-        height, width = first.rgb.shape[:2]
-        width, height = width + width % 2 * encoder.even[0], height + height % 2 * encoder.even[1]
-        options = {**encoder.options, **({"tune": "zerolatency"} if encoder.name == "libx264" else {})}
+        encoder, info = self._encoder, self._info
+        if encoder.name == "libx264":
+            encoder = replace(encoder, options={**encoder.options, "tune": "zerolatency"})
+        size = encoder.padded(first.rgb.shape[1], first.rgb.shape[0])
         container = av.open(self._url, "w", format=self._kind, container_options=_MUXER_OPTIONS)
-        stream = container.add_stream(encoder.name, rate=self._info.rate, options=options)
-        assert isinstance(stream, VideoStream)
-        stream.width, stream.height, stream.pix_fmt = width, height, encoder.pixel_format
-        context = stream.codec_context
-        stream.time_base = context.time_base = self._time_base
-        context.sample_aspect_ratio = self._info.sample_aspect
-        context.colorspace = context.color_range = context.color_primaries = context.color_trc = 1
-        self._pictures = EncoderPictures(width, height, encoder.pixel_format)
+        self._stream = encoder.add_to(container, size, info.rate, self._time_base, info.sample_aspect)
+        self._pictures = EncoderPictures(*size, encoder.pixel_format)
         container.start_encoding()
-        self._container, self._stream = container, stream
+        self._container = container
 
     @contextlib.contextmanager
     def _failing_clearly(self) -> Iterator[None]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from av.video.frame import VideoFrame
 
@@ -186,16 +187,12 @@ class VideoSource(Source):
         raise VideoError(f"{self._name} has a video stream without a single frame; record or copy it again")
 
     def _describe(self) -> StreamInfo:
-        decoder, pictures = self._decoder, self._pictures
-        aspect = decoder.stream.sample_aspect_ratio or Fraction(1)
-        seconds = self._announced_seconds()
+        decoder, seconds = self._decoder, self._announced_seconds()
         others = [s for s in decoder.container.streams.video if s.index > decoder.stream.index]
         if others:
             self.warn(f"the file holds {1 + len(others)} video streams; the first is read")
         return StreamInfo(
             name=self._location.spec if isinstance(self._location, Pipe) else self._name,
-            width=pictures.size[0],
-            height=pictures.size[1],
             rate=self._rate / self._options.every,
             time_base=decoder.time_base,
             frames=None if seconds is None else max(1, math.ceil(round(seconds * self._rate, 3) / self._options.every)),
@@ -203,14 +200,9 @@ class VideoSource(Source):
             location=self._location,
             start=self._start,
             end=self._end,
-            sample_aspect=1 / aspect if pictures.orientation.transpose else Fraction(aspect),
-            codec=decoder.stream.codec_context.name,
-            device=decoder.device,
-            pixel_format=decoder.stream.codec_context.pix_fmt or "",
-            colour=str(pictures.colour),
-            rotation=round(pictures.orientation.degrees),
             sound=tuple(coder_of(s) for s in decoder.container.streams.audio),
             metadata=dict(decoder.container.metadata),
+            **picture_facts(decoder, self._pictures),
         )
 
     def _announced_seconds(self) -> Fraction | None:
@@ -227,3 +219,18 @@ class VideoSource(Source):
         if not self._decoder.announces_video:  # what is announced is the length of the longest stream, maybe sound
             reached = max(reached, self._decoder.reach)
         return float(reached - begin), float(end - begin)
+
+
+def picture_facts(decoder: Decoder, pictures: PictureMaker) -> dict[str, Any]:
+    """Fields of `StreamInfo` that are known after the first frame."""
+    aspect, context = Fraction(decoder.stream.sample_aspect_ratio or 1), decoder.stream.codec_context
+    return {
+        "width": pictures.size[0],
+        "height": pictures.size[1],
+        "sample_aspect": 1 / aspect if pictures.orientation.transpose else aspect,
+        "codec": context.name,
+        "device": decoder.device,
+        "pixel_format": context.pix_fmt or "",
+        "colour": str(pictures.colour),
+        "rotation": round(pictures.orientation.degrees),
+    }
