@@ -71,7 +71,7 @@ def _open_pipe(pipe: Pipe, timeout: float, hardware: HWAccel | None) -> InputCon
         head = pipe.head()
         if not head:
             raise VideoError(f"{pipe} gave nothing (0 bytes); see what the program that writes into it says")
-        return _open(pipe.open(), "file", _allowed_formats(web=False), hardware=hardware)
+        return _open(PipeReader(pipe), "file", _allowed_formats(web=False), hardware=hardware)
     except TimeoutError as error:
         raise VideoError(f"{pipe} {why_silent(error, timeout, pipe=True)}") from error
     except (av.FFmpegError, OSError) as error:

@@ -1,8 +1,7 @@
 """Encoders: which to use, with which options, and whether it works on this machine."""
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 
@@ -52,8 +51,6 @@ class WriteOptions:
     """Constant quality, lower is better; None takes 18 for H.264, 30 for VP9."""
     preset: str | None = None
     """Encoder preset (x264: ultrafast ... veryslow); None takes veryfast for x264, else the encoder's own."""
-    encoder_options: Mapping[str, str] = field(default_factory=dict)
-    """Further options of the encoder, as FFmpeg names them."""
     lossless: bool = False
     """Every RGB value exactly as painted: FFV1, .mkv only."""
     audio: bool = True
@@ -144,7 +141,7 @@ def _options(name: str, options: WriteOptions) -> dict[str, str]:
         chosen["cq" if name.endswith("_nvenc") else "crf"] = f"{options.crf:g}"
     if options.preset is not None:
         chosen["preset"] = options.preset
-    return chosen | dict(options.encoder_options)
+    return chosen
 
 
 def _pixel_format(name: str) -> str:
@@ -169,7 +166,7 @@ def _check_options(encoder: Encoder, time_base: Fraction) -> None:
     except (av.FFmpegError, OSError, ValueError) as error:
         given = " ".join(f"{key}={value}" for key, value in encoder.options.items())
         raise OutputError(
-            f"the encoder {encoder.name} refuses its options ({given}); check --crf, --preset and encoder options"
+            f"the encoder {encoder.name} refuses its options ({given}); check --crf and --preset"
         ) from error
     if unused:
         raise OutputError(f"the encoder {encoder.name} has no option {', '.join(sorted(unused))}; leave it out")

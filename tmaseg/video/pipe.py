@@ -44,10 +44,6 @@ class Pipe:
     def __str__(self) -> str:
         return "standard input" if self.spec in _STDIN else self.spec
 
-    def open(self) -> "PipeReader":
-        """A reader from the beginning."""
-        return PipeReader(self)
-
     def read(self, count: int, position: int) -> bytes:
         """At most `count` bytes from `position`; none at the end.
 
