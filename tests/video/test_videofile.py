@@ -85,24 +85,28 @@ def combs(rgb):
     return np.abs(np.diff(rgb[..., 0].astype(int), axis=0)).mean()
 
 
-def test_interlaced_video_is_said_and_can_be_woven(fields):
+def test_interlaced_video_is_reported_and_can_be_deinterlaced(fields):
     with VideoSource(fields) as source:
         plain = list(source)
         assert any("interlaced" in warning for warning in source.warnings)
     with VideoSource(fields, ReadOptions(deinterlace=True)) as source:
-        woven = list(source)
+        deinterlaced = list(source)
         assert source.warnings == ()
         assert not source.damage
-    assert [frame.pts for frame in woven] == [frame.pts for frame in plain]
-    assert sum(combs(frame.rgb) for frame in woven) < 0.5 * sum(combs(frame.rgb) for frame in plain)
+    assert [frame.pts for frame in deinterlaced] == [frame.pts for frame in plain]
+    assert sum(combs(frame.rgb) for frame in deinterlaced) < 0.5 * sum(combs(frame.rgb) for frame in plain)
 
 
-def test_progressive_video_passes_the_weaver_unchanged(tmp_path):
+def test_deinterlacing_leaves_progressive_video_as_it_is(tmp_path):
     path = film(tmp_path / "a.mp4", moving(6), rotation=(90.0,))
     with VideoSource(path) as one, VideoSource(path, ReadOptions(deinterlace=True)) as other:
-        for plain, woven in zip(one, other, strict=True):
-            assert (plain.pts, plain.index) == (woven.pts, woven.index)
-            np.testing.assert_array_equal(plain.rgb, woven.rgb)
+        for plain, deinterlaced in zip(one, other, strict=True):
+            assert (plain.pts, plain.duration, plain.index) == (
+                deinterlaced.pts,
+                deinterlaced.duration,
+                deinterlaced.index,
+            )
+            np.testing.assert_array_equal(plain.rgb, deinterlaced.rgb)
 
 
 def test_metadata_in_an_old_code_page(tmp_path):

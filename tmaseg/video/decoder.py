@@ -50,9 +50,9 @@ def _filtered(graph: Graph, frame: VideoFrame | None, time_base: Fraction) -> It
     with contextlib.suppress(av.error.BlockingIOError, av.error.EOFError):
         while True:
             ready = graph.vpull()
-            if ready.pts is not None and ready.time_base:
-                ready.pts = round(ready.pts * ready.time_base / time_base)  # the filter counts in half units
-            ready.time_base = time_base
+            unit = (ready.time_base or time_base) / time_base  # the filter counts in halves
+            ready.pts = None if ready.pts is None else round(ready.pts * unit)
+            ready.duration, ready.time_base = round(ready.duration * unit), time_base
             yield ready
 
 
