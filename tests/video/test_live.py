@@ -1,6 +1,8 @@
 """Live sources: a camera over HTTP that is lost and found again, FFmpeg's own test pictures, and bad addresses."""
 
+import contextlib
 import itertools
+import os
 import sys
 import threading
 import time
@@ -13,7 +15,7 @@ from piping import named_pipe, standard_input
 from tmaseg.errors import ConfigError, VideoError
 from tmaseg.video import check_exists
 from tmaseg.video.address import hidden
-from tmaseg.video.live import LiveSource
+from tmaseg.video.live import CatchUp, LiveSource
 from tmaseg.video.source import ReadOptions, open_source
 
 FAST = ReadOptions(timeout=2, reconnect=5)
@@ -171,3 +173,38 @@ def test_a_wrong_password_is_said_and_not_shown():
 )
 def test_no_credentials_are_shown(spec, shown):
     assert hidden(spec) == shown
+
+
+def test_a_stream_that_is_read_too_slowly_is_caught_up_with_by_its_key_frames(tmp_path):
+    clip = film(tmp_path / "in.ts", moving(400), kind="mpegts", options={"g": "25", "bf": "0"})
+    packets = clip.read_bytes()
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+
+    def send():  # as a camera does: 25 frames a second, and no faster
+        with path.open("wb", buffering=0) as pipe, contextlib.suppress(BrokenPipeError):
+            begun = time.monotonic()
+            for index in range(400):
+                pipe.write(packets[len(packets) * index // 400 : len(packets) * (index + 1) // 400])
+                time.sleep(max(0, begun + index / 25 - time.monotonic()))
+
+    threading.Thread(target=send, daemon=True).start()
+    with open_source(path, ReadOptions(live=True)) as source:
+        begun, late = time.monotonic(), []
+        for frame in source:
+            time.sleep(0.08)  # half as fast as it comes
+            late.append(time.monotonic() - begun - frame.seconds)
+            if frame.seconds > 13:
+                break
+    assert max(late) - late[0] < 5, "without catching up it is 6.5 s late by now, and ever more"
+    assert min(late[len(late) // 2 :]) - late[0] < 1.5
+
+
+def test_catching_up_takes_clocks_that_drift_and_streams_that_are_late_for_good():
+    drifting, late_for_good = CatchUp(), CatchUp()
+    times = [index / 25 for index in range(25 * 3600)]
+    assert not any(drifting.is_late(1.0005 * time, time) for time in times)
+    found = [late_for_good.is_late(time + (5 if time > 10 else 0), time) for time in times[:1500]]
+    assert not any(found[:250])
+    assert all(found[252:480])
+    assert not any(found[520:])

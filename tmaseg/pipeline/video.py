@@ -91,10 +91,11 @@ def run_video(
             raise KeyboardInterrupt  # nothing to finish
         if outcome.interrupted and sink:
             sink.cut_sound()
-    output, damage = options.output, source.damage
+    output = options.output
     return RunReport(
         **network_facts(segmenter, options.model.weights, outcome.memory_resets, labels),
-        input=source.info.name,
+        **_source_facts(source),
+        **_live_facts(source, live),
         output=hidden(output.output) if output.output else None,
         segments=tuple(map(str, sink.completed)) if isinstance(sink, SegmentedSink) else (),
         masks=_name(output.masks),
@@ -105,21 +106,15 @@ def run_video(
         stages=outcome.stages,
         warnings=(
             *source.warnings,
-            *damage.lines(),
+            *source.damage.lines(),
             *segmenter.warnings,
             *(sink.warnings if sink else ()),
             *options.paint.warnings(network),
         ),
-        damaged=bool(damage),
         interrupted=outcome.interrupted,
-        width=source.info.width,
-        height=source.info.height,
-        decoder=source.info.codec + (f" on {source.info.device}" if source.info.device else ""),
         key_frames=segmenter.key_frames,
         network_frames=segmenter.network_frames,
         encoder=sink.encoder if sink else None,
-        damaged_packets=damage.packets,
-        **_live_facts(source, live),
     )
 
 
@@ -136,6 +131,18 @@ def _preview_facts(source: Source, segmenter: "FrameSegmenter", live: Live | Non
         "dropped": live.queue.dropped if live else 0,
         "resets": segmenter.memory_resets,
         "reconnects": source.reconnects,
+    }
+
+
+def _source_facts(source: Source) -> dict[str, Any]:
+    info, damage = source.info, source.damage
+    return {
+        "input": info.name,
+        "width": info.width,
+        "height": info.height,
+        "decoder": info.codec + (f" on {info.device}" if info.device else ""),
+        "damaged": bool(damage),
+        "damaged_packets": damage.packets,
     }
 
 

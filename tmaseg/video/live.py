@@ -1,6 +1,7 @@
 """LiveSource: frames of a camera, a screen or a stream, which has no end and may be lost and found again."""
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Generator, Iterator
@@ -20,7 +21,30 @@ from tmaseg.video.video_source import picture_facts
 _TIME_BASE = Fraction(1, 90_000)  # of the output, whatever each connection has
 _FIRST_PAUSE_SECONDS = 0.5  # before connecting again; doubled each time that fails
 _LONGEST_PAUSE_SECONDS = 8.0
+_MOST_LATE_SECONDS = 2.0  # behind the stream, before only its key frames are decoded
+_LONGEST_CATCH_UP_SECONDS = 10.0
+_DRIFT, _STEP_SECONDS = 0.001, 0.04  # by how much two clocks may differ; about the time between two frames
 _PACED = {"hls", "lavfi"}  # come faster than they are to be shown: segments of some seconds, or made here
+
+
+class CatchUp:
+    """Whether a stream must be caught up with: it is read later and later, as decoding is too slow for it."""
+
+    def __init__(self) -> None:
+        self._least = math.inf  # how late a frame can come, in seconds, on two clocks
+        self._since: float | None = None  # when catching up began
+
+    def is_late(self, arrival: float, seconds: float) -> bool:
+        """For a frame of `seconds` in the stream that came at `arrival`, in seconds of two clocks."""
+        late = arrival - seconds
+        self._least = min(self._least + _DRIFT * _STEP_SECONDS, late)
+        if self._since is not None and arrival - self._since > _LONGEST_CATCH_UP_SECONDS:
+            self._least = late  # nothing helps: the stream itself is late now
+        if late - self._least > _MOST_LATE_SECONDS and self._since is None:
+            self._since = arrival
+        elif late - self._least < _MOST_LATE_SECONDS / 4:
+            self._since = None
+        return self._since is not None
 
 
 class LiveSource(Source):
@@ -136,6 +160,7 @@ class LiveSource(Source):
         clock = FrameClock(decoder.time_base, decoder.rate)
         paced = _PACED.intersection(decoder.container.format.name.split(","))
         ahead: float | None = None  # of the stream's time, by the clock on the wall
+        catch_up, context = CatchUp(), decoder.stream.codec_context
         frames = decoder.frames()
         for frame in deinterlaced(frames, decoder.time_base) if self._options.deinterlace else frames:
             if not decoder.has_clock:
@@ -148,6 +173,8 @@ class LiveSource(Source):
                 self._stopping.wait(max(0.0, early))
                 ahead -= min(0.0, early) if "lavfi" in paced else 0  # what is made here waits for nobody
                 decoder.arrival = time.monotonic()
+            else:
+                context.skip_frame = "NONKEY" if catch_up.is_late(decoder.arrival, float(seconds)) else "DEFAULT"
             yield frame, round(seconds / _TIME_BASE)
 
     def _found_again(self, again: bool) -> None:
