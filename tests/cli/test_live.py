@@ -145,6 +145,7 @@ def test_a_camera_in_segments_with_a_preview(tmaseg, weights, tmp_path):
     report = json.loads(answer.out)
     parts = [shape(path) for path in sorted(tmp_path.glob("out-*.mp4"))]
     assert len(parts) == len(report["segments"]) >= 3
+    assert "out-0001.mp4 to " in answer.err
     assert sum(count for count, _, _ in parts) == report["frames"]
     assert all(first == 0 and last < 1 for _, first, last in parts[:-1])
 

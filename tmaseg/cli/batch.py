@@ -138,7 +138,9 @@ def _make_folders(jobs: Sequence[Job]) -> list[Path]:
 
 
 def _summary(report: RunReport) -> str:
-    outputs = ", ".join(name for name in (report.output, report.masks, report.stats, report.events) if name)
+    first, *more = report.segments or (report.output,)
+    video = f"{first} to {more[-1]}" if more else first
+    outputs = ", ".join(name for name in (video, report.masks, report.stats, report.events) if name)
     outputs = outputs or report.input
     resets = f"memory emptied {report.memory_resets} times" if report.memory_resets != 1 else "memory emptied once"
     compiled = ", compiled" if report.compiled else ""

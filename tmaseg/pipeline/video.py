@@ -21,6 +21,7 @@ from tmaseg.video.source import Source, open_source
 
 if TYPE_CHECKING:
     from tmaseg.inference.frame_segmenter import FrameSegmenter
+    from tmaseg.render import Painter
 
 
 def segment_video(
@@ -74,9 +75,7 @@ def run_video(
     with ExitStack() as stack:
         live = Live(options.input.keep_all, options.input.duration) if source.info.live else None
         outputs, sink = open_outputs(stack, source, labels, options)
-        preview = _open_preview(labels, options)
-        if preview:
-            stack.enter_context(preview)
+        preview = _open_preview(stack, labels, options)
         segmenter = load()
         segmenter.reset()
         if isinstance(source, LiveSource):  # the first frame takes longest: it must not make a camera's wait
@@ -118,11 +117,12 @@ def run_video(
     )
 
 
-def _open_preview(labels: LabelSet, options: RunOptions) -> Preview | None:
+def _open_preview(stack: ExitStack, labels: LabelSet, options: RunOptions) -> Preview | None:
     if options.output.preview is None:
         return None
     views: tuple[Mode, ...] = ("overlay", "side-by-side")
-    return Preview(options.output.preview, labels, {view: options.paint.painter(labels, view) for view in views})
+    painters: dict[str, Painter] = {view: options.paint.painter(labels, view) for view in views}
+    return stack.enter_context(Preview(options.output.preview, labels, painters))
 
 
 def _preview_facts(source: Source, segmenter: "FrameSegmenter", live: Live | None) -> dict[str, Any]:
