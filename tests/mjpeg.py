@@ -19,6 +19,8 @@ class Camera:
     def __init__(self) -> None:
         self.size, self.rate, self.port = (64, 48), 25.0, 0
         self.password: str | None = None
+        self.film: bytes | None = None
+        """A transport stream that is sent instead, once; no length is announced."""
         self.silent = False
         """Sends nothing, but keeps the connection."""
         self.connections = 0
@@ -64,6 +66,11 @@ class Camera:
         self.connections += 1
         dropped = self._dropped
         request.send_response(200)
+        if self.film is not None:
+            request.end_headers()
+            request.wfile.write(self.film)
+            dropped.wait(20)
+            return
         request.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
         request.end_headers()
         pictures = [jpeg(rgb) for rgb in moving(20, *self.size)]

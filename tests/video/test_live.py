@@ -56,6 +56,22 @@ def test_a_lost_camera_is_found_again_with_another_size_and_the_memory_must_begi
         assert any("fitted into the first" in warning for warning in source.warnings)
 
 
+def test_a_transport_stream_over_http_is_live_and_the_codec_may_change_after_a_loss(tmp_path):
+    with camera() as made:
+        made.film = film(tmp_path / "a.ts", moving(30, 96, 80), kind="mpegts").read_bytes()
+        with open_source(made.url, FAST) as source:
+            assert (source.info.live, source.info.codec, source.info.rate) == (True, "h264", 25)
+            frames = take(source, 20)
+            assert {later.pts - earlier.pts for earlier, later in itertools.pairwise(frames)} == {3600}
+            made.stop()
+            made.film = None  # motion JPEG, of another size
+            made.start()
+            more = take(source, 15)
+            assert {frame.rgb.shape for frame in frames + more} == {(80, 96, 3)}
+            assert sum(frame.discontinuity for frame in more) == 1
+            assert source.reconnects == 1
+
+
 @pytest.mark.parametrize("seconds", [0, 1])
 def test_a_camera_that_stays_away_ends_the_frames_with_the_reason(seconds):
     with camera() as made, open_source(made.url, ReadOptions(timeout=2, reconnect=seconds)) as source:
