@@ -3,6 +3,9 @@
 video     one video: `run_video`, `segment_video`
 frames    a folder of images: `run_frames`
 stages    the threads between source and outputs
+live      what a live source needs: the newest frame first, and its latency
 outputs   what is written of every frame
+events    a line of JSON for each frame
+preview   a page that shows the run
 report    what a run did
 """
