@@ -67,7 +67,7 @@ def _segnet(root: Path, problems: list[str]) -> _Found:
     splits = {}
     for split in SPLITS:
         images, masks = images_in(root / split, problems), images_in(root / f"{split}annot", problems)
-        if (root / f"{split}.txt").is_file():  # its paths are those of somebody else's machine: files go by their stems
+        if (root / f"{split}.txt").is_file():  # its paths are those of another machine: files are matched by stem
             listed = read_names(root / f"{split}.txt", images, problems, where=f"{split}/")
             images, masks = ({stem: found[stem] for stem in listed if stem in found} for found in (images, masks))
         problems += pair_problems(images, masks, where=f"{split}/ and {split}annot/")

@@ -60,10 +60,10 @@ class Clip:
         return tuple(other for other in found if other is not None)
 
     def _before(self, frame: ClipFrame, number: int) -> ClipFrame | None:
-        """What a stream has seen last at `number`, a little more or less, of the frames earlier than `frame`."""
+        """The latest frame up to `number`, give or take half a step, of those earlier than `frame`."""
         earlier = bisect_left(self._numbers, frame.number)
-        seen = bisect_right(self._numbers, number + (self.step - 1) // 2, hi=earlier)
-        return self.frames[max(seen - 1, 0)] if earlier else None
+        found = bisect_right(self._numbers, number + (self.step - 1) // 2, hi=earlier)
+        return self.frames[max(found - 1, 0)] if earlier else None
 
     def __repr__(self) -> str:
         labelled = sum(frame.mask is not None for frame in self.frames)
@@ -111,7 +111,7 @@ def trim(clip: Clip, past: int) -> Iterator[Clip]:
     """What must be streamed so that every wanted frame has its `past` frames before it, and nothing else.
 
     Where wanted frames lie close together the clip goes on; otherwise a new one begins, so that a memory which holds no
-    more than `past` frames is the same as after the whole film. A missing frame repeats the one before.
+    more than `past` frames is the same as after the full film. A missing frame repeats the one before.
     """
     runs: list[list[ClipFrame]] = []
     last: ClipFrame | None = None
@@ -125,6 +125,6 @@ def trim(clip: Clip, past: int) -> Iterator[Clip]:
         runs[-1] += [*(replace(other, wanted=False) for other in shown), frame]
         last = frame
     for run in runs:
-        whole = len(runs) == 1 and len(run) == len(clip.frames)
+        complete = len(runs) == 1 and len(run) == len(clip.frames)
         first = next(frame.number for frame in run if frame.wanted)
-        yield replace(clip, name=clip.name if whole else f"{clip.name}@{first}", frames=tuple(run))
+        yield replace(clip, name=clip.name if complete else f"{clip.name}@{first}", frames=tuple(run))

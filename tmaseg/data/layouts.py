@@ -164,7 +164,7 @@ DATASETS: Mapping[str, Callable[[Path], Dataset]] = {
 
 
 def is_described(name: str) -> bool:
-    """Whether a data set's name is that of a YAML file, which says itself where its pictures are."""
+    """Whether a data set's name is that of a YAML file, which describes where its pictures are."""
     return Path(name).suffix.lower() in (".yaml", ".yml")
 
 

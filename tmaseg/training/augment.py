@@ -66,7 +66,7 @@ def place(
     height, width = stored_hw
     sy, sx = scale * shown_hw[0] / height, scale * shown_hw[1] / width
     free_x, free_y = crop_hw[1] - sx * width, crop_hw[0] - sy * height
-    # Whole pixels, so that scale 1 copies pixels; a random fraction would blur every picture alike.
+    # Integer pixels, so that scale 1 copies pixels; a random fraction would blur every picture alike.
     left, top = np.floor(free_x * rng.random() + 0.5), np.floor(free_y * rng.random() + 0.5)
     matrix = np.array([[sx, 0, sx / 2 - 0.5 + left], [0, sy, sy / 2 - 0.5 + top]])
     if flip:

@@ -42,7 +42,7 @@ class Batch:
     memory: Tensor  # (B, T) int64: which of the memory pictures each row reads; T is 0 for a network without memory
     hidden: Tensor  # (B,) bool: rows whose own value the head does not see
     sets: tuple[int, ...]  # (B,) the data set of each row
-    set_rows: tuple[int, ...]  # rows of each data set in the whole step, over all processes and parts
+    set_rows: tuple[int, ...]  # rows of each data set in the step, over all processes and parts
     files: tuple[str, ...]  # (B,) the picture file of each row
 
     def __repr__(self) -> str:
@@ -66,7 +66,7 @@ class Batch:
 def check_batches(recipe: Recipe, network: TMANetConfig, processes: int) -> None:
     """Raises ConfigError for batches that the network cannot be trained with, or not in so many processes.
 
-    Every part of a step must hold a whole clip, or a row would be cut off from its memory.
+    Every part of a step must hold complete clips, or a row would be cut off from its memory.
     """
     memory, batch, accumulate = recipe.memory, recipe.optimizer.batch, recipe.optimizer.accumulate
     mutual, parts = memory.form == "mutual", processes * accumulate
@@ -97,7 +97,7 @@ class _StepPlan(NamedTuple):
 
 
 class BatchMaker:
-    """Makes the batch of any step, of this process's part of it; any number of threads may ask."""
+    """Makes the batches of any step that this process takes; safe to call from several threads."""
 
     def __init__(
         self,
@@ -195,7 +195,7 @@ class BatchMaker:
             picture, shows = self._sets[data].draw_rare(rng)
         rng = self._rng(step, 1 + row)
         kind = self._clips.kind(rng)
-        if self._mutual and past:  # the step decided that its memory is others: the kind says which
+        if self._mutual and past:  # the step's plan has decided against "self"
             while kind == "self":
                 kind = self._clips.kind(rng)
         elif kind == "self":
@@ -259,10 +259,10 @@ class BatchLoader:
         while len(self._pending) < self._ahead:
             self._pending.append(self._pool.submit(self._make, self._next))
             self._next += 1
-        asked = time.monotonic()
+        begun = time.monotonic()
         batches = self._pending.popleft().result()
         if self._begun:
-            self._waited += time.monotonic() - asked
-        else:  # nothing was ready yet: that says nothing of the speed
+            self._waited += time.monotonic() - begun
+        else:  # nothing was ready yet: not a measure of the speed
             self._begun = time.monotonic()
         return batches

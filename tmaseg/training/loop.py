@@ -124,7 +124,7 @@ class _Loop:
         return TrainResult(self.job.output, trainer.step, self.seconds, scores is None, scores, self.best)
 
     def _agree(self) -> tuple[float, bool]:
-        """How far the run is by the first process's clock, and whether any process was asked to stop."""
+        """How far the run is by the first process's clock, and whether any process is to stop."""
         self.seconds = time.monotonic() - self.begun
         here = self.schedule.progress(self.trainer.step, self.seconds) if self.shard.first else 0.0
         progress, stops = all_sum(self.shard, [here, float(self.stop())])
@@ -142,7 +142,7 @@ class _Loop:
     def _validation_due(self) -> bool:
         """Whether the weights are to be scored after the step just done; the last ones are scored in any case."""
         every, step = self.recipe.run.validate_every, self.trainer.step
-        last = not self.recipe.run.minutes and step >= self.recipe.run.steps  # of a run by time nobody knows
+        last = not self.recipe.run.minutes and step >= self.recipe.run.steps  # unknown for a run by time
         return bool(every and step) and step % every == 0 and not last
 
     def _validate(self, limit: int) -> ValidationScores | None:

@@ -25,7 +25,7 @@ class SegmentationLoss(nn.Module):
 
     With `lovasz` Lovász-Softmax is added, weighted so, of both heads like the rest.
 
-    Parts of a step, here and in other processes, add up to the loss of the whole step at once; but for Lovász-Softmax,
+    Parts of a step, here and in other processes, add up to the loss of the step; but for Lovász-Softmax,
     which ranks the pixels of each part alone.
     """
 
@@ -50,7 +50,7 @@ class SegmentationLoss(nn.Module):
         return totals
 
     def forward(self, logits: Tensor, batch: Batch, totals: Tensor) -> Tensor:
-        """This part's contribution to the step's loss: float32 logits (B, K, h, w); `totals` of the whole step."""
+        """This part's contribution to the step's loss: float32 logits (B, K, h, w); `totals` of all parts."""
         loss = logits.sum() * 0  # a part without a labelled pixel still has a gradient, of zeros
         step_rows = sum(batch.set_rows)
         for number, rows in _rows_of_sets(batch).items():

@@ -73,7 +73,7 @@ class Trainer:
         self._module.compile()
 
     def train_step(self, parts: Sequence[Batch], lr: float) -> float:
-        """One step over this process's parts; returns the whole step's loss.
+        """One step over this process's parts; returns the loss over all processes.
 
         Raises TrainingError, naming the files, when the loss or its gradient is not finite. The weights are as before
         then; the statistics of batch normalisation are not.
@@ -116,7 +116,7 @@ class Trainer:
             self._scaler.load_state_dict(state["scaler"])
 
     def _backward(self, parts: Sequence[Batch]) -> float:
-        """Gradients of the whole step's loss, over all parts and processes; returns the loss."""
+        """Gradients of the loss over all parts and processes; returns that loss."""
         here = torch.stack([self._loss.totals(part) for part in parts]).sum(0)
         totals = torch.tensor(all_sum(self._shard, here.tolist()), dtype=torch.float64)
         losses = []
@@ -156,7 +156,7 @@ class Trainer:
         files = ", ".join(name for part in parts for name in part.files)
         where = f" on {files}" if files else ", in another process"
         return TrainingError(
-            f"the {what} of step {self.step + 1} is not a finite number{where}: look at these files, lower lr, or set "
+            f"the {what} of step {self.step + 1} is not a finite number{where}: check these files, lower lr, or set "
             "clip_norm=5 or precision=fp32"
         )
 
