@@ -38,7 +38,7 @@ def test_a_line_of_a_list(tmp_path, line, fields, encoding, newline):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     path = tmp_path / "list.txt"
-    path.write_bytes(newline.join(["# said by nobody", "", line, " ", line]).encode(encoding))
+    path.write_bytes(newline.join(["# a comment", "", line, " ", line]).encode(encoding))
     found = read_list(path)
     if fields[0].startswith("/SegNet"):
         found, fields = [[each[0]] for each in found], fields[:1]

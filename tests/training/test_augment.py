@@ -1,4 +1,4 @@
-"""Photometric changes do what they say, each by its chance; a crop plan's labels are the network's or void."""
+"""Photometric changes do what they say, each by its probability; a crop plan's labels are the network's or void."""
 
 import itertools
 from types import SimpleNamespace
@@ -81,7 +81,7 @@ def test_noise_blur_and_jpeg_do_what_they_say():
     assert 0 < errors[0] < errors[1] < errors[2] < 20  # red and blue are not swapped on the way
 
 
-def test_each_part_comes_by_its_chance_and_within_its_bounds():
+def test_each_part_comes_by_its_probability_and_within_its_bounds():
     rule = Augmentation(
         brightness=30,
         contrast=0.4,

@@ -52,8 +52,8 @@ def maker(recipe=None, data=None, **network):
     return BatchMaker([data or train_set()], recipe, config)
 
 
-def recalled(made):
-    """(B, T, H, W, 3): the pictures that each row remembers."""
+def memory_pictures_of(made):
+    """(B, T, H, W, 3): the pictures that each row reads."""
     return made.pictures[made.memory_pictures[made.memory]]
 
 
@@ -63,7 +63,7 @@ RANDOM = {"flip": 0.5, "scale_min": 0.7, "scale_max": 1.5, "light_probability": 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 50), st.sampled_from(["clip", "mutual"]), st.integers(0, 3), st.integers(2, 3))
 def test_a_step_is_the_same_whenever_it_is_made_and_however_it_is_parted(step, form, seed, count):
-    remember = {
+    memory = {
         "form": form,
         "self_probability": 0.2,
         "moved_probability": 0.4,
@@ -71,7 +71,7 @@ def test_a_step_is_the_same_whenever_it_is_made_and_however_it_is_parted(step, f
         "frames_min": 1,
         "frames_max": 2,
     }
-    groups = {"memory": remember, "optimizer": {"batch": 10}, "loss": {"stride": 2}, "run": {"seed": seed}}
+    groups = {"memory": memory, "optimizer": {"batch": 10}, "loss": {"stride": 2}, "run": {"seed": seed}}
     recipe = tiny_recipe(augmentation=RANDOM, **groups)
     make = maker(recipe)
     whole, again = make.make(step), maker(recipe).make(step)
@@ -82,7 +82,7 @@ def test_a_step_is_the_same_whenever_it_is_made_and_however_it_is_parted(step, f
     assert sum((part.files for part in parts), ()) == whole.files
     assert torch.equal(torch.cat([part.pictures[: len(part.labels)] for part in parts]), whole.pictures[:10])
     assert torch.equal(torch.cat([part.hidden for part in parts]), whole.hidden)
-    assert torch.equal(torch.cat([recalled(part) for part in parts]), recalled(whole))
+    assert torch.equal(torch.cat([memory_pictures_of(part) for part in parts]), memory_pictures_of(whole))
     assert all(len(part.labels) for part in parts)
     assert parts[0].set_rows == whole.set_rows == (10,)
 
@@ -116,9 +116,9 @@ def test_processes_and_their_parts_divide_a_step():
     assert [len(part.labels) for part in parts] == [2, 2, 2, 2]
 
 
-def test_an_epoch_shows_each_picture_once_however_many_moments_its_scenes_have():
-    remember = {"form": "mutual", "self_probability": 0.4, "moved_probability": 0.6, "frames_min": 1, "frames_max": 1}
-    make = maker(tiny_recipe(memory=remember))
+def test_an_epoch_shows_each_picture_once_however_many_moments_its_clips_have():
+    memory = {"form": "mutual", "self_probability": 0.4, "moved_probability": 0.6, "frames_min": 1, "frames_max": 1}
+    make = maker(tiny_recipe(memory=memory))
     shown, sizes = [], set()
     for step in range(9):
         made = make.make(step)
@@ -156,7 +156,7 @@ def set_with_rare_classes():
     return replace(data, counts=counts)
 
 
-def test_scenes_that_are_not_for_a_rare_class_come_as_they_would():
+def test_clips_that_are_not_for_a_rare_class_come_in_their_order():
     data = set_with_rare_classes()
     cut = {"crop": "32x32", "flip": 0.5}
     plain = maker(tiny_recipe(augmentation=cut), data)
@@ -223,14 +223,14 @@ def test_past_frames_come_oldest_first_in_the_query_s_geometry():
 
 
 def test_random_sampling_takes_different_frames_within_reach():
-    remember = {
+    memory = {
         "self_probability": 0.0,
         "moved_probability": 0.0,
         "past_probability": 1.0,
         "sampling": "random",
         "past_reach": 5,
     }
-    make = maker(tiny_recipe(memory=remember), train_set(30))
+    make = maker(tiny_recipe(memory=memory), train_set(30))
     backs = set()
     for step in range(8):
         made = make.make(step)
@@ -261,14 +261,14 @@ def test_moved_copies_grow_away_from_the_frame_and_single_pictures_are_moved_too
         assert difference[:, 0].mean() > difference[:, -1].mean()
 
 
-def test_moments_of_one_scene_remember_each_other_and_are_all_labelled():
-    remember = {"form": "mutual", "self_probability": 0.0, "moved_probability": 0.5, "past_probability": 0.5}
-    recipe = tiny_recipe(memory={**remember, "frames_min": 1, "frames_max": 1})
+def test_moments_of_one_clip_are_memory_of_each_other_and_are_all_labelled():
+    memory = {"form": "mutual", "self_probability": 0.0, "moved_probability": 0.5, "past_probability": 0.5}
+    recipe = tiny_recipe(memory={**memory, "frames_min": 1, "frames_max": 1})
     made = maker(recipe).make(0)
     assert len(made.pictures) == len(made.labels) == 4
     assert made.memory_pictures[made.memory].tolist() == [[1], [0], [3], [2]]
     assert (made.labels != 255).float().mean() > 0.8
-    odd = maker(tiny_recipe(memory={**remember, "frames_min": 2, "frames_max": 2})).make(0)
+    odd = maker(tiny_recipe(memory={**memory, "frames_min": 2, "frames_max": 2})).make(0)
     assert odd.memory_pictures[odd.memory].tolist() == [
         [1, 2],
         [2, 3],
@@ -302,7 +302,7 @@ def test_a_network_without_memory_gets_none():
     assert len(made.pictures) == 4
 
 
-def test_loaded_steps_come_in_order_from_the_first_one_asked_for():
+def test_loaded_steps_come_in_order():
     def make(step):
         time.sleep(0.002 * (step % 3))  # threads finish out of order
         return [step]
@@ -328,9 +328,9 @@ def test_waiting_is_noticed():
     with BatchLoader(lambda step: time.sleep(0.02) or [step], first=0, threads=1) as batches:
         for _ in range(15):
             batches.take()
-        hungry = batches.waiting_fraction
+        waiting = batches.waiting_fraction
     with BatchLoader(lambda step: [step], first=0, threads=1) as batches:
         for _ in range(10):
             batches.take()
             time.sleep(0.01)
-        assert batches.waiting_fraction < hungry
+        assert batches.waiting_fraction < waiting

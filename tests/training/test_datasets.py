@@ -17,7 +17,7 @@ from tmaseg.training.presets import from_values
 from tmaseg.training.sampling import mixture_fractions
 
 
-class Heard(Callback):
+class Recorder(Callback):
     def __init__(self):
         self.notes = []
 
@@ -31,27 +31,27 @@ def read(sources, recipe=None, callback=None):
     return read_labels(datasets, labels, recipe, callback or Callback(), cache_bytes=10**6)
 
 
-def test_what_is_wrong_with_a_set_is_said(drawn):
+def test_problems_of_a_data_set_are_notes(drawn):
     data = drawn()
     (data / "masks" / "train" / "train_003.png").unlink()
-    heard = Heard()
-    read((Source("folder", data),), callback=heard)
-    assert any("train_003" in note and "folder" in note for note in heard.notes)
+    events = Recorder()
+    read((Source("folder", data),), callback=events)
+    assert any("train_003" in note and "folder" in note for note in events.notes)
 
 
-def test_weights_that_are_not_there_are_told_before_any_label_is_read(drawn, tmp_path):
-    class Deaf(Callback):
+def test_missing_weights_are_an_error_before_any_label_is_read(drawn, tmp_path):
+    class ReadsNothing(Callback):
         def labels_checked(self, name, done, total):
             raise AssertionError(f"label {done} of {total} of {name} was read")
 
     sources = (Source("folder", drawn()),)
-    for init, network, wrong, said in (
+    for init, network, wrong, message in (
         ("nowhere.safetensors", {}, CheckpointError, "nowhere"),
         ("street", {"backbone": "resnet50"}, LabelError, "do not fit"),
     ):
         recipe = tiny_recipe().model_copy(update={"init": init, "network": network})
-        with pytest.raises(wrong, match=said):
-            train(TrainJob(recipe, sources, tmp_path / "run", device="cpu"), Deaf())
+        with pytest.raises(wrong, match=message):
+            train(TrainJob(recipe, sources, tmp_path / "run", device="cpu"), ReadsNothing())
 
 
 @pytest.mark.parametrize(
@@ -70,14 +70,14 @@ def test_sets_get_their_fractions_and_those_without_one_a_part_by_their_pictures
     assert mixture_fractions(sets, mixture) == pytest.approx(parts)
 
 
-def test_names_are_in_lower_case_and_a_fraction_of_no_set_is_told(drawn):
+def test_names_are_in_lower_case_and_a_fraction_of_no_set_is_reported(drawn):
     recipe = from_values({"mixture": {"Folder": 0.7, "camvid": 0.3}}, tiny_recipe())
     sources = (Source("Folder", drawn()), Source("folder", drawn("other", train=4, val=2)))
-    heard = Heard()
-    sets = read(sources, recipe, heard)
+    events = Recorder()
+    sets = read(sources, recipe, events)
     assert [data.name for data in sets.train] == ["folder", "folder-2"]
     assert mixture_fractions(sets.train, recipe.mixture) == pytest.approx([0.7, 0.3])
-    assert [note for note in heard.notes if "left out" in note] == [
+    assert [note for note in events.notes if "left out" in note] == [
         "the recipe's fraction of camvid is left out: there is no such data set in this run"
     ]
     check_mixture(("lr=1", "mixture.Folder=0.3", "mixture.folder-2=1"), sources)

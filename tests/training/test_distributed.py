@@ -40,9 +40,9 @@ def losses(job):
 
 def test_two_processes_have_the_loss_curve_of_one(job, tmp_path):
     # Scenes of three moments stay whole: one process gets three rows of ten, the other seven.
-    remember = {"form": "mutual", "self_probability": 0.2, "moved_probability": 0.8, "frames_min": 2, "frames_max": 2}
+    memory = {"form": "mutual", "self_probability": 0.2, "moved_probability": 0.8, "frames_min": 2, "frames_max": 2}
     recipe = tiny_recipe(
-        memory=remember,
+        memory=memory,
         augmentation={"flip": 0.5},
         loss={"dropout": 0.0, "class_weights": "log"},
         optimizer={"lr": 1e-3, "batch": 10, "clip_norm": 5.0, "freeze": ["stem"]},
@@ -54,9 +54,9 @@ def test_two_processes_have_the_loss_curve_of_one(job, tmp_path):
     together = job(recipe, "together")
     arguments = ["--dataset", "folder", "--data", str(together.sources[0].root), "-o", str(together.output)]
     done = launch(2, [*arguments, "--preset", str(tmp_path / "recipe.toml"), "--device", "cpu", "--json"])
-    said, _ = done.communicate(timeout=300)
-    assert done.returncode == 0, said
-    assert said.count('"scored_step"') == 1  # the first process alone speaks
+    message, _ = done.communicate(timeout=300)
+    assert done.returncode == 0, message
+    assert message.count('"scored_step"') == 1  # the first process alone speaks
     assert np.allclose(losses(alone), losses(together), rtol=TOLERANCE)
     assert abs(outcome.scores.miou["folder"] - float(read_record(together.log)[-1]["miou_folder"])) < 0.02
     one, two = (load_state(each.state)["net"] for each in (alone, together))
@@ -65,7 +65,7 @@ def test_two_processes_have_the_loss_curve_of_one(job, tmp_path):
     assert np.allclose(one[name], two[name], rtol=0.02)
 
 
-def test_a_cluster_s_polite_end_writes_both_down_and_the_run_goes_on(job, tmp_path):
+def test_sigterm_saves_the_run_of_both_processes_and_it_is_resumed(job, tmp_path):
     recipe = tiny_recipe(run={"steps": 100_000, "validate_every": 0})
     (tmp_path / "recipe.toml").write_text(to_toml(recipe))
     mine = job(recipe)
@@ -77,12 +77,12 @@ def test_a_cluster_s_polite_end_writes_both_down_and_the_run_goes_on(job, tmp_pa
     while not mine.state.exists() and time.monotonic() < deadline and running.poll() is None:
         time.sleep(0.2)
     running.send_signal(signal.SIGTERM)
-    said, _ = running.communicate(timeout=200)
-    assert mine.state.exists(), said
+    message, _ = running.communicate(timeout=200)
+    assert mine.state.exists(), message
     step = load_state(mine.state)["step"]
-    assert "go on with" in said
-    assert f"stopped after {step} steps" in said
+    assert "go on with" in message
+    assert f"stopped after {step} steps" in message
     done = launch(2, ["-o", str(mine.output), "--resume", "--steps", str(step + 2), "--device", "cpu"])
-    said, _ = done.communicate(timeout=300)
-    assert done.returncode == 0, said
+    message, _ = done.communicate(timeout=300)
+    assert done.returncode == 0, message
     assert len(losses(mine)) == step + 2

@@ -20,11 +20,11 @@ from tmaseg.training.validation import Validation
 
 def stop_after(steps):
     """A `stop` for `train` and the listener that makes it true."""
-    listener = Heard()
+    listener = Recorder()
     return listener, lambda: len(listener.losses) >= steps
 
 
-class Heard(Callback):
+class Recorder(Callback):
     def __init__(self):
         self.losses, self.notes, self.scores = [], [], []
 
@@ -38,15 +38,15 @@ class Heard(Callback):
         self.scores.append(scores)
 
 
-class StopsInValidation(Heard):
+class StopsInValidation(Recorder):
     """Asks the run to end when the first frame is scored `after` so many steps."""
 
     def __init__(self, after):
         super().__init__()
-        self.after, self.asked = after, False
+        self.after, self.requested = after, False
 
     def frames_validated(self, _done, _total):
-        self.asked = self.asked or len(self.losses) == self.after
+        self.requested = self.requested or len(self.losses) == self.after
 
 
 def same(one, other):
@@ -93,7 +93,7 @@ def comparable(job):
     ],
     ids=["clip, adamw", "mutual, sgd, bf16"],
 )
-def test_a_run_that_goes_on_repeats_an_unbroken_one_bit_for_bit(job, groups):
+def test_a_resumed_run_repeats_an_unbroken_one_bit_for_bit(job, groups):
     whole, broken = job(tiny_recipe(**groups), "whole"), job(tiny_recipe(**groups), "broken")
     train(whole)
     listener, stop = stop_after(3)
@@ -115,13 +115,13 @@ def test_a_run_that_goes_on_repeats_an_unbroken_one_bit_for_bit(job, groups):
     assert rows_without_time(crashed) == rows_without_time(whole)
 
 
-def test_a_validation_that_was_stopped_is_made_up_for_when_the_run_goes_on(job):
+def test_a_validation_that_was_stopped_is_done_when_the_run_is_resumed(job):
     whole, broken = job(tiny_recipe(), "whole"), job(tiny_recipe(), "broken")
     train(whole)
     for step in (4, 8):  # in the one on the way, then in the one at the end
         watch = StopsInValidation(after=4)
         begun = resumed(broken.output, device="cpu") if step == 8 else broken
-        assert train(begun, watch, stop=lambda watch=watch: watch.asked).interrupted
+        assert train(begun, watch, stop=lambda watch=watch: watch.requested).interrupted
         assert load_state(broken.state)["step"] == step
     assert not train(resumed(broken.output, device="cpu")).interrupted
     assert same(comparable(whole), comparable(broken))
@@ -162,22 +162,22 @@ def test_the_backbone_learns_at_its_factor_of_the_learning_rate(job):
         assert torch.allclose(slow[name] - start[name], ratio * (full[name] - start[name]), atol=1e-6)
 
 
-def test_a_run_that_any_process_asked_to_end_is_interrupted_even_if_it_was_asked_but_once(job):
-    asked = []
+def test_a_run_is_interrupted_once_any_process_stops(job):
+    requested = []
 
     def stop():  # as another process's wish: this one's is no longer there when it looks again
-        asked.append(1)
-        return len(asked) == 3
+        requested.append(1)
+        return len(requested) == 3
 
     outcome = train(job(tiny_recipe()), stop=stop)
     assert outcome.interrupted
     assert outcome.steps == 2
 
 
-def test_going_on_keeps_the_precision_that_auto_chose_and_takes_one_that_is_asked_for(job, monkeypatch):
+def test_resuming_keeps_the_precision_that_auto_chose_and_takes_one_that_is_set(job, monkeypatch):
     from tmaseg.inference.device import choose_precision
 
-    measured = ["fp32", "bf16"]  # another answer the next time
+    measured = ["fp32", "bf16"]  # another prediction the next time
     monkeypatch.setattr(
         "tmaseg.training.loop.choose_precision",
         lambda name, device: measured.pop(0) if name == "auto" else choose_precision(name, device),
@@ -194,7 +194,7 @@ def test_going_on_keeps_the_precision_that_auto_chose_and_takes_one_that_is_aske
     assert state["scaler"]
 
 
-def test_a_run_goes_on_without_the_weights_that_it_began_from_and_not_with_other_classes(job):
+def test_a_run_is_resumed_without_its_initial_weights_and_not_with_other_classes(job):
     short = tiny_recipe(run={"steps": 1, "validate_every": 0})
     first = job(short, "first")
     train(first)
@@ -235,7 +235,7 @@ def _fail():
     raise RuntimeError("the power went")
 
 
-def test_it_learns_eight_pictures_by_heart_and_the_weights_stream(job):
+def test_it_overfits_eight_pictures_and_the_weights_stream(job):
     recipe = tiny_recipe(
         memory={"form": "mutual"}, optimizer={"lr": 4e-3, "batch": 8}, run={"steps": 150, "validate_every": 0}
     )
@@ -259,11 +259,11 @@ def test_it_learns_eight_pictures_by_heart_and_the_weights_stream(job):
 
 
 def test_the_best_weights_are_kept_and_scored_on_every_frame(job):
-    heard = Heard()
+    events = Recorder()
     recipe = tiny_recipe(run={"steps": 12, "validate_every": 2, "validate_limit": 2})
     mine = job(recipe)
-    outcome = train(mine, heard)
-    few, last = heard.scores[:-1], heard.scores[-1]
+    outcome = train(mine, events)
+    few, last = events.scores[:-1], events.scores[-1]
     assert [scores.step for scores in few] == [2, 4, 6, 8, 10, 12]
     assert {scores.frames for scores in few} == {2}
     best = max(few, key=lambda scores: scores.miou["folder"])
@@ -272,12 +272,12 @@ def test_the_best_weights_are_kept_and_scored_on_every_frame(job):
 
 
 @pytest.mark.parametrize(
-    ("augmentation", "asked"), [({}, None), ({"size": 64}, 64), ({"size": 64, "input_size": 96}, 96)]
+    ("augmentation", "requested"), [({}, None), ({"size": 64}, 64), ({"size": 64, "input_size": 96}, 96)]
 )
-def test_the_weights_ask_for_the_view_that_the_recipe_names(job, augmentation, asked):
+def test_the_weights_hold_the_input_size_of_the_recipe(job, augmentation, requested):
     made = job(tiny_recipe(augmentation=augmentation), "run")
     train(made)
-    assert load_checkpoint(made.last).geometry.size == asked
+    assert load_checkpoint(made.last).geometry.size == requested
 
 
 def test_a_label_outside_the_set_stops_it_before_the_first_step_with_the_file(job):
@@ -286,10 +286,10 @@ def test_a_label_outside_the_set_stops_it_before_the_first_step_with_the_file(jo
     labels = cv2.imread(str(bad), cv2.IMREAD_UNCHANGED)
     labels[3, 4] = 77
     cv2.imwrite(str(bad), labels)
-    heard = Heard()
+    events = Recorder()
     with pytest.raises(DataError, match=r"train_005\.png.*77"):
-        train(mine, heard)
-    assert not heard.losses
+        train(mine, events)
+    assert not events.losses
     assert not mine.state.exists()
 
 
@@ -317,10 +317,10 @@ def test_a_loss_or_gradient_that_is_no_number_stops_with_the_files_and_leaves_th
         return value * float("nan") if what == "loss" else value + (logits.sum() * 0).abs().sqrt()  # slope 0 / 0
 
     monkeypatch.setattr(SegmentationLoss, "forward", forward)
-    heard = Heard()
+    events = Recorder()
     with pytest.raises(TrainingError, match=rf"{what} of step 4 .*train_00\d\.png.*lower lr"):
-        train(mine, heard)
-    assert len(heard.losses) == 3
+        train(mine, events)
+    assert len(events.losses) == 3
     state = load_state(mine.state)
     assert state["step"] == 3
     assert all(value.isfinite().all() for value in state["net"].values())
@@ -340,23 +340,23 @@ def test_a_full_disk_loses_only_the_newest(tmp_path):
     assert [each.name for each in tmp_path.iterdir()] == ["state.pt"]
 
 
-def test_a_run_whose_disk_is_full_goes_on_and_says_so(job, monkeypatch):
+def test_a_run_whose_disk_is_full_continues_with_a_note(job, monkeypatch):
     mine = job(tiny_recipe())
-    heard = Heard()
+    events = Recorder()
     monkeypatch.setattr("tmaseg.training.record.save_state", _refuse)
-    assert train(mine, heard).steps == 8
-    assert any("make room" in note for note in heard.notes)
+    assert train(mine, events).steps == 8
+    assert any("make room" in note for note in events.notes)
 
 
 def test_a_disk_too_full_for_the_best_weights_loses_their_last_score_and_not_the_run(job, monkeypatch):
     mine = job(tiny_recipe(run={"validate_limit": 2}))
     monkeypatch.setattr("tmaseg.training.record.save_checkpoint", _refuse_weights)
-    heard = Heard()
-    outcome = train(mine, heard)
+    events = Recorder()
+    outcome = train(mine, events)
     assert outcome.steps == load_state(mine.state)["step"] == 8
     assert not outcome.interrupted
     assert outcome.scores.frames == 2
-    assert any("not scored on every frame" in note for note in heard.notes)
+    assert any("not scored on every frame" in note for note in events.notes)
 
 
 def _refuse_weights(path, checkpoint, *, half):
@@ -385,27 +385,27 @@ def test_two_data_sets_with_their_own_classes_train_one_head(drawn, tmp_path):
     coarse = drawn("coarse", names=("road", "sky", "car", "person"), train=4, val=2)
     fine = drawn("fine", names=("road", "sky", "truck", "bus"), train=4, val=2)
     recipe = tiny_recipe(run={"steps": 6, "validate_every": 0})
-    heard = Heard()
+    events = Recorder()
     job = TrainJob(recipe, (Source("folder", coarse), Source("folder", fine)), tmp_path / "run", device="cpu")
-    outcome = train(job, heard)
+    outcome = train(job, events)
     assert set(outcome.scores.miou) == {"folder", "folder-2"}
-    assert any("unions" in note for note in heard.notes)
+    assert any("unions" in note for note in events.notes)
     assert load_checkpoint(job.best).labels.names == ("road", "sky", "car", "person")
 
 
-def test_a_run_that_should_be_compiled_where_nothing_compiles_goes_on_and_says_so_once(job, monkeypatch):
+def test_a_run_to_be_compiled_without_a_compiler_continues_with_one_note(job, monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
-    heard = Heard()
+    events = Recorder()
     values = {"compile": True, "validate_every": 0, "val_split": ""}
-    train(job(tiny_recipe(run={"steps": 2, **values})), heard)
-    assert len(heard.losses) == 2
-    assert sum("C++ compiler" in note for note in heard.notes) == 1
+    train(job(tiny_recipe(run={"steps": 2, **values})), events)
+    assert len(events.losses) == 2
+    assert sum("C++ compiler" in note for note in events.notes) == 1
 
 
 def test_a_run_by_time_ends_by_time(job):
     mine = job(tiny_recipe(run={"minutes": 0.03, "validate_every": 0}))
-    heard = Heard()
-    outcome = train(mine, heard)
+    events = Recorder()
+    outcome = train(mine, events)
     assert outcome.seconds >= 1.8
     assert not outcome.interrupted
     rates = [float(row["lr"]) for row in step_rows(mine)]
@@ -420,8 +420,8 @@ def test_parts_of_a_step_come_to_the_whole(job):
         values = {"accumulate": accumulate, "freeze_norms": True}
         recipe = tiny_recipe(optimizer=values, loss={"dropout": 0.0}, run={"steps": 3})
         mine = job(recipe, f"run{accumulate}")
-        heard = Heard()
-        train(mine, heard)
-        losses.append(heard.losses)
+        events = Recorder()
+        train(mine, events)
+        losses.append(events.losses)
     assert np.allclose(losses[0], losses[1], rtol=1e-4)
     assert np.allclose(losses[0], losses[2], rtol=1e-4)

@@ -65,11 +65,11 @@ def test_camvids_classes_are_unions_of_cityscapes_and_back():
 def test_a_unions_probability_is_the_sum_of_its_members():
     unions = unite_by_name(CAMVID, CITYSCAPES)
     logits = torch.randn(2, 19, 3, 4) * 5
-    chances = union_log_probabilities(logits, unions).exp()
+    probabilities = union_log_probabilities(logits, unions).exp()
     single = logits.softmax(1)
     for index, union in enumerate(unions.members):
-        assert torch.allclose(chances[:, index], single[:, list(union)].sum(1), atol=1e-6)
-    assert torch.allclose(chances.sum(1), torch.ones(2, 3, 4), atol=1e-5)
+        assert torch.allclose(probabilities[:, index], single[:, list(union)].sum(1), atol=1e-6)
+    assert torch.allclose(probabilities.sum(1), torch.ones(2, 3, 4), atol=1e-5)
 
 
 def test_one_set_without_weights_is_plain_cross_entropy():
@@ -158,7 +158,7 @@ def test_classes_merge_through_every_class_of_the_network_that_they_share():
     assert np.array_equal(unite_by_name(CAMVID, CITYSCAPES).merged, np.arange(256))
 
 
-def test_lovasz_looks_at_the_classes_that_the_network_can_tell_apart():
+def test_lovasz_ranks_the_classes_that_the_network_can_tell_apart():
     unions = ClassUnions(((0,), (1,), (1,), ()))
     loss_of = SegmentationLoss([data_set(unions, [1, 1, 1, 1])], Loss(lovasz=0.5))
     plain = SegmentationLoss([data_set(unions, [1, 1, 1, 1])], Loss())
@@ -203,26 +203,26 @@ def extension(errors, inside):
 @given(st.integers(1, 40), st.integers(2, 5), st.integers(0, 999))
 def test_it_is_the_lovasz_extension_of_lost_iou_over_the_classes_present(pixels, classes, seed):
     generator = torch.Generator().manual_seed(seed)
-    chances = torch.randn(pixels, classes, generator=generator).mul(2).softmax(1)
+    probabilities = torch.randn(pixels, classes, generator=generator).mul(2).softmax(1)
     labels = torch.randint(0, classes, (pixels,), generator=generator)
     wanted = [
-        extension(torch.where(labels == index, 1 - chances[:, index], chances[:, index]), labels == index)
+        extension(torch.where(labels == index, 1 - probabilities[:, index], probabilities[:, index]), labels == index)
         for index in labels.unique().tolist()
     ]
-    assert abs(float(lovasz_softmax(chances, labels)) - sum(wanted) / len(wanted)) < 1e-5
+    assert abs(float(lovasz_softmax(probabilities, labels)) - sum(wanted) / len(wanted)) < 1e-5
 
 
 @given(st.integers(1, 60), st.integers(0, 999))
-def test_of_a_decided_answer_it_is_the_mean_of_lost_iou(pixels, seed):
+def test_of_a_certain_prediction_it_is_the_mean_of_lost_iou(pixels, seed):
     generator = torch.Generator().manual_seed(seed)
-    answer, labels = torch.randint(0, 3, (2, pixels), generator=generator)
-    loss = lovasz_softmax(torch.nn.functional.one_hot(answer, 3).float(), labels)
-    wanted = [lost((answer == index) != (labels == index), labels == index) for index in labels.unique()]
+    prediction, labels = torch.randint(0, 3, (2, pixels), generator=generator)
+    loss = lovasz_softmax(torch.nn.functional.one_hot(prediction, 3).float(), labels)
+    wanted = [lost((prediction == index) != (labels == index), labels == index) for index in labels.unique()]
     assert abs(float(loss) - sum(wanted) / len(wanted)) < 1e-6
 
 
 def test_following_its_gradient_a_class_painted_too_large_shrinks():
-    """Cross-entropy weighted for a rare class paints it too large; here 10 pixels of it are said to be 40."""
+    """Cross-entropy weighted for a rare class paints it too large; here 10 pixels of it are message to be 40."""
     labels = torch.zeros(200, dtype=torch.int64)
     labels[:10] = 1
     logits = torch.zeros(200, 2)

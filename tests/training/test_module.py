@@ -20,9 +20,9 @@ def test_reading_by_index_is_the_clip_form(changes, aggregation):
     net = tiny_net(memory_frames=2, aggregation=aggregation, **changes)
     module = TrainingModule(net, stride=1, auxiliary=True)
     pictures = torch.randint(0, 256, (4, 64, 64, 3), dtype=torch.uint8)
-    # Row 0 remembers pictures 2 and 3, row 1 itself and row 0.
-    remembered, memory = torch.tensor([0, 1, 2, 3]), torch.tensor([[2, 3], [1, 0]])
-    logits, auxiliary = module(pictures, remembered, memory)
+    # Row 0 reads pictures 2 and 3, row 1 itself and row 0.
+    memory_pictures, memory = torch.tensor([0, 1, 2, 3]), torch.tensor([[2, 3], [1, 0]])
+    logits, auxiliary = module(pictures, memory_pictures, memory)
     frames = Preprocess(net.config)(pictures, (64, 64))
     expected = net(frames[:2], frames[memory])
     assert torch.allclose(logits, expected, atol=1e-4)
@@ -30,18 +30,18 @@ def test_reading_by_index_is_the_clip_form(changes, aggregation):
     assert torch.allclose(auxiliary, net.resize(net.auxiliary(stage3), (64, 64)), atol=1e-4)
     others = module(pictures, torch.tensor([2, 3]), torch.tensor([[0, 1], [0, 0]]))[0]  # rows that nobody reads
     assert torch.allclose(others, net(frames[:2], frames[torch.tensor([[2, 3], [2, 2]])]), atol=1e-4)
-    halved, none = TrainingModule(net, stride=2, auxiliary=False)(pictures, remembered, memory)
+    halved, none = TrainingModule(net, stride=2, auxiliary=False)(pictures, memory_pictures, memory)
     assert halved.shape[-2:] == (32, 32)
     assert none is None
-    own, hidden = module.eval()(pictures, remembered, memory)[0], torch.tensor([True, False])
-    answered = module(pictures, remembered, memory, hidden)[0]
-    assert torch.allclose(answered[1], own[1], atol=1e-4)
-    assert not torch.allclose(answered[0], own[0], atol=1e-4)
+    own, hidden = module.eval()(pictures, memory_pictures, memory)[0], torch.tensor([True, False])
+    decoded = module(pictures, memory_pictures, memory, hidden)[0]
+    assert torch.allclose(decoded[1], own[1], atol=1e-4)
+    assert not torch.allclose(decoded[0], own[0], atol=1e-4)
     with torch.no_grad():  # the hidden row hears nothing of its own value, whatever that is
         net.query_encoder.value[-1][1].bias.add_(1)
-    other = module(pictures, remembered, memory, hidden)[0]
-    assert torch.allclose(other[0], answered[0], atol=1e-4)
-    assert not torch.allclose(other[1], answered[1], atol=1e-4)
+    other = module(pictures, memory_pictures, memory, hidden)[0]
+    assert torch.allclose(other[0], decoded[0], atol=1e-4)
+    assert not torch.allclose(other[1], decoded[1], atol=1e-4)
 
 
 def test_a_picture_that_many_read_has_the_same_gradient_each_time_on_two_threads():
@@ -50,12 +50,12 @@ def test_a_picture_that_many_read_has_the_same_gradient_each_time_on_two_threads
     module = TrainingModule(net, stride=4, auxiliary=False)
     generator = torch.Generator().manual_seed(0)
     pictures = torch.randint(0, 256, (4, 96, 128, 3), dtype=torch.uint8, generator=generator)
-    remembered, memory = torch.tensor([0, 1]), torch.tensor([[0], [0], [0], [0]])
+    memory_pictures, memory = torch.tensor([0, 1]), torch.tensor([[0], [0], [0], [0]])
     pull = torch.randn(4, 5, 24, 32, generator=generator)
 
     def gradient():
         net.zero_grad()
-        (module(pictures, remembered, memory)[0] * pull).sum().backward()
+        (module(pictures, memory_pictures, memory)[0] * pull).sum().backward()
         return torch.cat([value.grad.flatten() for value in net.parameters() if value.grad is not None])
 
     torch.set_num_threads(2)  # conftest sets it back

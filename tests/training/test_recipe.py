@@ -63,7 +63,7 @@ def test_a_length_in_steps_takes_the_place_of_the_preset_s_minutes_and_both_are_
 
 
 @pytest.mark.parametrize(
-    ("setting", "said"),
+    ("setting", "message"),
     [
         ("lr=fast", "optimizer.lr is 'fast'; it must be a number above 0"),
         ("lr=0", "optimizer.lr is 0; it must be a number above 0"),
@@ -88,22 +88,22 @@ def test_a_length_in_steps_takes_the_place_of_the_preset_s_minutes_and_both_are_
         ("mixture.camvid=0", "mixture.camvid is 0; it must be a number above 0"),
     ],
 )
-def test_a_value_that_cannot_work_is_named(setting, said):
-    with pytest.raises(ConfigError, match=re.escape(said)) as raised:
+def test_a_value_that_cannot_work_is_named(setting, message):
+    with pytest.raises(ConfigError, match=re.escape(message)) as raised:
         override(Recipe(), [setting])
     assert "\n" not in str(raised.value)
 
 
 def test_a_file_that_is_no_recipe_is_named(tmp_path):
     path = tmp_path / "mine.toml"
-    for text, said in (
+    for text, message in (
         ("lr 3", "cannot be read"),
         ("[optimizer]\nlt = 3", r"unknown setting 'lt' in \[optimizer\]"),
         ("speed = 3", "unknown setting 'speed' in a recipe; known are about"),
         ("optimizer = 3", "optimizer is 3; it must be a table of settings"),
     ):
         path.write_text(text)
-        with pytest.raises(ConfigError, match=rf"mine\.toml.*{said}"):
+        with pytest.raises(ConfigError, match=rf"mine\.toml.*{message}"):
             load_recipe(path)
     path.write_text("[optimizer]\nlr = 1")
     assert load_recipe(path).optimizer.lr == 1.0
