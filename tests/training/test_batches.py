@@ -2,7 +2,9 @@
 
 import threading
 import time
+from contextlib import closing
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from tmaseg.data import Clip, ClipFrame, Sample
 from tmaseg.errors import ConfigError, DataError
 from tmaseg.evaluation import Shard
 from tmaseg.labels import LabelSet, unite_by_name
-from tmaseg.training.batches import BatchLoader, BatchMaker, check_batches
+from tmaseg.training.batches import BatchMaker, check_batches, load_batches
 from tmaseg.training.datasets import TrainSet
 from tmaseg.training.sampling import ClipSampler
 
@@ -302,35 +304,23 @@ def test_a_network_without_memory_gets_none():
     assert len(made.pictures) == 4
 
 
-def test_loaded_steps_come_in_order():
+def test_loaded_steps_come_in_order_and_no_thread_is_left():
     def make(step):
         time.sleep(0.002 * (step % 3))  # threads finish out of order
         return [step]
 
-    with BatchLoader(make, first=7, threads=3) as batches:
-        assert [batches.take() for _ in range(20)] == [[step] for step in range(7, 27)]
+    with closing(load_batches(make, first=7, threads=3)) as batches:
+        assert list(islice(batches, 20)) == [[step] for step in range(7, 27)]
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("batch")]
 
 
-def test_an_error_reaches_the_taker_at_its_step():
+def test_an_error_is_raised_at_its_step():
     def make(step):
         if step == 3:
             raise DataError("3.png: the picture is missing")
         return [step]
 
-    with BatchLoader(make, first=0, threads=2) as batches:
-        assert [batches.take() for _ in range(3)] == [[0], [1], [2]]
+    with closing(load_batches(make, first=0, threads=2)) as batches:
+        assert list(islice(batches, 3)) == [[0], [1], [2]]
         with pytest.raises(DataError, match=r"3\.png"):
-            batches.take()
-
-
-def test_waiting_is_noticed():
-    with BatchLoader(lambda step: time.sleep(0.02) or [step], first=0, threads=1) as batches:
-        for _ in range(15):
-            batches.take()
-        waiting = batches.waiting_fraction
-    with BatchLoader(lambda step: [step], first=0, threads=1) as batches:
-        for _ in range(10):
-            batches.take()
-            time.sleep(0.01)
-        assert batches.waiting_fraction < waiting
+            next(batches)

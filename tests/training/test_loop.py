@@ -2,6 +2,7 @@
 
 import math
 import resource
+import time
 
 import cv2
 import numpy as np
@@ -13,6 +14,7 @@ from tmaseg.errors import CheckpointError, ConfigError, DataError, OutputError, 
 from tmaseg.inference.segmenter import load
 from tmaseg.model.checkpoint import load_checkpoint
 from tmaseg.training import Callback, Source, resumed, train
+from tmaseg.training.batches import BatchMaker
 from tmaseg.training.job import TrainJob, load_state, save_state
 from tmaseg.training.record import read_record
 from tmaseg.training.validation import Validation
@@ -411,6 +413,17 @@ def test_a_run_by_time_ends_by_time(job):
     rates = [float(row["lr"]) for row in step_rows(mine)]
     assert rates == sorted(rates, reverse=True)
     assert rates[-1] < rates[0]
+
+
+@pytest.mark.parametrize(("most", "notes"), [(0.02, 1), (1.0, 0)])
+def test_waiting_for_batches_is_noted_once(job, monkeypatch, most, notes):
+    right = BatchMaker.parts
+    monkeypatch.setattr("tmaseg.training.loop._SETTLED_STEPS", 3)
+    monkeypatch.setattr("tmaseg.training.loop._MAX_WAITING", most)
+    monkeypatch.setattr(BatchMaker, "parts", lambda self, step: time.sleep(0.3) or right(self, step))
+    events = Recorder()
+    train(job(tiny_recipe(run={"threads": 1, "validate_every": 0, "val_split": ""})), events)
+    assert sum("waiting for batches" in note for note in events.notes) == notes
 
 
 def test_parts_of_a_step_come_to_the_whole(job):

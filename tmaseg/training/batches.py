@@ -5,12 +5,12 @@ M pictures that are memory of some row, s the loss's stride.
 """
 
 import threading
-import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Self
+from itertools import count
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -28,7 +28,7 @@ from tmaseg.training.sampling import ClipSampler, Sampler, mixture_fractions
 _STEPS_AHEAD = 2  # beyond those being made
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False)
 class Batch:
     """What a process takes through the network at once.
 
@@ -44,9 +44,6 @@ class Batch:
     sets: tuple[int, ...]  # (B,) the data set of each row
     set_rows: tuple[int, ...]  # rows of each data set in the step, over all processes and parts
     files: tuple[str, ...]  # (B,) the picture file of each row
-
-    def __repr__(self) -> str:
-        return f"Batch(pictures={tuple(self.pictures.shape)}, memory={tuple(self.memory.shape)}, sets={self.sets})"
 
     def pin_memory(self) -> "Batch":
         """The same in memory that a CUDA device can copy from while it computes."""
@@ -225,44 +222,20 @@ class BatchMaker:
         return np.random.default_rng((self._recipe.run.seed, 3, step, *key))
 
 
-class BatchLoader:
-    """The batches of each step in order, made ahead of time by threads. Use in a `with` block.
+def load_batches(make: Callable[[int], list[Batch]], *, first: int, threads: int) -> Generator[list[Batch], None, None]:
+    """The parts of each step from `first` on, made ahead of time by threads; `close` ends them.
 
-    OpenCV's and NumPy's work releases the interpreter's lock: threads do.
+    OpenCV's and NumPy's work releases the interpreter's lock: threads do. Raises what `make` raises, at its step.
     """
-
-    def __init__(self, make: Callable[[int], list[Batch]], *, first: int, threads: int) -> None:
-        """`make` returns the parts of a step; `first` is the step to begin with."""
-        self._make, self._next = make, first
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="batch")
-        self._pending: deque[Future[list[Batch]]] = deque()
-        self._ahead = threads + _STEPS_AHEAD
-        self._waited, self._begun = 0.0, 0.0
-
-    def __enter__(self) -> Self:
-        # OpenCV's own threads would compete with these and with the network's.
-        self._cv2_threads = cv2.getNumThreads()
-        cv2.setNumThreads(1)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._pool.shutdown(cancel_futures=True)
-        cv2.setNumThreads(self._cv2_threads)
-
-    @property
-    def waiting_fraction(self) -> float:
-        """Of the time since the first batch came, what was spent waiting for one."""
-        return self._waited / max(time.monotonic() - self._begun, 1e-9)
-
-    def take(self) -> list[Batch]:
-        """The next step's parts. Raises what making them raised, such as DataError."""
-        while len(self._pending) < self._ahead:
-            self._pending.append(self._pool.submit(self._make, self._next))
-            self._next += 1
-        begun = time.monotonic()
-        batches = self._pending.popleft().result()
-        if self._begun:
-            self._waited += time.monotonic() - begun
-        else:  # nothing was ready yet: not a measure of the speed
-            self._begun = time.monotonic()
-        return batches
+    cv2_threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # OpenCV's own threads would compete with these and with the network's
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="batch")
+    try:
+        pending = deque(pool.submit(make, step) for step in range(first, first + threads + _STEPS_AHEAD))
+        for step in count(first + len(pending)):
+            parts = pending.popleft().result()
+            pending.append(pool.submit(make, step))
+            yield parts
+    finally:
+        pool.shutdown(cancel_futures=True)
+        cv2.setNumThreads(cv2_threads)

@@ -1,8 +1,8 @@
 """train: the loop. Batches come from threads; every so often the weights are scored and the run's state is written."""
 
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from tmaseg.inference.device import Precision, choose_device, choose_precision, 
 from tmaseg.inference.engine import can_compile
 from tmaseg.inference.loading import load_network
 from tmaseg.model.checkpoint import Checkpoint, load_checkpoint
-from tmaseg.training.batches import BatchLoader, BatchMaker, check_batches
+from tmaseg.training.batches import Batch, BatchMaker, check_batches, load_batches
 from tmaseg.training.callbacks import Callback, StepReport, TrainResult, ValidationScores
 from tmaseg.training.datasets import open_sources, read_labels
 from tmaseg.training.distributed import all_sum, broadcast
@@ -45,7 +45,10 @@ def train(job: TrainJob, callback: Callback | None = None, *, stop: Callable[[],
         loop = _Loop(job, shard, callback or Callback(), stop)
         if shard.first:
             loop.record = stack.enter_context(Record(job, loop.callback, loop.data, after=loop.trainer.step))
-        return loop.run(stack.enter_context(loop.load_batches()))
+        pinned = has_streams(loop.device)
+        maker = BatchMaker(loop.data.train, job.recipe, loop.trainer.net.config, shard, pinned=pinned)
+        batches = load_batches(maker.parts, first=loop.trainer.step, threads=job.recipe.run.threads)
+        return loop.run(stack.enter_context(closing(batches)))
 
 
 class _Loop:
@@ -80,7 +83,7 @@ class _Loop:
         if job.resume:
             self._restore(state)
         self.begun = time.monotonic() - self.seconds
-        self.since = (self.trainer.step, self.seconds)
+        self.since, self.waited = (self.trainer.step, self.seconds), 0.0
 
     def _choose_precision(self, saved: str) -> Precision:
         """As the recipe says; "auto" is measured once in a run and is the same in all processes."""
@@ -90,13 +93,7 @@ class _Loop:
             return choose_precision(name, self.device)
         return broadcast(self.shard, lambda: choose_precision("auto", self.device))
 
-    def load_batches(self) -> BatchLoader:
-        """The batches from the step on that is next."""
-        pinned = has_streams(self.device)
-        batches = BatchMaker(self.data.train, self.recipe, self.trainer.net.config, self.shard, pinned=pinned)
-        return BatchLoader(batches.parts, first=self.trainer.step, threads=self.recipe.run.threads)
-
-    def run(self, batches: BatchLoader) -> TrainResult:
+    def run(self, batches: Iterator[list[Batch]]) -> TrainResult:
         """Steps until the end or until any process is stopped, then the last validation."""
         settings, trainer, first = self.recipe.run, self.trainer, self.trainer.step
         if self._validation_due and self.scored_step != first:  # it was stopped during a validation
@@ -107,10 +104,7 @@ class _Loop:
             if progress >= 1 or stopped:
                 break
             lr = self.schedule.lr(trainer.step, progress)
-            self._report(trainer.train_step(batches.take(), lr), lr, progress)
-            if trainer.step == first + _SETTLED_STEPS and batches.waiting_fraction > _MAX_WAITING:
-                waiting = batches.waiting_fraction
-                self.callback.note(f"{waiting:.0%} of the time is spent waiting for batches: set threads higher")
+            self._report(trainer.train_step(self._take(batches), lr), lr, progress)
             if self._validation_due:
                 self._validate(settings.validate_limit)
             if self._validation_due or trainer.step % settings.save_every == 0:
@@ -122,6 +116,17 @@ class _Loop:
         if scores:
             self._save()
         return TrainResult(self.job.output, trainer.step, self.seconds, scores is None, scores, self.best)
+
+    def _take(self, batches: Iterator[list[Batch]]) -> list[Batch]:
+        """The next step's parts; says once if the run waits for them too much."""
+        begun = time.monotonic()
+        parts = next(batches)
+        done = self.trainer.step - self.since[0]
+        self.waited += time.monotonic() - begun if done else 0.0  # nothing is ready for the first one yet
+        waiting = self.waited / max(self.seconds - self.since[1], 1e-9)
+        if done == _SETTLED_STEPS and waiting > _MAX_WAITING:
+            self.callback.note(f"{waiting:.0%} of the time is spent waiting for batches: set threads higher")
+        return parts
 
     def _agree(self) -> tuple[float, bool]:
         """How far the run is by the first process's clock, and whether any process is to stop."""

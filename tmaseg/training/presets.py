@@ -36,13 +36,11 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
             raise ConfigError(f"unknown preset {str(name_or_path)!r}; choose {known}, or give a .toml file")
         path = _FOLDER / f"{name_or_path}.toml"
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path}: the recipe cannot be read ({error}): --show-preset prints an example") from error
-    try:
-        return from_values(values)
+        return from_values(tomllib.loads(path.read_text(encoding="utf-8")))
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: the recipe cannot be read ({error}): --show-preset prints an example") from error
 
 
 def from_values(values: Mapping[str, Any], base: Recipe | None = None) -> Recipe:
