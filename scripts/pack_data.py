@@ -4,8 +4,8 @@
 
 The archive holds a folder for each data set that `tmaseg train --dataset NAME --data FOLDER` reads as it read the
 original: the same names, lists and splits. Pictures are WebP of the highest quality that fits, no larger than the
-recipe shows them; masks are lossless. Every file keeps its name, whatever it holds now. pack.json lists the data sets.
-scripts/gpu_train trains on it.
+recipe shows them; masks are lossless. Files keep their names, also where their format is another one now; pack.json
+names the data sets. scripts/gpu_train trains on it.
 """
 
 import argparse
