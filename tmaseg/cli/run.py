@@ -20,7 +20,9 @@ def run(
     sources: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="SOURCE", help="Videos, URLs, images, folders, patterns; - is standard input.", show_default=False
+            metavar="SOURCE",
+            help="Videos, streams, camera:0, screen:, images, folders, patterns; - is stdin.",
+            show_default=False,
         ),
     ] = None,
     demo: Annotated[
