@@ -16,29 +16,28 @@ import time
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Self
 
 import av
 import numpy as np
 from forked import write_weights
-from tmaseg.pipeline.options import ModelOptions, OutputOptions, PaintOptions, RunOptions
-from tmaseg.video.facts import Damage, StreamInfo
 
 from tmaseg.files import resident_mb
+from tmaseg.options import ModelOptions, OutputOptions, PaintOptions, RunOptions
 from tmaseg.pipeline.video import run_video
 from tmaseg.video.frame import Frame
+from tmaseg.video.source import Damage, Source, StreamInfo
 
 WIDTH, HEIGHT, RATE = 64, 48, 25
 BITS = 20  # of a frame's number, drawn as columns of black and white so that a decoded frame tells which one it is
 
 
-class GeneratedSource:
+class GeneratedSource(Source):
     """Frames of noise that drifts, each with its number drawn into the lower half."""
 
-    warnings: tuple[str, ...] = ()
     damage = Damage()
 
     def __init__(self, frames: int) -> None:
+        super().__init__()
         self.info = StreamInfo("generated", WIDTH, HEIGHT, Fraction(RATE), Fraction(1, RATE), frames, frames / RATE)
         self._frames = frames
 
@@ -53,12 +52,6 @@ class GeneratedSource:
             yield Frame(rgb, index, Fraction(1, RATE), index, False, 1)
 
     def close(self) -> None:
-        pass
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
         pass
 
 
