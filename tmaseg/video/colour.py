@@ -230,7 +230,7 @@ class PictureMaker:
             self._orientations[key] = orientation_of(frame)
         orientation = self._orientations[key]
         if not orientation.is_right_angle:
-            self._warn(f"the file asks for a turn by {orientation.degrees:.0f} degrees; only quarter turns are made")
+            self._warn(f"the file is rotated by {orientation.degrees:.0f} degrees; that is rounded to a multiple of 90")
         return orientation
 
     def _fit(self, rgb: RGB, seconds: float) -> tuple[RGB, bool]:

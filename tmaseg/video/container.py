@@ -62,7 +62,7 @@ def _open_file(path: Path, hardware: HWAccel | None) -> InputContainer:
     try:
         return _open(os.fspath(path.absolute()), "file", _allowed_formats(web=False), hardware=hardware)
     except (av.FFmpegError, OSError) as error:
-        raise VideoError(f"{path} {_what_it_is(head)}") from error
+        raise VideoError(f"{path} {_describe(head)}") from error
 
 
 def _open_pipe(pipe: Pipe, timeout: float, hardware: HWAccel | None) -> InputContainer:
@@ -75,7 +75,7 @@ def _open_pipe(pipe: Pipe, timeout: float, hardware: HWAccel | None) -> InputCon
     except TimeoutError as error:
         raise VideoError(f"{pipe} {why_silent(error, timeout, pipe=True)}") from error
     except (av.FFmpegError, OSError) as error:
-        raise VideoError(f"{pipe} {_what_it_is(head)}") from error
+        raise VideoError(f"{pipe} {_describe(head)}") from error
 
 
 def _open_url(url: str, timeout: float, hardware: HWAccel | None) -> InputContainer:
@@ -168,7 +168,7 @@ def _allowed_formats(web: bool) -> str:
     return ",".join(sorted(allowed))
 
 
-def _what_it_is(head: bytes) -> str:
+def _describe(head: bytes) -> str:
     """What a file that did not open is: the rest of a sentence that begins with its path."""
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith((b"#extm3u", b"ffconcat", b"[playlist]", b"<asx", b"<smil")) or b"<mpd" in start:
@@ -178,7 +178,7 @@ def _what_it_is(head: bytes) -> str:
     if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free"):
         return (
             "is an MP4/MOV file without a readable index (the recording or the copy broke off); "
-            "copy it again, or mend it with a repair tool and a good file of the same camera"
+            "copy it again, or restore it with a repair tool and a good file of the same camera"
         )
     return "is not a video that can be read: unknown format or damaged header; try to play it, or copy it again"
 

@@ -202,7 +202,7 @@ class Passthrough:
             try:
                 self.output.mux_one(packet)
             except (av.error.InvalidDataError, av.error.ArgumentError):
-                self._warn("the sound is damaged in places; what the output cannot hold of it is left out")
+                self._warn("the sound is damaged in places; packets that the output cannot hold are left out")
 
     def _next(self) -> "Packet[Stream] | None":
         if self._waiting is not None:

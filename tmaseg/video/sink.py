@@ -186,7 +186,7 @@ class VideoSink:
         if aspect != 1 and not holds_aspect(self._kind, encoder.name):
             self._warn(
                 f"the pixels are not square ({aspect}), which {self.path.suffix} with {encoder.name} "
-                "cannot say: players will show the picture squeezed; write .mp4 to keep its shape"
+                "cannot store: players will show a distorted picture; write .mp4 to keep its shape"
             )
         if (width, height) != self._size:
             self._warn(

@@ -24,7 +24,7 @@ _OPUS_RATE = 48_000
 _BIT_RATE_PER_CHANNEL = 96_000
 _JITTER_SECONDS = Fraction(1, 10)  # by which time stamps may differ from the count of samples
 _SILENCE_SECONDS = 10  # the longest hole that is filled with silence; a longer one stays in the file
-CHANGE = "the sound changes to {1} Hz, {2} at {0:.1f} s; it is resampled to what it was before"
+CHANGE = "the sound changes to {1} Hz, {2} at {0:.1f} s; it is resampled to the rate and layout before"
 
 Warn = Callable[[str], None]
 
@@ -61,12 +61,12 @@ class SoundFormat:
 
     def changes(self, source: AudioCodecContext) -> list[str]:
         """What is not kept of `source`, for messages."""
-        said = []
+        changes = []
         if source.sample_rate != self.rate:
-            said.append(f"resampled from {source.sample_rate} to {self.rate} Hz")
+            changes.append(f"resampled from {source.sample_rate} to {self.rate} Hz")
         if source.layout.nb_channels != av.AudioLayout(self.layout).nb_channels:
-            said.append(f"mixed from {source.layout.nb_channels} channels ({source.layout.name}) to {self.layout}")
-        return said
+            changes.append(f"mixed from {source.layout.nb_channels} channels ({source.layout.name}) to {self.layout}")
+        return changes
 
 
 def format_for(source: AudioCodecContext, kind: str) -> SoundFormat | None:
