@@ -111,7 +111,7 @@ class _Loop:
                 self._save()
         self._save()
         if stopped and self.record:
-            self.record.write_weights(self._checkpoint(), best=False)
+            self.record.write_weights(self._checkpoint(), self.job.last)
         scores = None if stopped else self._finish()
         if scores:
             self._save()
@@ -162,7 +162,7 @@ class _Loop:
             self.best = scores.mean if found.miou else self.best
         if self.record:
             self.record.write_scores(scores, self.seconds)
-            self.record.write_weights(self._checkpoint(scores), best=scores.best)
+            self.record.write_weights(self._checkpoint(scores), self.job.last, *[self.job.best] * scores.best)
             self.record.draw(scores.step, found.samples)
             self.callback.validation_done(scores)
         return scores
@@ -182,7 +182,7 @@ class _Loop:
         scores = ValidationScores(best.provenance["steps"], found.miou, True, found.frames, final=True)
         if self.record:
             provenance = {**best.provenance, **describe_scores(scores, self.recipe)}
-            self.record.write_best(replace(best, provenance=provenance))
+            self.record.write_weights(replace(best, provenance=provenance), self.job.best)
             self.callback.validation_done(scores)
         return scores
 

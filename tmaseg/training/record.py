@@ -88,17 +88,11 @@ class Record:
         with suppress(OSError):
             self._writer.writerow({"step": step, "seconds": f"{seconds:.2f}", **columns})
 
-    def write_weights(self, checkpoint: Checkpoint, *, best: bool) -> None:
-        """Writes last.safetensors, and best.safetensors too."""
-        with self._noting_errors():
-            save_checkpoint(self._job.last, checkpoint, half=True)
-        if best:
-            self.write_best(checkpoint)
-
-    def write_best(self, checkpoint: Checkpoint) -> None:
-        """Writes best.safetensors."""
-        with self._noting_errors():
-            save_checkpoint(self._job.best, checkpoint, half=True)
+    def write_weights(self, checkpoint: Checkpoint, *paths: Path) -> None:
+        """Writes the weights to each of the paths."""
+        for path in paths:
+            with self._noting_errors():
+                save_checkpoint(path, checkpoint, half=True)
 
     def write_state(self, state: dict[str, Any]) -> None:
         """Writes what the run is resumed from."""
