@@ -20,6 +20,11 @@ _NETWORK = tuple(each.name for each in fields(TMANetConfig) if each.name != "cla
 
 GROUPS = {name: type(value) for name, value in Recipe() if isinstance(value, BaseModel)}
 _TABLES = ("network", "mixture", *GROUPS)
+_GROUP_OF = {
+    **{name: "" for name in Recipe.model_fields if name not in _TABLES},
+    **dict.fromkeys(_NETWORK, "network"),
+    **{name: group for group, kind in GROUPS.items() for name in kind.model_fields},
+}
 
 
 def preset_names() -> tuple[str, ...]:
@@ -99,16 +104,9 @@ def _resolve(name: str) -> tuple[str, str]:
     group, dot, key = name.partition(".")
     if dot and group in _TABLES:
         return group, key
-    if name in Recipe.model_fields and name not in _TABLES:
-        return "", name
-    if name in _NETWORK:
-        return "network", name
-    for group, kind in GROUPS.items():
-        if name in kind.model_fields:
-            return group, name
-    plain = [each for each in Recipe.model_fields if each not in _TABLES]
-    known = [*plain, *_NETWORK, *(each for kind in GROUPS.values() for each in kind.model_fields)]
-    raise ConfigError(f"unknown setting {name!r}; known are {', '.join(known)}")
+    if name not in _GROUP_OF:
+        raise ConfigError(f"unknown setting {name!r}; known are {', '.join(_GROUP_OF)}")
+    return _GROUP_OF[name], name
 
 
 def _parse(text: str) -> Any:
