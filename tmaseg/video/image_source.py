@@ -50,14 +50,14 @@ class ImageSource(Source):
         rate, time_base = self._set_times(folder)
         self._time_base = time_base
         self._wanted = self._choose(folder, rate)
-        readable = ((position, rgb) for position, rgb in enumerate(map(self._read, self._wanted)) if rgb is not None)
-        position, first = next(readable, (0, None))
+        first = None
+        while self._wanted and (first := self._read(self._wanted[0])) is None:
+            del self._wanted[0]
         if first is None:
             raise VideoError(
-                f"{folder}: none of its {len(self._wanted)} images can be read ({self._unreadable[0]}, ...); "
+                f"{folder}: none of its {len(self._unreadable)} images can be read ({self._unreadable[0]}, ...); "
                 "check that they open in a viewer"
             )
-        self._wanted = self._wanted[position:]
         height, width = first.shape[:2]
         end = min(self._wanted[-1] + options.every, len(self.paths))
         self.info = StreamInfo(

@@ -116,7 +116,7 @@ class UniformCopy(Copy):
         assert self._format is not None
         if self._adts:
             packets = [with_adts(packet, self._format) for packet in packets]
-        return [copy for packet in packets for copy in super(UniformCopy, self).take(packet)]
+        return [copy for packet in packets for copy in Copy.take(self, packet)]
 
 
 _SEARCH_MARGIN_SECONDS = 5
