@@ -15,7 +15,9 @@ def test_a_machine(tmaseg):
     assert answer.code == 0
     facts = answer.json
     assert facts["packages"]["torch"] == torch.__version__.split("+")[0]
-    assert "cpu" in facts["devices"]
+    cpu = facts["devices"]["cpu"]
+    assert cpu["precision"] in cpu["attention"]
+    assert cpu["attention"]["fp32"] == "explicit"  # tried and works
     assert "libx264" in facts["encoders"]
     text = tmaseg("info")
     assert (text.code, text.err) == (0, "")

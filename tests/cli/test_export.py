@@ -49,6 +49,20 @@ def test_the_other_commands_take_it(tmaseg, files):
     assert facts["parameters"] > 0
 
 
+def test_bench_compares_the_runtimes(tmaseg, files):
+    words = ["bench", "--weights", "street.onnx", "--video", "v.mp4", "--device", "cpu", "--repeats", 1]
+    answer = tmaseg(*words, "--json")
+    assert answer.code == 0, answer.err
+    names = [row["name"] for row in answer.json["rows"]]
+    assert names[0] == "onnx fp32"
+    assert names[-2:] == ["torch fp32", "torch bf16"]
+    assert answer.json["ratios"]["onnx fp32 over torch fp32"] > 0
+    assert (answer.json["frame"], answer.json["memory_frames"]) == ("64x48", 3)
+    refused = tmaseg(*words, "--set", "memory_frames=2")
+    assert refused.code == 1
+    assert "is measured as it is: leave out" in refused.err
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -23,6 +23,7 @@ from tmaseg.inference.device import (
     device_of_process,
     free_cached_memory,
     seconds_of,
+    tried_precisions,
     use_device_of_process,
 )
 from tmaseg.model.attention import chunked, fused
@@ -208,6 +209,13 @@ def test_a_device_without_bfloat16_computes_in_half_precision(fake):
     assert choose_precision("auto", torch.device("cuda")) == "fp16"
     fake("mps", bf16=None)  # it is tried; there is no such device here
     assert choose_precision("auto", torch.device("mps")) == "fp16"
+
+
+def test_what_a_device_lacks_is_found_by_trying(monkeypatch):
+    monkeypatch.setattr(device_module, "is_accelerator", lambda device: True)
+    found = tried_precisions(torch.device("cuda", 99))  # there is no such device
+    assert set(found) == {"fp32", "bf16", "fp16"}
+    assert all(text.startswith("fails: ") for text in found.values())
 
 
 def test_without_an_accelerator_it_is_the_cpu(monkeypatch):

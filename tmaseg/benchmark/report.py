@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from tmaseg.benchmark.rows import Row, form_cases, form_macs, measure, network_cases, ratios
+from tmaseg.benchmark.runtimes import bench_onnx
 from tmaseg.benchmark.stages import measure_stages
 from tmaseg.errors import ConfigError
 from tmaseg.inference.device import (
@@ -22,6 +23,7 @@ from tmaseg.inference.device import (
 )
 from tmaseg.inference.engine import Engine, prepare
 from tmaseg.inference.loading import load_network
+from tmaseg.inference.onnx_runtime import OnnxNetwork
 from tmaseg.inference.segmenter import Segmenter
 from tmaseg.labels import generic_labels
 from tmaseg.model.attention import fused
@@ -126,8 +128,20 @@ def run_bench(
     first. `progress` is called with what comes next. Raises TmasegError.
     """
     target = choose_device(device)
-    title, config, checkpoint = _network(options, weights)
     where = _machine(target)
+    if Path(weights).suffix.lower() == ".onnx":
+        exported = OnnxNetwork.load(weights, device)
+        progress(f"{weights} with {exported.session.name}, on {where}")
+        (height, width), rows = bench_onnx(options, exported, progress)
+        return BenchReport(
+            network=f"{weights} with {exported.session.name}",
+            machine=where,
+            device=str(target),
+            frame=f"{width}x{height}",
+            memory_frames=exported.spec.memory_frames,
+            rows=rows,
+        )
+    title, config, checkpoint = _network(options, weights)
     facts: dict[str, Any] = {"network": title, "machine": where, "device": str(target), "frame": options.frame}
     facts["memory_frames"] = config.memory_frames
     if options.count_only:

@@ -105,6 +105,9 @@ def ratios(rows: Sequence[Row]) -> dict[str, float]:
         pairs[f"{precision} over fp32, stream"] = ("stream fp32", stream)
         pairs[f"compiled over not, stream {precision}"] = (stream, compiled)
         pairs[f"compiled over not, alone {precision}"] = (f"alone {precision}", f"alone {precision} compiled")
+    for fast in seconds:  # runtimes of an exported file
+        if fast.startswith(("onnx", "openvino")):
+            pairs |= {f"{fast} over {slow}": (slow, fast) for slow in seconds if slow.startswith("torch")}
     return {
         name: seconds[slow] / seconds[fast]
         for name, (slow, fast) in pairs.items()

@@ -11,7 +11,7 @@ from tmaseg.errors import TmasegError
 from tmaseg.model.checkpoint import WeightsInfo, read_weights_info, shipped_weights
 from tmaseg.video import check_exists
 
-_PACKAGES = ("torch", "torchvision", "av", "numpy", "opencv-python-headless", "safetensors", "typer")
+_PACKAGES = ("torch", "torchvision", "av", "numpy", "opencv-python-headless", "safetensors", "typer", "onnxruntime")
 
 
 def describe(spec: str) -> dict[str, Any]:
@@ -103,14 +103,24 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
-def _devices() -> dict[str, str]:
+def _devices() -> dict[str, dict[str, Any]]:
+    """What was tried on each device, and works."""
     import torch
 
-    from tmaseg.inference.device import accelerators, choose_precision, describe_device
+    from tmaseg.inference.device import accelerators, choose_precision, describe_device, tried_precisions
+    from tmaseg.video.decoder import hardware_decoder
+    from tmaseg.video.encoder import hardware_encoders
 
     cpu = torch.device("cpu")
-    found = {"cpu": f"{platform.machine()}, {torch.get_num_threads()} threads, {choose_precision('auto', cpu)}"}
-    found |= {str(each): f"{describe_device(each)}, {choose_precision('auto', each)}" for each in accelerators()}
+    found: dict[str, dict[str, Any]] = {}
+    for device in (cpu, *accelerators()):
+        found[str(device)] = {
+            "name": describe_device(device) or f"{platform.machine()}, {torch.get_num_threads()} threads",
+            "precision": choose_precision("auto", device),
+            "attention": tried_precisions(device),
+            "decoder": "libavcodec" if device == cpu else hardware_decoder() or "none opens",
+            "encoders": None if device == cpu else list(hardware_encoders()) or "none works",
+        }
     return found
 
 

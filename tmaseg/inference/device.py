@@ -135,6 +135,22 @@ def attention_for(device: torch.device, dtype: torch.dtype) -> Attend:
     return fused if dtype == torch.bfloat16 and "amx_bf16" in cpu_flags() else chunked
 
 
+def tried_precisions(device: torch.device) -> dict[Precision, str]:
+    """For each precision, tried on the device: the form of attention, "fused" or "explicit", or why it fails."""
+    found = {}
+    for precision, dtype in _DTYPES.items():
+        attend = attention_for(device, dtype)
+        try:
+            x = torch.ones(1, 8, 8, 8, device=device, dtype=dtype)
+            x = torch.conv2d(x, x.new_ones(8, 8, 3, 3), padding=1)
+            rows = x.flatten(2).transpose(1, 2)
+            attend(rows, rows, rows, None).cpu()
+            found[precision] = "fused" if attend is fused else "explicit"
+        except (RuntimeError, TypeError) as error:
+            found[precision] = f"fails: {str(error).splitlines()[0]}"
+    return found
+
+
 @cache
 def cpu_flags() -> frozenset[str]:
     """The CPU's instruction sets by Linux's names, such as "amx_bf16"; empty where they are unknown."""

@@ -10,7 +10,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 
@@ -20,7 +19,7 @@ from tmaseg.errors import ConfigError, OutputError
 from tmaseg.files import atomic_write
 from tmaseg.inference.engine import fold_batch_norm
 from tmaseg.inference.loading import load_network
-from tmaseg.inference.onnx_runtime import OnnxNetwork, OrtSession, needs_onnx
+from tmaseg.inference.onnx_runtime import OnnxNetwork, OrtSession, fitted, needs_onnx
 from tmaseg.inference.onnx_step import StreamingStep
 from tmaseg.inference.segmenter import Segmenter
 from tmaseg.model.checkpoint import METADATA_KEY, Checkpoint
@@ -117,13 +116,6 @@ def check_parity(path: Path, checkpoint: Checkpoint, spec: OnnxSpec, *, frames: 
         logits = expected.logits[:, rows, columns].numpy()  # (K, n)
         worst += list(logits.max(0) - np.take_along_axis(logits, labels[rows, columns][None].astype(int), 0)[0])
     return Parity(frames, resets, float(np.mean(differing)), float(max(worst)))
-
-
-def fitted(rgb: RGB, frame_hw: tuple[int, int] | None) -> RGB:
-    """A picture as a file for frames of `frame_hw` takes it."""
-    if frame_hw is None or rgb.shape[:2] == frame_hw:
-        return rgb
-    return np.asarray(cv2.resize(rgb, frame_hw[::-1], interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def read_calibration(folder: Path, frame_hw: tuple[int, int] | None) -> list[RGB]:

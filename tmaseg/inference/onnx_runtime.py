@@ -5,6 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -26,9 +27,21 @@ State = dict[str, Any]
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int64)": np.int64}
 
 
+def fitted(rgb: RGB, frame_hw: tuple[int, int] | None) -> RGB:
+    """A picture as a file for frames of `frame_hw` takes it."""
+    if frame_hw is None or rgb.shape[:2] == frame_hw:
+        return rgb
+    return np.asarray(cv2.resize(rgb, frame_hw[::-1], interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def is_installed(package: str) -> bool:
+    """Whether it can be imported; it is not."""
+    return find_spec(package) is not None
+
+
 def needs_onnx(*packages: str) -> None:
     """Raises ConfigError unless the packages are installed."""
-    if missing := [name for name in packages if find_spec(name) is None]:
+    if missing := [name for name in packages if not is_installed(name)]:
         raise ConfigError(f"ONNX files need {', '.join(missing)}: pip install tmaseg[onnx]")
 
 

@@ -17,6 +17,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from tmaseg.errors import VideoError
+from tmaseg.video import DEMO
 from tmaseg.video.address import STDIN, hidden, is_live, is_url
 from tmaseg.video.container import is_complete_matroska, open_input, why_silent
 from tmaseg.video.pipe import Pipe
@@ -245,6 +246,13 @@ class Decoder:
     def close(self) -> None:
         """Closes the file; twice does no harm."""
         self.container.close()
+
+
+def hardware_decoder() -> str | None:
+    """The kind of device that decodes the demo clip here; None where none does."""
+    with contextlib.closing(Decoder(str(DEMO), 10.0, hardware=True)) as decoder:
+        next(decoder.frames(), None)
+        return decoder.device
 
 
 def _open_on_device(location: str | Pipe, timeout: float, hardware: bool) -> tuple[str | None, InputContainer]:

@@ -194,6 +194,11 @@ def working_encoders(time_base: Fraction = Fraction(1, 25)) -> tuple[str, ...]:
     return tuple(name for name in _KNOWN if _works(name, time_base))
 
 
+def hardware_encoders(time_base: Fraction = Fraction(1, 25)) -> tuple[str, ...]:
+    """The encoders on devices that were tried and work on this machine."""
+    return tuple(name for name in _HARDWARE if _works(name, time_base))
+
+
 def _usable(time_base: Fraction) -> str:
     working = working_encoders(time_base)
     return f"usable here: {', '.join(working)}" if working else "no encoder works here; reinstall PyAV"
