@@ -6,13 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import tiny_checkpoint
-from typer.testing import CliRunner
-
-from tmaseg.cli import app
-from tmaseg.labels import CITYSCAPES
-from tmaseg.model.checkpoint import save_checkpoint
-from tmaseg.model.config import InputGeometry
 
 torch.set_num_threads(1)  # networks here are tiny: threads would only wait for each other
 
@@ -37,6 +30,15 @@ def onnx_file(tmp_path_factory) -> Path:
     """`tmaseg export` of a tiny network, for frames of 64x48; the checkpoint lies beside it as `street.safetensors`."""
     for package in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(package)
+    # Here, since the tests of a bare machine with a GPU find no typer there.
+    from tiny import tiny_checkpoint
+    from typer.testing import CliRunner
+
+    from tmaseg.cli import app
+    from tmaseg.labels import CITYSCAPES
+    from tmaseg.model.checkpoint import save_checkpoint
+    from tmaseg.model.config import InputGeometry
+
     folder = tmp_path_factory.mktemp("onnx")
     weights, path = folder / "street.safetensors", folder / "street.onnx"
     checkpoint = tiny_checkpoint(classes=19, geometry=InputGeometry(48), reach=0.4, self_in_memory=True)

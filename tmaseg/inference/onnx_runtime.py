@@ -1,5 +1,6 @@
 """OnnxSegmenter: one video's state where the network is a file of `tmaseg export`, run by ONNX Runtime or OpenVINO."""
 
+import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -94,6 +95,7 @@ class OpenVinoSession:
 
     def __init__(self, path: Path) -> None:
         needs_onnx("openvino")
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # else it reports its import home
         import openvino
 
         hints = {"INFERENCE_PRECISION_HINT": "f32"}  # by itself it takes bf16 where the CPU has it
