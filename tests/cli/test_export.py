@@ -5,7 +5,10 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+from drawn import write_drawn
 from films import film, moving
+
+from tmaseg.inference import onnx_export
 
 
 @pytest.fixture
@@ -61,6 +64,22 @@ def test_bench_compares_the_runtimes(tmaseg, files):
     refused = tmaseg(*words, "--set", "memory_frames=2")
     assert refused.code == 1
     assert "is measured as it is: leave out" in refused.err
+
+
+def test_a_data_set_scores_the_file(tmaseg, files, monkeypatch):
+    write_drawn(files / "data", names=("road", "building", "car", "person"), train=1, val=2)
+
+    def copied(_checkpoint, path, _spec, **_options):
+        shutil.copy("street.onnx", path)
+        return onnx_export.Parity(12, 2, 0.0, 0.0)
+
+    monkeypatch.setattr(onnx_export, "export_onnx", copied)
+    words = ["export", "street.safetensors", "-o", "new.onnx", "--frame", "64x48", "--dataset", "folder"]
+    answer = tmaseg(*words, "--data", "data", "--json")
+    assert answer.code == 0, answer.err
+    assert 0 <= answer.json["miou"] <= 1
+    assert "on 2 frames of folder" in answer.err
+    assert (answer.json["frame"], answer.json["memory_frames"], answer.json["differing"]) == ("64x48", 3, 0)
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,7 @@ class OrtSession:
         providers = onnx_providers(device, onnxruntime.get_available_providers())
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors
+        options.intra_op_num_threads = torch.get_num_threads()
         try:
             self.session = onnxruntime.InferenceSession(str(path), options, providers=providers)
         except Exception as error:  # its classes are not public
@@ -98,7 +99,8 @@ class OpenVinoSession:
         sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # else it reports its import home
         import openvino
 
-        hints = {"INFERENCE_PRECISION_HINT": "f32"}  # by itself it takes bf16 where the CPU has it
+        # By itself it takes bf16 where the CPU has it.
+        hints = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
         self._model = openvino.Core().compile_model(str(path), "CPU", hints)
         self._inputs = [(each.any_name, each.partial_shape, each.element_type) for each in self._model.inputs]
 

@@ -10,9 +10,11 @@ outputs   how class ids are painted, and what is written
 batch     how several sources are found and shared out
 measure   `tmaseg eval` and `tmaseg bench`
 training  `tmaseg train`
+export    `tmaseg export`
 """
 
 from tmaseg.options.batch import BatchOptions
+from tmaseg.options.export import ExportOptions
 from tmaseg.options.inputs import InputOptions
 from tmaseg.options.measure import BenchOptions, EvalInput, EvalOptions
 from tmaseg.options.network import ModelOptions
@@ -33,6 +35,7 @@ __all__ = [
     "BenchOptions",
     "EvalInput",
     "EvalOptions",
+    "ExportOptions",
     "FramesOutputOptions",
     "InputOptions",
     "Mode",
