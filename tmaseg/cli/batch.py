@@ -62,7 +62,8 @@ class Batch:
                     folder.rmdir()
         self.exit_code = stop.exit_code
         if self.exit_code:
-            self._screen.say("interrupted")
+            resumable = any(job.options.output.resume for job in self._jobs)
+            self._screen.say("interrupted; give the same command to go on" if resumable else "interrupted")
 
     def print_json(self) -> None:
         """One object: the report of the only job, or the reports of several."""

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -98,6 +99,17 @@ class FrameSegmenter(ABC):
         if self._cuts:
             self._cuts.reset()
 
+    @property
+    def detectors(self) -> dict[str, Any]:
+        """State of the detectors of cuts and gaps, as JSON takes it; may be set."""
+        return {"cuts": self._cuts.state if self._cuts else None, "gaps": self._gaps.state}
+
+    @detectors.setter
+    def detectors(self, state: dict[str, Any]) -> None:
+        self._gaps.state = state["gaps"]
+        if self._cuts:
+            self._cuts.state = state["cuts"]
+
     @torch.inference_mode()
     def step(
         self,
@@ -105,6 +117,7 @@ class FrameSegmenter(ABC):
         *,
         seconds: float | None = None,
         discontinuity: bool = False,
+        continues: bool = False,
         logits: bool = False,
         confidence: bool = False,
         key_frame: bool = True,
@@ -112,8 +125,9 @@ class FrameSegmenter(ABC):
         """The next frame of the video.
 
         rgb (H, W, 3) uint8, red first, upright. `seconds`: its time, by which gaps are noticed; None: no gaps.
-        `discontinuity`: the source reports that this frame does not continue the last. `logits`, `confidence`: what the
-        result has beside labels. `key_frame`: whether the network runs on this frame, where `key_frames` is None.
+        `discontinuity`: the source reports that this frame does not continue the last; `continues`: it is known to
+        continue it, and nothing is detected. `logits`, `confidence`: what the result has beside labels. `key_frame`:
+        whether the network runs on this frame, where `key_frames` is None.
         Raises ConfigError when `rgb` is not such an array, or when they are requested together with key frames;
         ShortageError when memory runs out and nothing more may be given up.
         """
@@ -122,7 +136,7 @@ class FrameSegmenter(ABC):
             raise ConfigError(
                 "confidence and logits need the network on every frame: leave out --key-frames and --keep-all"
             )
-        reset = self._reset_where_needed(rgb, seconds, discontinuity)
+        reset = self._reset_where_needed(rgb, seconds, discontinuity, continues)
         moved = self._key_frames.carry(rgb, key_frame=key_frame)
         if moved is not None:
             return Segmentation(HostCopy(torch.from_numpy(moved)), None, reset, carried=True)
@@ -145,11 +159,11 @@ class FrameSegmenter(ABC):
     def _empty_memory(self, *, new_size: bool) -> None:
         """The next frame begins a video or a shot; `new_size`: frames are of another size than before, if any."""
 
-    def _reset_where_needed(self, rgb: RGB, seconds: float | None, discontinuity: bool) -> bool:
+    def _reset_where_needed(self, rgb: RGB, seconds: float | None, discontinuity: bool, continues: bool) -> bool:
         """Empties the memory when this frame does not continue the last; returns whether it did."""
         size_hw, last_hw = (rgb.shape[0], rgb.shape[1]), self._size_hw
-        cut = self._cuts is not None and self._cuts.is_cut(rgb)
-        gap = self._gaps.is_gap(seconds)
+        cut = not continues and self._cuts is not None and self._cuts.is_cut(rgb)
+        gap = not continues and self._gaps.is_gap(seconds)
         self._size_hw = size_hw
         reset = last_hw is not None and (size_hw != last_hw or cut or gap or discontinuity)
         if reset or last_hw is None:

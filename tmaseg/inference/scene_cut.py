@@ -1,6 +1,7 @@
 """Where a video is discontinuous: a cut between two shots, or a gap in time."""
 
 from collections import deque
+from typing import Any
 
 import cv2
 import numpy as np
@@ -34,9 +35,11 @@ class SceneCutDetector:
     flash. Frames far apart in time are little alike all along: only a drop against the last few is a cut.
     """
 
+    _last: Grey | None
+    _recent: deque[float]
+
     def __init__(self) -> None:
-        self._last: NDArray[np.uint8] | None = None
-        self._recent: deque[float] = deque(maxlen=_HISTORY)
+        self.reset()
 
     def is_cut(self, rgb: NDArray[np.uint8]) -> bool:
         """rgb (H, W, 3) uint8, the next frame of the video. False for the first."""
@@ -51,16 +54,27 @@ class SceneCutDetector:
 
     def reset(self) -> None:
         """The next frame is the first of a video."""
-        self._last = None
-        self._recent.clear()
+        self.state = {"last": None, "recent": []}
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """All that later frames depend on, as JSON takes it; may be set."""
+        return {"last": None if self._last is None else self._last.tolist(), "recent": list(self._recent)}
+
+    @state.setter
+    def state(self, state: dict[str, Any]) -> None:
+        self._last = None if state["last"] is None else np.array(state["last"], np.uint8)
+        self._recent = deque(state["recent"], maxlen=_HISTORY)
 
 
 class TimeGapDetector:
     """Finds frames so much later than those before them, or earlier, that they do not continue the video."""
 
+    _seconds: float | None
+    _intervals: deque[float]
+
     def __init__(self) -> None:
-        self._seconds: float | None = None
-        self._intervals: deque[float] = deque(maxlen=_INTERVALS)
+        self.reset()
 
     def is_gap(self, seconds: float | None) -> bool:
         """`seconds`: the next frame's time; None: unknown. False for the first."""
@@ -76,8 +90,17 @@ class TimeGapDetector:
 
     def reset(self) -> None:
         """The next frame is the first of a video."""
-        self._seconds = None
-        self._intervals.clear()
+        self.state = {"seconds": None, "intervals": []}
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """All that later frames depend on, as JSON takes it; may be set."""
+        return {"seconds": self._seconds, "intervals": list(self._intervals)}
+
+    @state.setter
+    def state(self, state: dict[str, Any]) -> None:
+        self._seconds = state["seconds"]
+        self._intervals = deque(state["intervals"], maxlen=_INTERVALS)
 
 
 def _small(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:

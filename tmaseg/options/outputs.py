@@ -158,6 +158,10 @@ class OutputOptions:
     no_audio: Annotated[bool, option(OUTPUT, "--no-audio", help="Leave out the sound.")] = False
     overwrite: Overwrite = False
     skip_existing: SkipExisting = False
+    resume: Annotated[
+        bool,
+        option(OUTPUT, "--resume", help="Write so that a run that is killed goes on when it is started again."),
+    ] = False
 
     def __post_init__(self) -> None:
         _check_formats("--mask-format", self.mask_formats)
@@ -165,6 +169,8 @@ class OutputOptions:
         _check_no_stream(self.paths)
         if self.segment and not self.video:
             raise ConfigError("--segment cuts a video file: give -o OUT.mp4")
+        if self.resume and (self.segment or not self.paths or self.stream):
+            raise ConfigError("--resume is for outputs that are files: leave it out, or --segment and the stream")
 
     @property
     def stream(self) -> str | None:

@@ -58,8 +58,13 @@ class EventsFile:
     source has `latency`, the seconds since the frame came. Every line is flushed. A context manager.
     """
 
-    def __init__(self, target: str, labels: LabelSet, regions: Sequence[Region], *, overwrite: bool = False) -> None:
-        """`target`: a file, a named pipe, or "-" for standard output. Raises OutputError where it cannot be written."""
+    def __init__(
+        self, target: str, labels: LabelSet, regions: Sequence[Region], *, overwrite: bool = False, size: int = 0
+    ) -> None:
+        """`target`: a file, a named pipe, or "-" for standard output. `size`: bytes of a file that are kept.
+
+        Raises OutputError where it cannot be written.
+        """
         self._target, self._names, self._regions = target, labels.names, regions
         self._masks: dict[tuple[int, int], list[NDArray[np.bool_]]] = {}
         self._file: IO[str] = sys.stdout
@@ -67,7 +72,9 @@ class EventsFile:
             path = Path(target)
             check_output_file(path, overwrite=overwrite or path.is_fifo() or target.startswith("/dev/"))
             try:
-                self._file = path.open("w", encoding="utf-8")
+                if size:
+                    os.truncate(path, size)
+                self._file = path.open("a" if size else "w", encoding="utf-8")
             except OSError as error:
                 raise self._failure(error) from error
 
@@ -95,6 +102,10 @@ class EventsFile:
             self._file.flush()
         except OSError as error:
             raise self._failure(error) from error
+
+    def flush(self) -> int:
+        """The size of the file in bytes, all lines written; 0 for what is no file."""
+        return 0 if self._target == "-" else os.fstat(self._file.fileno()).st_size
 
     def __enter__(self) -> Self:
         return self

@@ -13,7 +13,7 @@ from tmaseg.files import output_names
 from tmaseg.options import FramesOutputOptions, ModelOptions, PaintOptions
 from tmaseg.pipeline.outputs import folders_of, picture_outputs
 from tmaseg.pipeline.report import FramesReport, network_facts
-from tmaseg.pipeline.stages import Output, segment
+from tmaseg.pipeline.stages import STAGES, Output, segment
 from tmaseg.video.frame import Frame
 from tmaseg.video.image_sink import Existing
 from tmaseg.video.image_source import ImageSource
@@ -108,7 +108,7 @@ class _Job:
         self._run_up = segmenter.memory_frames + _SETTLING_FRAMES if segmenter.memory_frames else 0
         self.written = self.resets = 0
         self.seconds = 0.0
-        self.stages = dict.fromkeys(("decode", "model", "render", "encode"), 0.0)
+        self.stages = dict.fromkeys(STAGES, 0.0)
         self.unreadable: list[Path] = []
         self.warnings: tuple[str, ...] = ()
         self.interrupted = False

@@ -1,41 +1,62 @@
 """What is written of every frame: the video, PNGs in one format or several, and statistics as CSV."""
 
 import csv
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Self
+from typing import IO, Protocol, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tmaseg.arrays import Labels
 from tmaseg.errors import ConfigError, OutputError
 from tmaseg.files import PartFile, check_not_read, check_output_file
 from tmaseg.labels import LabelSet
 from tmaseg.options import PictureFormat, RunOptions
 from tmaseg.pipeline.events import EventsFile, Region
+from tmaseg.pipeline.parts import UnfinishedRun
 from tmaseg.pipeline.stages import Output
 from tmaseg.render import Painter
 from tmaseg.video.frame import Frame
 from tmaseg.video.image_sink import Existing, MaskSink, PictureSink
 from tmaseg.video.image_source import ImageSource
+from tmaseg.video.joined import JoinedSink
 from tmaseg.video.segments import SegmentedSink, numbered
 from tmaseg.video.sink import VideoSink
 from tmaseg.video.source import Source, StreamInfo
 from tmaseg.video.stream_sink import StreamSink
 
-VideoOutput = VideoSink | SegmentedSink | StreamSink
+VideoOutput = VideoSink | SegmentedSink | StreamSink | JoinedSink
+
+
+class Table(Protocol):
+    """Lines of text, one or more a frame, that an unfinished run goes on with after those of its last segment."""
+
+    def flush(self) -> int:
+        """Hands on what was written; the size of the file in bytes. Raises OutputError."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What is written of one video."""
+
+    each: list[Output]
+    """All of it."""
+    tables: "dict[str, Table]"
+    video: VideoOutput | None
 
 
 def open_outputs(
-    stack: ExitStack, source: Source, labels: LabelSet, options: RunOptions
-) -> tuple[list[Output], VideoOutput | None]:
+    stack: ExitStack, source: Source, labels: LabelSet, options: RunOptions, run: UnfinishedRun | None = None
+) -> Outputs:
     """Every output of one video, entered on `stack` so that the video is the first to be completed.
 
-    Raises OutputError where one cannot be written or would replace an input, and ConfigError and LabelError for
-    painting that cannot work.
+    Outputs of a `run` go on where it ends; its video is a JoinedSink. Raises OutputError where one cannot be written or
+    would replace an input, and ConfigError and LabelError for painting that cannot work.
     """
     wanted = options.output
     if not wanted.wanted:
@@ -43,36 +64,43 @@ def open_outputs(
     _check_not_inputs(source, options)
     painter = options.paint.painter(labels)
     outputs: list[Output] = []
+    tables: dict[str, Table] = {}
     sink: VideoOutput | None = None
+    again = wanted.overwrite or bool(run and run.begun)
     if wanted.regions and not wanted.events:
         raise ConfigError("--region is for events: give --events - or --events FILE as well")
     regions = [Region.parse(text) for text in wanted.regions or ()]
     if wanted.events:
-        events = EventsFile(wanted.events, labels, regions, overwrite=wanted.overwrite)
-        outputs.append(Output(stack.enter_context(events).write))
+        size = run.size_of("events") if run else 0
+        events = stack.enter_context(EventsFile(wanted.events, labels, regions, overwrite=again, size=size))
+        tables["events"] = events
+        outputs.append(Output(events.write))
     if wanted.stats:
-        stats = StatsFile(wanted.stats, labels, overwrite=wanted.overwrite)
-        outputs.append(Output(stack.enter_context(stats).write))
+        stats = stack.enter_context(StatsFile(wanted.stats, labels, overwrite=wanted.overwrite, run=run))
+        tables["stats"] = stats
+        outputs.append(Output(stats.write))
     if wanted.masks:
         outputs += picture_outputs(
             folders_of(wanted.masks, wanted.mask_formats),
             wanted.mask_formats,
             options.paint.painter(labels, "overlay"),
-            existing="replace" if wanted.overwrite else "refuse",
+            existing="replace" if again else "refuse",
         )
     if wanted.output:
-        sink = _video_sink(source.info, options)
+        sink = _video_sink(source.info, options, run)
         stack.enter_context(sink)
         outputs.append(_painted(sink, painter))
-    return outputs, sink
+    return Outputs(outputs, tables, sink)
 
 
-def _video_sink(info: StreamInfo, options: RunOptions) -> VideoOutput:
+def _video_sink(info: StreamInfo, options: RunOptions, run: UnfinishedRun | None) -> VideoOutput:
     """The video file, numbered files, or stream that `options` name. Raises OutputError."""
     wanted, written = options.output, options.output.write_options(options.input)
     if wanted.stream:
         return StreamSink(wanted.stream, info, written)
     assert wanted.video is not None
+    if run is not None:
+        return JoinedSink(wanted.video, info, written)
     if wanted.segment is None:
         return VideoSink(wanted.video, info, written)
     name = numbered(wanted.video, overwrite=wanted.overwrite)
@@ -132,44 +160,63 @@ class StatsFile:
     """One row a frame: its number, its time in seconds, and for each class the fraction of pixels it covers.
 
     A context manager. The file appears under its name when it is complete, and not at all when the block is left by an
-    exception.
+    exception; the rows of a `run` are kept in its folder until then.
     """
 
-    def __init__(self, path: Path, labels: LabelSet, *, overwrite: bool = False) -> None:
+    def __init__(
+        self, path: Path, labels: LabelSet, *, overwrite: bool = False, run: UnfinishedRun | None = None
+    ) -> None:
         """Raises OutputError when the file exists and may not be replaced, or its folder cannot be written."""
         self._path, self._labels = path, labels
         check_output_file(path, overwrite=overwrite)
         self._file = PartFile(path)
+        self._kept = run.folder / "stats.csv" if run else None
+        self._size = run.size_of("stats") if run else 0
         self._open: IO[str] | None = None
 
-    def write(self, frame: Frame, labels: NDArray[np.uint8]) -> None:
+    def write(self, frame: Frame, labels: Labels) -> None:
         """Add a row for labels (H, W) uint8. Raises OutputError."""
         counts = np.bincount(labels.ravel(), minlength=len(self._labels))[: len(self._labels)]
         shares = (f"{count / labels.size:.6f}" for count in counts)
-        try:
-            if self._open is None:
-                self._open = self._file.path.open("w", encoding="utf-8", newline="")
-                csv.writer(self._open).writerow(["frame", "seconds", *self._labels.names])
-            csv.writer(self._open).writerow([frame.index, f"{frame.seconds:.6f}", *shares])
-        except OSError as error:
-            raise self._failure(error) from error
+        with self._failing_clearly():
+            csv.writer(self._begun()).writerow([frame.index, f"{frame.seconds:.6f}", *shares])
+
+    def flush(self) -> int:
+        """Hands on what was written; the size of the file in bytes. Raises OutputError."""
+        with self._failing_clearly():
+            self._begun().flush()
+            return os.fstat(self._begun().fileno()).st_size
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._open is None:
-            return
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
-            self._open.close()
-            if error is None:
-                self._file.commit()
-        except OSError as failure:
-            raise self._failure(failure) from failure
+            with self._failing_clearly():
+                if self._open is not None:
+                    self._open.close()
+                if kind is None and self._kept is not None and self._kept.exists():
+                    shutil.copyfile(self._kept, self._file.path)
+                if kind is None and (self._open is not None or self._size):
+                    self._file.commit()
         finally:
             self._file.discard()
 
-    def _failure(self, error: OSError) -> OutputError:
-        return OutputError(f"{self._path} cannot be written: {error.strerror}; check the disk and the folder")
+    def _begun(self) -> IO[str]:
+        """The file, with what is kept of an earlier attempt."""
+        if self._open is None:
+            path = self._kept or self._file.path
+            path.touch()
+            os.truncate(path, self._size)
+            self._open = path.open("a", encoding="utf-8", newline="")
+            if not self._size:
+                csv.writer(self._open).writerow(["frame", "seconds", *self._labels.names])
+        return self._open
+
+    @contextmanager
+    def _failing_clearly(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            text = f"{self._path} cannot be written: {error.strerror}; check the disk and the folder"
+            raise OutputError(text) from error

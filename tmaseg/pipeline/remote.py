@@ -56,6 +56,8 @@ def localized(job: "Job") -> Iterator["Job"]:
     if not source and not urls:
         yield job
         return
+    if output.resume and urls:
+        raise OutputError("--resume keeps its parts beside the output: give a file, and send it when it is complete")
     with TemporaryDirectory(prefix="tmaseg-") as folder:
         places = {name: Path(folder) / name / Path(url).name for name, url in urls.items()}
         for name, url in urls.items():

@@ -91,6 +91,8 @@ class RunReport(Report):
     in milliseconds."""
     latency_p95_ms: float | None = None
     """The same for 95 of 100 frames."""
+    resumed_frames: int = 0
+    """Frames that were done when an unfinished run was resumed."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
+STAGES = ("decode", "model", "render", "encode")
 _QUEUED = 4  # decoded frames in the queue: enough to even out a stage, few enough for 4K
 _QUEUED_BEHIND = 2  # segmented frames in the queue of the painter, and of each output
 _PATIENCE_SECONDS = 0.1  # between checks whether a waiting stage should stop
@@ -32,7 +33,9 @@ _PATIENCE_SECONDS = 0.1  # between checks whether a waiting stage should stop
 class Stepper(Protocol):
     """The part of a Segmenter that the pipeline uses."""
 
-    memory_resets: int
+    @property
+    def memory_resets(self) -> int:
+        """How often the memory was emptied."""
 
     def step(
         self,
@@ -132,7 +135,7 @@ class _Clock:
     """Busy seconds by stage."""
 
     def __init__(self) -> None:
-        self.seconds = {"decode": 0.0, "model": 0.0, "render": 0.0, "encode": 0.0}
+        self.seconds = dict.fromkeys(STAGES, 0.0)
         self._lock = threading.Lock()
 
     @contextmanager

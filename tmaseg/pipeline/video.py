@@ -11,10 +11,13 @@ from tmaseg.labels import LabelSet
 from tmaseg.options import InputOptions, Mode, ModelOptions, OutputOptions, PaintOptions, RunOptions
 from tmaseg.pipeline.live import Live
 from tmaseg.pipeline.outputs import open_outputs
+from tmaseg.pipeline.parts import UnfinishedRun, check_no_parts
 from tmaseg.pipeline.preview import Preview
 from tmaseg.pipeline.report import RunReport, network_facts
+from tmaseg.pipeline.resume import segment_slices
 from tmaseg.pipeline.stages import Output, segment
 from tmaseg.video.address import hidden
+from tmaseg.video.joined import JoinedSink
 from tmaseg.video.live import LiveSource
 from tmaseg.video.segments import SegmentedSink
 from tmaseg.video.source import Source, open_source
@@ -68,13 +71,19 @@ def run_video(
 
     `load` gives the Segmenter of `options.model`; it is called when the outputs are open. `progress` is called with
     the number of frames done; when `stop()` is true between two frames, the outputs are completed with the frames so
-    far. On any other way out the video and the statistics leave nothing behind. Raises TmasegError.
+    far. On any other way out the video and the statistics leave nothing behind; but with `resume`, what is complete is
+    kept for the next attempt, whatever ends this one. Raises TmasegError.
     """
     network = options.model.weights_info().labels
     labels, relabel = options.paint.classes_of(network)
     with ExitStack() as stack:
         live = Live(options.input.keep_all, options.input.duration) if source.info.live else None
-        outputs, sink = open_outputs(stack, source, labels, options)
+        run = UnfinishedRun(options, source) if options.output.resume else None
+        resumed = len(run.frames) if run else 0
+        if run is None:
+            check_no_parts(options)
+        outputs = open_outputs(stack, source, labels, options, run)
+        sink = outputs.video
         preview = _open_preview(stack, labels, options)
         segmenter = load()
         segmenter.reset()
@@ -84,16 +93,23 @@ def run_video(
         segmenter.expect(source.info.frames)
         if preview:
             preview.facts = partial(_preview_facts, source, segmenter, live)
-            outputs.append(Output(preview.write))
-        outcome = segment(source, segmenter, outputs, progress=progress, stop=stop, live=live, relabel=relabel)
-        if outcome.interrupted and not outcome.frames:
+            outputs.each.append(Output(preview.write))
+        if run is None:
+            outcome = segment(source, segmenter, outputs.each, progress=progress, stop=stop, live=live, relabel=relabel)
+        else:
+            outcome = segment_slices(run, source, segmenter, outputs, options, progress=progress, stop=stop)
+        if outcome.interrupted and (run or not outcome.frames):
             raise KeyboardInterrupt  # nothing to finish
-        if outcome.interrupted and sink:
+        if outcome.interrupted and sink and not isinstance(sink, JoinedSink):
             sink.cut_sound()
-    output = options.output
+    output, facts = options.output, _source_facts(source)
+    warnings = (*source.warnings, *source.damage.lines(), *segmenter.warnings)
+    if run:
+        facts, warnings = facts | run.facts, tuple(run.segments[-1].warnings)
+        run.remove()
     return RunReport(
         **network_facts(segmenter, options.model.weights, outcome.memory_resets, labels),
-        **_source_facts(source),
+        **facts,
         **_live_facts(source, live),
         output=hidden(output.output) if output.output else None,
         segments=tuple(map(str, sink.completed)) if isinstance(sink, SegmentedSink) else (),
@@ -104,9 +120,7 @@ def run_video(
         seconds=outcome.seconds,
         stages=outcome.stages,
         warnings=(
-            *source.warnings,
-            *source.damage.lines(),
-            *segmenter.warnings,
+            *warnings,
             *(sink.warnings if sink else ()),
             *options.paint.warnings(network),
         ),
@@ -114,6 +128,7 @@ def run_video(
         key_frames=segmenter.key_frames,
         network_frames=segmenter.network_frames,
         encoder=sink.encoder if sink else None,
+        resumed_frames=resumed,
     )
 
 

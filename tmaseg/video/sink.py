@@ -1,7 +1,7 @@
 """VideoSink: frames into a video file, with the streams that pass through."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Self
@@ -49,14 +49,17 @@ class VideoSink:
     encoder: str
     """Name of the video encoder in use."""
 
-    def __init__(self, path: str | Path, info: StreamInfo, options: WriteOptions = _DEFAULTS) -> None:
+    def __init__(
+        self, path: str | Path, info: StreamInfo, options: WriteOptions = _DEFAULTS, *, kind: str | None = None
+    ) -> None:
         """Checks everything that can be checked before the first frame.
 
+        `kind` is FFmpeg's name of the container; None: that of the suffix.
         Raises OutputError: unknown suffix, existing output, output is the input, folder missing or not writable,
         encoder unknown or not working on this machine.
         """
         self.path = Path(path)
-        self._kind = kind_of(self.path, lossless=options.lossless)
+        self._kind = kind or kind_of(self.path, lossless=options.lossless)
         if isinstance(info.location, str) and not is_url(info.location):
             check_not_read([self.path], [Path(info.location)])
         check_output_file(self.path, overwrite=options.overwrite)
@@ -80,12 +83,19 @@ class VideoSink:
         self._first_dts: int | None = None
         self._durations: dict[int, int] = {}  # of frames in the encoder, in ticks by their pts
         self._end = Fraction(0)  # of the last frame, in seconds of the output
+        self._ticks: list[int] = []  # of frames whose packets were copied: the last ones
+        self._held: list[Packet[VideoStream]] = []  # the last packet that was copied
         self._cut = False
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """Sentences for the user, each once, in the order found; may grow until the sink is closed."""
         return tuple(self._warnings)
+
+    @property
+    def time_base(self) -> Fraction:
+        """Unit of time of the container."""
+        return self._time_base
 
     def write(self, frame: Frame) -> None:
         """Encodes one frame. Raises OutputError when the size changes, the disk is full, or the encoder fails."""
@@ -100,6 +110,28 @@ class VideoSink:
                 )
             self._mux(self._stream.encode(self._to_video(frame)))
 
+    def copy(self, path: Path, frames: Sequence[Frame], order: Sequence[int], delay: int) -> None:
+        """Takes the packets of a video that a sink of the same encoder wrote, as those of `frames`.
+
+        Only the times of frames are used. `order` is the place among them of each packet's frame, and `delay` how
+        many frames later than decoded a frame is shown at most, in all videos that are copied. Raises OutputError.
+        """
+        with self._failing_clearly(), av.open(str(path)) as part:
+            stream = part.streams.video[0]
+            if self._container is None:
+                self._begin(frames[0], (stream.width, stream.height))
+            shown = [self._stamp(frame) for frame in frames]
+            step = shown[1] - shown[0] if len(shown) > 1 else 1
+            earlier = self._ticks[-delay:] if delay else []
+            earlier = [shown[0] - step * number for number in range(delay - len(earlier), 0, -1)] + earlier
+            self._ticks = earlier + shown
+            packets = (packet for packet in part.demux(stream) if packet.size)
+            for packet, place, decoded in zip(packets, order, self._ticks, strict=False):
+                packet.stream, packet.time_base = self._stream, self._time_base
+                packet.pts, packet.dts = shown[place], decoded
+                self._mux(self._held)
+                self._held = [packet]
+
     def cut_sound(self) -> None:
         """Ends the sound with the last frame written: the video ends before its input does (Ctrl-C)."""
         self._cut = True
@@ -110,7 +142,7 @@ class VideoSink:
             if self._container is None:
                 raise OutputError(f"{self.path} was not written: there was no frame to write")
             with self._failing_clearly():
-                self._mux(self._with_end(self._stream.encode(None)))
+                self._mux(self._with_end(self._held or self._stream.encode(None)))
                 self._passthrough.pump(self._end - self._shift if self._cut else self._info.end)
                 self._passthrough.finish()
                 self._container.close()
@@ -197,7 +229,13 @@ class VideoSink:
 
     def _to_video(self, frame: Frame) -> VideoFrame:
         """The frame as the encoder takes it, with its time in the output."""
-        picture, longest = self._pictures.make(frame.rgb), self._longest_gap
+        picture = self._pictures.make(frame.rgb)
+        picture.pts, picture.time_base = self._stamp(frame), self._time_base
+        return picture
+
+    def _stamp(self, frame: Frame) -> int:
+        """The next frame's time in the output, in its unit."""
+        longest = self._longest_gap
         seconds = frame.pts * frame.time_base + self._shift
         if self._last_ticks is not None and seconds > (limit := self._last_ticks * self._time_base + longest):
             # What follows is moved to close a gap that the container cannot hold.
@@ -216,8 +254,7 @@ class VideoSink:
         duration = min(frame.duration * frame.time_base or 1 / self._info.rate, longest)
         self._durations[ticks] = max(1, round(duration / self._time_base))
         self._end = ticks * self._time_base + duration
-        picture.pts, picture.time_base = ticks, self._time_base
-        return picture
+        return ticks
 
     def _with_end(self, packets: "list[Packet[VideoStream]]") -> "list[Packet[VideoStream]]":
         """The encoder's last packets. MP4 takes the length of a stream from decoding times, so the last one ends it."""

@@ -103,6 +103,8 @@ class StreamInfo:
     """Whether it has no end."""
     location: str | Pipe | None = None
     """File, URL or pipe that sound, chapters and subtitles can be copied from; None for images."""
+    beginning: Fraction = Fraction(0)
+    """Position on the source's time line that `ReadOptions.start` and `end` are counted from, in seconds."""
     start: Fraction | None = None
     """`ReadOptions.start` on the source's time line, in seconds; None: the beginning."""
     end: Fraction | None = None

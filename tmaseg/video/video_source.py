@@ -198,6 +198,7 @@ class VideoSource(Source):
             frames=None if seconds is None else max(1, math.ceil(round(seconds * self._rate, 3) / self._options.every)),
             seconds=None if seconds is None else float(seconds),
             location=self._location,
+            beginning=decoder.beginning,
             start=self._start,
             end=self._end,
             sound=tuple(coder_of(s) for s in decoder.container.streams.audio),

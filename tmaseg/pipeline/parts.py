@@ -1,0 +1,211 @@
+"""Unfinished runs: a video written in segments of about a minute, so that a run that was killed goes on with the next.
+
+A hidden folder beside the first output holds `run.json`, what the run is, and of each complete segment its packets
+(`000000.nut`) and, written last, `000000.json`: its frames and what the next segment needs to know. Tables grow in the
+same folder, masks are in their place at once. The end joins the packets, without encoding again.
+"""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+import tmaseg
+from tmaseg.errors import OutputError, VideoError
+from tmaseg.files import atomic_write
+from tmaseg.options import RunOptions
+from tmaseg.video.frame import Frame
+from tmaseg.video.image_source import ImageSource
+from tmaseg.video.source import Source
+
+_FREE = {"device", "compile", "timeout", "reconnect", "preview", "output", "overwrite", "skip_existing", "resume"}
+"""Options that a run may be resumed with other values of; the output is known by where the parts are."""
+_NO_PIXELS = np.empty((0, 0, 3), np.uint8)
+
+Stamp = tuple[int, int, int]
+"""Index, pts and duration of a frame."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A complete segment, and the state of the run at its end."""
+
+    frames: list[Stamp]
+    order: list[int]
+    """Of the packets of its video: the place of each one's frame in `frames`."""
+    sizes: dict[str, int]
+    """Bytes of each table."""
+    refill: int
+    """Number of the frame from which on the memory is filled again."""
+    detectors: dict[str, Any]
+    """State of the segmenter's detectors of cuts and gaps."""
+    network_frames: int
+    memory_resets: int
+    seconds: float
+    stages: dict[str, float]
+    warnings: list[str]
+    damaged_packets: int
+    damaged: bool
+    last: bool
+    """Whether the source ended here."""
+
+
+class UnfinishedRun:
+    """The folder of a run's parts, which may not be there yet."""
+
+    def __init__(self, options: RunOptions, source: Source) -> None:
+        """Raises OutputError for parts of another input, options or weights, or that cannot be read."""
+        self.folder = parts_folder(options)
+        self.time_base = source.info.time_base
+        self.segments: list[Segment] = []
+        self._identity = _identity(options, source)
+        self.begun = (self.folder / "run.json").exists()
+        """Whether there was an earlier attempt."""
+        if self.begun:
+            try:
+                self._check()
+                while (file := self._file(".json")).exists():
+                    self.segments.append(Segment(**json.loads(file.read_text(encoding="utf-8"))))
+            except (OSError, ValueError, TypeError, KeyError) as error:
+                text = f"the unfinished run in {self.folder} cannot be read: {error}; remove that folder"
+                raise OutputError(text) from error
+        self.frames = [stamp for segment in self.segments for stamp in segment.frames]
+
+    def begin(self) -> None:
+        """Makes the folder. Raises OutputError."""
+        if not self.begun:
+            with self._failing_clearly():
+                shutil.rmtree(self.folder, ignore_errors=True)  # killed before it held anything
+                self.folder.mkdir()
+                self._write(self.folder / "run.json", self._identity)
+
+    @property
+    def video(self) -> Path:
+        """Where the packets of the next segment go."""
+        return self._file(".nut")
+
+    @property
+    def videos(self) -> list[Path]:
+        """The packets of all segments."""
+        return [self.folder / f"{number:06d}.nut" for number in range(len(self.segments))]
+
+    def size_of(self, table: str) -> int:
+        """Bytes of a table that belong to complete segments."""
+        return self.segments[-1].sizes[table] if self.segments else 0
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the report says of damage in all attempts."""
+        return {"damaged": self.segments[-1].damaged, "damaged_packets": self.segments[-1].damaged_packets}
+
+    def stubs(self, segment: Segment) -> list[Frame]:
+        """The frames of a segment without pixels."""
+        return [Frame(_NO_PIXELS, pts, self.time_base, index, False, length) for index, pts, length in segment.frames]
+
+    def add(self, segment: Segment) -> None:
+        """Makes a segment complete, after all that belongs to it. Raises OutputError."""
+        os.sync()  # pictures, tables and packets, before the file that says that they are there
+        with self._failing_clearly():
+            self._write(self._file(".json"), asdict(segment))
+        self.segments.append(segment)
+        self.frames += segment.frames
+
+    def remove(self) -> None:
+        """Removes the parts."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _file(self, suffix: str) -> Path:
+        return self.folder / f"{len(self.segments):06d}{suffix}"
+
+    def _write(self, path: Path, values: dict[str, Any]) -> None:
+        with atomic_write(path) as part, part.open("w", encoding="utf-8") as file:
+            json.dump(values, file)
+            file.flush()
+            os.fsync(file.fileno())
+
+    @contextmanager
+    def _failing_clearly(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OutputError(f"{self.folder} cannot be written: {error.strerror}; check the disk") from error
+
+    def _check(self) -> None:
+        begun = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
+        for name, value in self._identity.items():
+            if begun.get(name) != value:
+                what = f"{name} was {begun.get(name)}, now {value}" if isinstance(value, str) else f"another {name}"
+                if name == "options":
+                    changed = {key for key in value if value[key] != begun[name].get(key)}
+                    what = "another " + ", ".join(f"--{key.replace('_', '-')}" for key in sorted(changed))
+                raise OutputError(
+                    f"{describe(self.folder)} is another one: {what}; resume it as it was begun, or give --overwrite "
+                    "instead of --resume to begin again"
+                )
+
+
+def parts_folder(options: RunOptions) -> Path:
+    """Where the parts of a run go: a hidden folder beside its first output."""
+    first = options.output.paths[0].absolute()
+    return first.with_name(f".{first.name}.parts")
+
+
+def describe(folder: Path) -> str:
+    """The folder of an unfinished run and its age, in words."""
+    seconds = time.time() - max(path.stat().st_mtime for path in (folder, *folder.iterdir()))
+    amount, unit = next(
+        (seconds / size, unit)
+        for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes"), (1, "seconds"))
+        if seconds >= size or size == 1
+    )
+    return f"the unfinished run in {folder}, {amount:.0f} {unit} old,"
+
+
+def check_no_parts(options: RunOptions) -> None:
+    """Removes the parts of an unfinished run where outputs may be replaced. Raises OutputError where they may not."""
+    folder = parts_folder(options)
+    if not folder.is_dir():
+        return
+    if not options.output.overwrite:
+        raise OutputError(
+            f"{describe(folder)} has the same output: give --resume to go on with it, or --overwrite to begin again"
+        )
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _identity(options: RunOptions, source: Source) -> dict[str, Any]:
+    """What must be the same when a run is resumed."""
+    if source.info.live or not (isinstance(source, ImageSource) or isinstance(source.info.location, str)):
+        raise VideoError(f"--resume needs a source that can be read again, and {source.info.name} cannot")
+    groups = (options.input, options.model, options.paint, options.output)
+    values = {name: value for group in groups for name, value in vars(group).items() if name not in _FREE}
+    return {
+        "version": f"{tmaseg.__version__} with PyAV {av.__version__}",
+        "input": _digest(source),
+        "weights": sha256(options.model.weights_info().path.read_bytes()).hexdigest()[:16],
+        "options": json.loads(json.dumps(values, default=_plain)),
+    }
+
+
+def _plain(value: object) -> str:
+    return str(value.absolute() if isinstance(value, Path) else value)
+
+
+def _digest(source: Source) -> str:
+    """Tells a source from others: its name, and its size or its files."""
+    if isinstance(source, ImageSource):
+        files = source.paths
+    else:
+        location = str(source.info.location)
+        files = (Path(location),) if Path(location).exists() else ()
+    sizes = [(path.name, path.stat().st_size) for path in files]
+    return f"{source.info.name} ({sha256(json.dumps(sizes).encode()).hexdigest()[:8]})"
