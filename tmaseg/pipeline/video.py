@@ -80,7 +80,7 @@ def run_video(
         live = Live(options.input.keep_all, options.input.duration) if source.info.live else None
         run = UnfinishedRun(options, source) if options.output.resume else None
         resumed = len(run.frames) if run else 0
-        if run is None:
+        if run is None and options.output.paths:
             check_no_parts(options)
         outputs = open_outputs(stack, source, labels, options, run)
         sink = outputs.video
