@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from films import film, moving
 from fsspec.implementations.memory import MemoryFileSystem
+from PIL import Image
 
 DEVICES = ("--devices", "cpu,cpu:1")  # torch takes both for the CPU
 
@@ -182,3 +183,16 @@ def test_sources_and_outputs_on_a_storage_service(tmaseg, bucket, tmp_path):
     assert (refused.code, "exists already; give --overwrite" in refused.err) == (1, True)
     missing = tmaseg("run", "memory://bucket/in/none.mp4", "-o", tmp_path / "none.mp4")
     assert (missing.code, "does not exist; check the bucket and the name" in missing.err) == (1, True)
+
+
+def test_frames_are_shared_out_among_devices(tmaseg, tmp_path):
+    for folder, count in (("a", 40), ("b", 1), ("c/d", 3)):
+        (tmp_path / "in" / folder).mkdir(parents=True)
+        for number, picture in enumerate(moving(count)):
+            Image.fromarray(picture).save(tmp_path / "in" / folder / f"{number}.png")
+    assert tmaseg("frames", tmp_path / "in", "-o", tmp_path / "here").code == 0
+    answer = tmaseg("frames", tmp_path / "in", "-o", tmp_path / "there", "--json", *DEVICES)
+    assert (answer.code, answer.json["frames"], answer.json["sequences"]) == (0, 44, 3), answer.err
+    assert names_in(tmp_path / "there") == names_in(tmp_path / "here")
+    for name in names_in(tmp_path / "here"):
+        assert (tmp_path / "there" / name).read_bytes() == (tmp_path / "here" / name).read_bytes(), name

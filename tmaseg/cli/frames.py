@@ -1,14 +1,15 @@
 """`tmaseg frames`: a folder of images in, PNG masks out."""
 
 import json as json_format
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tmaseg.cli.guard import finish
-from tmaseg.cli.options import ConsoleOptions, Omit
-from tmaseg.options import FramesOutputOptions, ModelOptions, PaintOptions
+from tmaseg.cli.options import ConsoleOptions, Omit, Only
+from tmaseg.options import BatchOptions, FramesOutputOptions, ModelOptions, PaintOptions
 from tmaseg.signals import StopRequest
 
 
@@ -17,6 +18,7 @@ def frames(
     model: Annotated[ModelOptions, Omit("key_frames")],
     paint: Annotated[PaintOptions, Omit("mode")],
     output: FramesOutputOptions,
+    sharing: Annotated[BatchOptions, Only("devices")],
     console: ConsoleOptions,
 ) -> None:
     """Segment a folder of images into PNG masks.
@@ -27,9 +29,14 @@ def frames(
     from tmaseg.cli.screen import Screen
     from tmaseg.pipeline.frames import run_frames
 
-    screen = Screen(quiet=console.quiet)
+    screen, devices = Screen(quiet=console.quiet), []
+    if sharing.devices:
+        from tmaseg.pipeline.devices import choose_devices
+
+        devices = choose_devices(sharing.devices)
+        model = replace(model, device=devices[0])
     with StopRequest(lambda: screen.say("finishing the images begun")) as stop, screen.progress(str(folder)) as update:
-        report = run_frames(folder, output, model, paint, progress=update, stop=stop)
+        report = run_frames(folder, output, model, paint, devices=devices, progress=update, stop=stop)
     screen.warn(report.warnings)
     screen.say(
         f"{output.output}: {report.frames} images written, {report.skipped} existed, from {report.sequences} "

@@ -1,13 +1,15 @@
 """run_frames: a folder of images, and of folders of images, through the network into PNGs."""
 
+import multiprocessing
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tmaseg.arrays import RGB, Labels
+from tmaseg.arrays import Labels
 from tmaseg.errors import OutputError, VideoError
 from tmaseg.files import output_names
 from tmaseg.options import FramesOutputOptions, ModelOptions, PaintOptions
@@ -33,46 +35,91 @@ def run_frames(
     model: ModelOptions,
     paint: PaintOptions,
     *,
+    devices: Sequence[str] = (),
     progress: Callable[[int, int], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> FramesReport:
     """Segments every image under `folder`; its PNGs go to the same place and name under `output.output`.
 
     Each folder is a sequence of its own: the memory starts empty. With `skip_existing`, the images before the first
-    one without PNGs go through the network again, so that the PNGs are those of one pass. `progress` is called with the
-    number of images done and of all. Raises TmasegError.
+    one without PNGs go through the network again, so that the PNGs are those of one pass. Several `devices` take equal
+    shares of the images, each in a process of its own, without `progress`. `progress` is called with the number of
+    images done and of all. Raises TmasegError.
     """
     sequences, problems = find_sequences(folder, folders_of(output.output, output.formats))
     _check_not_inputs(sequences)
     done = _done_already(sequences, output)
-    labels, relabel = paint.classes_of(model.weights_info().labels)
-    painter = paint.painter(labels, "overlay")
-    segmenter = model.load()
     total = sum(each.count(False) for each in done)
-    job = _Job(segmenter, stop, (lambda frames: progress(frames, total)) if progress else None, relabel)
-    existing: Existing = "replace" if output.overwrite else "keep" if output.skip_existing else "refuse"
-    for sequence, there in zip(sequences, done, strict=True):
-        outputs = picture_outputs(sequence.outputs, output.formats, painter, name=sequence.name_of, existing=existing)
-        job.run(sequence, there, outputs)
-    unreadable = tuple(str(path.relative_to(folder)) for path in job.unreadable)
+    show = (lambda frames: progress(frames, total)) if progress else None
+    if len(devices) > 1:
+        with ProcessPoolExecutor(len(devices), multiprocessing.get_context("spawn")) as pool:
+            models = [replace(model, device=device) for device in devices]
+            tasks = zip(models, shares(done, len(devices)), strict=True)
+            begun = [pool.submit(_run_share, sequences, share, output, each, paint) for each, share in tasks]
+            parts = [each.result() for each in begun]
+    else:
+        parts = [_run_share(sequences, done, output, model, paint, progress=show, stop=stop)]
+    unreadable = tuple(dict.fromkeys(str(path.relative_to(folder)) for part in parts for path in part.unreadable))
     missing = sum(sequence.missing for sequence in sequences)
     damage = Damage(missing=missing, unreadable=unreadable)
+    warnings = dict.fromkeys(line for part in parts for line in part.warnings)
+    facts = parts[0].network | {
+        "device": ", ".join(dict.fromkeys(part.network["device"] for part in parts)),
+        "memory_resets": sum(part.resets for part in parts),
+        "peak_rss_mb": max(part.network["peak_rss_mb"] for part in parts),
+    }
     return FramesReport(
-        **network_facts(segmenter, model.weights, job.resets, labels),
+        **facts,
         input=str(folder),
         output=str(output.output),
         formats=output.formats,
-        frames=job.written,
-        seconds=job.seconds,
-        stages=job.stages,
-        warnings=(*problems, *damage.lines(), *job.warnings, *paint.warnings(segmenter.labels)),
+        frames=sum(part.written for part in parts),
+        seconds=max(part.seconds for part in parts),
+        stages={name: sum(part.stages[name] for part in parts) for name in STAGES},
+        warnings=(*problems, *damage.lines(), *warnings, *paint.warnings(model.weights_info().labels)),
         damaged=bool(problems or damage),
-        interrupted=job.interrupted,
+        interrupted=any(part.interrupted for part in parts),
         sequences=len(sequences),
         skipped=sum(sum(each) for each in done),
         missing=missing,
         unreadable=unreadable,
     )
+
+
+def shares(done: Sequence[Sequence[bool]], count: int) -> list[list[list[bool]]]:
+    """`done`, for each sequence and image, as `count` workers see it: what is another's to do is done."""
+    total, number = sum(each.count(False) for each in done), 0
+    masks = [[[True] * len(each) for each in done] for _ in range(count)]
+    for sequence, there in enumerate(done):
+        for position, is_done in enumerate(there):
+            if not is_done:
+                masks[number * count // total][sequence][position] = False
+                number += 1
+    return masks
+
+
+def _run_share(
+    sequences: "list[ImageSequence]",
+    done: list[list[bool]],
+    output: FramesOutputOptions,
+    model: ModelOptions,
+    paint: PaintOptions,
+    *,
+    progress: Callable[[int], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> "_Part":
+    """Writes the images that are not done."""
+    labels, relabel = paint.classes_of(model.weights_info().labels)
+    painter = paint.painter(labels, "overlay")
+    segmenter = model.load()
+    part = _Part()
+    job = _Job(segmenter, part, stop, progress, relabel)
+    existing: Existing = "replace" if output.overwrite else "keep" if output.skip_existing else "refuse"
+    for sequence, there in zip(sequences, done, strict=True):
+        outputs = picture_outputs(sequence.outputs, output.formats, painter, name=sequence.name_of, existing=existing)
+        job.run(sequence, there, outputs)
+    part.network = network_facts(segmenter, model.weights, part.resets, labels)
+    return part
 
 
 def _check_not_inputs(sequences: "list[ImageSequence]") -> None:
@@ -94,60 +141,76 @@ def _done_already(sequences: "list[ImageSequence]", output: FramesOutputOptions)
     return [[False] * len(sequence.paths) for sequence in sequences]
 
 
+@dataclass
+class _Part:
+    """What was done with a part of the images."""
+
+    written: int = 0
+    resets: int = 0
+    seconds: float = 0.0
+    stages: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
+    unreadable: list[Path] = field(default_factory=list)
+    warnings: tuple[str, ...] = ()
+    interrupted: bool = False
+    network: dict[str, Any] = field(default_factory=dict)
+    """As of `network_facts`."""
+
+
 class _Job:
     """Runs blocks of sequences one after the other and adds up what they did."""
 
     def __init__(
         self,
         segmenter: "FrameSegmenter",
+        part: _Part,
         stop: Callable[[], bool],
         progress: Callable[[int], None] | None,
         relabel: Labels | None,
     ) -> None:
         self._segmenter, self._stop, self._progress, self._relabel = segmenter, stop, progress, relabel
+        self._part = part
         self._run_up = segmenter.memory_frames + _SETTLING_FRAMES if segmenter.memory_frames else 0
-        self.written = self.resets = 0
-        self.seconds = 0.0
-        self.stages = dict.fromkeys(STAGES, 0.0)
-        self.unreadable: list[Path] = []
-        self.warnings: tuple[str, ...] = ()
-        self.interrupted = False
 
     def run(self, sequence: "ImageSequence", done: list[bool], outputs: list[Output]) -> None:
         """The images of one sequence that are not done."""
         for first, last in blocks_to_do(done, self._run_up):
             if self._stop():
-                self.interrupted = True
+                self._part.interrupted = True
                 return
             try:
                 source = sequence.open(first, last)
             except VideoError:  # none of this block can be read
-                self.unreadable += sequence.paths[first : last + 1]
+                self._part.unreadable += sequence.paths[first : last + 1]
                 continue
             with source:
                 self._run_block(source, done, outputs)
-                self.warnings = tuple(dict.fromkeys((*self.warnings, *source.warnings)))
-            self.unreadable += [sequence.folder / name for name in source.damage.unreadable]
+                self._part.warnings = tuple(dict.fromkeys((*self._part.warnings, *source.warnings)))
+            self._part.unreadable += [sequence.folder / name for name in source.damage.unreadable]
 
     def _run_block(self, source: ImageSource, done: list[bool], outputs: list[Output]) -> None:
-        def count(frame: Frame, _: RGB) -> None:
-            self.written += not done[frame.index]
+        def count(frame: Frame, _: Labels) -> None:
+            self._part.written += not done[frame.index]
+
+        def wanted(write: Callable[[Frame, Labels], None], frame: Frame, labels: Labels) -> None:
+            if not done[frame.index]:  # else it only fills the memory
+                write(frame, labels)
 
         def report(_: int) -> None:
             if self._progress:
-                self._progress(self.written)
+                self._progress(self._part.written)
 
         self._segmenter.reset()
         self._segmenter.expect(source.info.frames)
+        each = [replace(output, write=partial(wanted, output.write)) for output in outputs]
         outcome = segment(
-            source, self._segmenter, [*outputs, Output(count)], progress=report, stop=self._stop, relabel=self._relabel
+            source, self._segmenter, [*each, Output(count)], progress=report, stop=self._stop, relabel=self._relabel
         )
-        self.seconds += outcome.seconds
-        self.resets += outcome.memory_resets
+        self._part.seconds += outcome.seconds
+        self._part.resets += outcome.memory_resets
         for stage, busy in outcome.stages.items():
-            self.stages[stage] += busy
-        self.interrupted |= outcome.interrupted
-        self.warnings = tuple(dict.fromkeys((*self.warnings, *self._segmenter.warnings)))
+            self._part.stages[stage] += busy
+        self._part.interrupted |= outcome.interrupted
+        self._part.warnings = tuple(dict.fromkeys((*self._part.warnings, *self._segmenter.warnings)))
 
 
 @dataclass(frozen=True)

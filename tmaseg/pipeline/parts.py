@@ -21,7 +21,7 @@ import numpy as np
 
 import tmaseg
 from tmaseg.errors import OutputError, VideoError
-from tmaseg.files import atomic_write
+from tmaseg.files import atomic_write, shorten
 from tmaseg.options import RunOptions
 from tmaseg.video.frame import Frame
 from tmaseg.video.image_source import ImageSource
@@ -156,7 +156,7 @@ class UnfinishedRun:
 def parts_folder(options: RunOptions) -> Path:
     """Where the parts of a run go: a hidden folder beside its first output."""
     first = options.output.paths[0].absolute()
-    return first.with_name(f".{first.name}.parts")
+    return first.with_name(f".{shorten(first.name, 240)}.parts")  # a name has 255 bytes at most
 
 
 def describe(folder: Path) -> str:
