@@ -115,10 +115,18 @@ def test_values_are_checked_as_run_checks_them(data, weights, tmp_path):
         assert evaluate(data, weights, *options, code=1).stderr == told
 
 
-def test_two_processes_are_one(data, weights, tmp_path):
-    """torchrun over gloo on the CPU: every count and every per-frame figure as in one process."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", "-m", "tmaseg"]
-    arguments = ["eval", "--dataset", "camvid", "--data", data, "--weights", weights, "--device", "cpu"]
+@pytest.mark.parametrize(
+    ("launcher", "device"),
+    [
+        (["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"], ["--device", "cpu"]),
+        ([], ["--devices", "cpu,cpu:1"]),
+    ],
+    ids=["torchrun", "devices"],
+)
+def test_two_processes_are_one(data, weights, tmp_path, launcher, device):
+    """Over gloo on the CPU: every count and every per-frame figure as in one process."""
+    command = [sys.executable, *launcher, "-m", "tmaseg"]
+    arguments = ["eval", "--dataset", "camvid", "--data", data, "--weights", weights, *device]
     options = ["--precision", "fp32", "--json", "--compare-memory", "--save", tmp_path / "two"]
     options += ["--report", tmp_path / "two.html"]
     done = subprocess.run([*command, *map(str, [*arguments, *options])], capture_output=True, text=True, check=False)

@@ -1,6 +1,7 @@
 """`tmaseg eval`: accuracy and temporal consistency on a data set, or flicker on any video."""
 
 import os
+import sys
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -8,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tmaseg.cli.options import ConsoleOptions, Omit
+from tmaseg.cli.options import ConsoleOptions, Omit, Only
 from tmaseg.cli.tables import show_data_set, show_json, show_video
 from tmaseg.errors import ConfigError
-from tmaseg.options import EvalInput, EvalOptions, ModelOptions
+from tmaseg.options import BatchOptions, EvalInput, EvalOptions, ModelOptions
 
 if TYPE_CHECKING:
     from tmaseg.cli.screen import Screen
@@ -31,11 +32,12 @@ def evaluate(
         ),
     ] = False,
     options: Annotated[EvalOptions, Omit("memories", "geometry", "key_frames")],
+    sharing: Annotated[BatchOptions, Only("devices")],
     console: Annotated[ConsoleOptions, Omit("strict")],
 ) -> None:
     """Measure accuracy and temporal consistency on a data set, or flicker on any video: --dataset or --video.
 
-    Under torchrun, the sequences are divided among the processes and their counts summed.
+    With --devices, or under torchrun, the sequences are divided among processes and their counts summed.
     """
     from tmaseg.video import check_exists
 
@@ -57,6 +59,8 @@ def evaluate(
     with ExitStack() as stack:
         dataset = open_dataset(source.dataset, source.data) if source.dataset is not None else None
         video = stack.enter_context(open_source(source.video)) if source.video is not None and first else None
+        if sharing.devices:
+            model = replace(model, device=_device_of_process(sharing.devices, shared=dataset is not None))
         from tmaseg import evaluation
         from tmaseg.inference.onnx_runtime import open_network
 
@@ -71,6 +75,18 @@ def evaluate(
                 result = evaluation.evaluate_video(video, weights, options, progress=progress)
     if result is not None:
         _show(result, options, screen, json=console.json)
+
+
+def _device_of_process(names: tuple[str, ...], *, shared: bool) -> str:
+    """This process's device. Where there are several, the program is replaced by torchrun, with a process for each."""
+    from tmaseg.pipeline.devices import choose_devices
+
+    devices = choose_devices(names)
+    if "RANK" not in os.environ and shared and len(devices) > 1:
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // len(devices))))
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={len(devices)}"]
+        os.execv(sys.executable, [*torchrun, "-m", "tmaseg", *sys.argv[1:]])
+    return devices[int(os.environ.get("LOCAL_RANK", "0"))]
 
 
 def _show(result: "Evaluation | VideoEvaluation", options: EvalOptions, screen: "Screen", *, json: bool) -> None:
