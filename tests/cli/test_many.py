@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import fsspec
 import pytest
 from films import film, moving
 from fsspec.implementations.memory import MemoryFileSystem
@@ -183,6 +184,39 @@ def test_sources_and_outputs_on_a_storage_service(tmaseg, bucket, tmp_path):
     assert (refused.code, "exists already; give --overwrite" in refused.err) == (1, True)
     missing = tmaseg("run", "memory://bucket/in/none.mp4", "-o", tmp_path / "none.mp4")
     assert (missing.code, "does not exist; check the bucket and the name" in missing.err) == (1, True)
+
+
+@pytest.fixture
+def s3(monkeypatch):
+    """An S3 service on this machine, with an empty bucket."""
+    pytest.importorskip("s3fs", reason="needs s3fs")
+    server = pytest.importorskip("moto.server", reason="needs moto[server]").ThreadedMotoServer("127.0.0.1", 0)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in (("ENDPOINT_URL", f"http://{host}:{port}"), ("DEFAULT_REGION", "us-east-1")):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    store = fsspec.filesystem("s3", skip_instance_cache=True)
+    store.mkdir("videos")
+    yield store
+    server.stop()
+    store.clear_instance_cache()
+
+
+@pytest.mark.filterwarnings("default")  # of the service's own packages
+def test_an_s3_bucket(tmaseg, clip, s3, tmp_path):
+    s3.put_file(str(clip), "videos/in/a.mp4")
+    answer = tmaseg("run", "s3://videos/in/*.mp4", "-o", "s3://videos/out", "--masks", "s3://videos/masks")
+    assert answer.code == 0, answer.err
+    s3.invalidate_cache()
+    assert s3.ls("videos/out") == ["videos/out/a.mp4"]
+    assert len(s3.find("videos/masks/a")) == 12
+    for arguments in (("s3://none/a.mp4", "-o", tmp_path / "a.mp4"), (clip, "-o", "s3://none/a.mp4")):
+        answer = tmaseg("run", *arguments)
+        assert (answer.code, answer.err.count("\n")) == (1, 1)
+        assert answer.err.startswith("error: s3://none")
+        assert "does not exist" in answer.err
 
 
 def test_frames_are_shared_out_among_devices(tmaseg, tmp_path):
