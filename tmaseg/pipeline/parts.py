@@ -79,6 +79,7 @@ class UnfinishedRun:
                 text = f"the unfinished run in {self.folder} cannot be read: {error}; remove that folder"
                 raise OutputError(text) from error
         self.frames = [stamp for segment in self.segments for stamp in segment.frames]
+        self._resumed = len(self.frames)
 
     def begin(self) -> None:
         """Makes the folder. Raises OutputError."""
@@ -104,8 +105,9 @@ class UnfinishedRun:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What the report says of damage in all attempts."""
-        return {"damaged": self.segments[-1].damaged, "damaged_packets": self.segments[-1].damaged_packets}
+        """What the report says of all attempts."""
+        last = self.segments[-1]
+        return {"damaged": last.damaged, "damaged_packets": last.damaged_packets, "resumed_frames": self._resumed}
 
     def stubs(self, segment: Segment) -> list[Frame]:
         """The frames of a segment without pixels."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tmaseg.labels import LabelSet
 from tmaseg.options import InputOptions, Mode, ModelOptions, OutputOptions, PaintOptions, RunOptions
 from tmaseg.pipeline.live import Live
-from tmaseg.pipeline.outputs import open_outputs
+from tmaseg.pipeline.outputs import VideoOutput, open_outputs
 from tmaseg.pipeline.parts import UnfinishedRun, check_no_parts
 from tmaseg.pipeline.preview import Preview
 from tmaseg.pipeline.report import RunReport, network_facts
@@ -79,7 +79,6 @@ def run_video(
     with ExitStack() as stack:
         live = Live(options.input.keep_all, options.input.duration) if source.info.live else None
         run = UnfinishedRun(options, source) if options.output.resume else None
-        resumed = len(run.frames) if run else 0
         if run is None and options.output.paths:
             check_no_parts(options)
         outputs = open_outputs(stack, source, labels, options, run)
@@ -102,7 +101,7 @@ def run_video(
             raise KeyboardInterrupt  # nothing to finish
         if outcome.interrupted and sink and not isinstance(sink, JoinedSink):
             sink.cut_sound()
-    output, facts = options.output, _source_facts(source)
+    facts = _source_facts(source)
     warnings = (*source.warnings, *source.damage.lines(), *segmenter.warnings)
     if run:
         facts, warnings = facts | run.facts, tuple(run.segments[-1].warnings)
@@ -111,24 +110,14 @@ def run_video(
         **network_facts(segmenter, options.model.weights, outcome.memory_resets, labels),
         **facts,
         **_live_facts(source, live),
-        output=hidden(output.output) if output.output else None,
-        segments=tuple(map(str, sink.completed)) if isinstance(sink, SegmentedSink) else (),
-        masks=_name(output.masks),
-        stats=_name(output.stats),
-        events=output.events,
+        **_output_facts(options.output, sink),
         frames=outcome.frames,
         seconds=outcome.seconds,
         stages=outcome.stages,
-        warnings=(
-            *warnings,
-            *(sink.warnings if sink else ()),
-            *options.paint.warnings(network),
-        ),
+        warnings=(*warnings, *(sink.warnings if sink else ()), *options.paint.warnings(network)),
         interrupted=outcome.interrupted,
         key_frames=segmenter.key_frames,
         network_frames=segmenter.network_frames,
-        encoder=sink.encoder if sink else None,
-        resumed_frames=resumed,
     )
 
 
@@ -146,6 +135,17 @@ def _preview_facts(source: Source, segmenter: "FrameSegmenter", live: Live | Non
         "dropped": live.queue.dropped if live else 0,
         "resets": segmenter.memory_resets,
         "reconnects": source.reconnects,
+    }
+
+
+def _output_facts(output: OutputOptions, sink: VideoOutput | None) -> dict[str, Any]:
+    return {
+        "output": hidden(output.output) if output.output else None,
+        "segments": tuple(map(str, sink.completed)) if isinstance(sink, SegmentedSink) else (),
+        "masks": _name(output.masks),
+        "stats": _name(output.stats),
+        "events": output.events,
+        "encoder": sink.encoder if sink else None,
     }
 
 
