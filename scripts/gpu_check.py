@@ -26,6 +26,7 @@ import time
 import traceback
 import zipfile
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -255,7 +256,7 @@ def train(check: Check) -> dict[str, Any]:
 
 def _crops_alone(folder: Path, steps: int) -> float:
     """What the threads of a run make a second while nothing trains; labels and pictures are in memory by then."""
-    from tmaseg.training.batches import BatchLoader, BatchMaker
+    from tmaseg.training.batches import BatchMaker, load_batches
     from tmaseg.training.callbacks import Callback
     from tmaseg.training.datasets import open_sources, read_labels
     from tmaseg.training.job import resumed
@@ -265,11 +266,11 @@ def _crops_alone(folder: Path, steps: int) -> float:
     data = read_labels(datasets, labels, job.recipe, Callback(), cache_bytes=2**31)
     config = load_checkpoint(folder / "last.safetensors").config
     maker = BatchMaker(data.train, job.recipe, config)
-    with BatchLoader(maker.parts, first=0, threads=job.recipe.run.threads) as batches:
-        batches.take()
+    with closing(load_batches(maker.parts, first=0, threads=job.recipe.run.threads)) as batches:
+        next(batches)
         begun = time.perf_counter()
         for _ in range(steps):
-            batches.take()
+            next(batches)
     return job.recipe.optimizer.batch * steps / (time.perf_counter() - begun)
 
 
