@@ -11,6 +11,9 @@ from typing import Any, Self
 
 from tmaseg.files import discard_part_files
 
+DECODE_THREAD = "tmaseg-decode"
+"""The thread that reads a source; it outlives a run whose camera is silent."""
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _DEFAULTS = (signal.SIG_DFL, signal.default_int_handler)
 _REPEAT_SECONDS = 1.0  # timeout(1) sends SIGTERM twice: to its child, and to the group that the child is in

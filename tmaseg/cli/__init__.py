@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 import warnings
 from typing import Annotated
 
@@ -18,6 +19,7 @@ from tmaseg.cli.info import info
 from tmaseg.cli.options import CONSOLE, Command, PanelCommand, PanelGroup, with_options
 from tmaseg.cli.run import run
 from tmaseg.cli.train import train
+from tmaseg.signals import DECODE_THREAD
 
 app = typer.Typer(
     name="tmaseg",
@@ -76,4 +78,12 @@ def main() -> None:
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
-    app()
+    try:
+        app()
+    except SystemExit as end:
+        if any(thread.name == DECODE_THREAD for thread in threading.enumerate()):
+            # It waits inside FFmpeg for a silent camera, and would return into an interpreter that has been taken down.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(end.code if isinstance(end.code, int) else 0)
+        raise

@@ -16,6 +16,7 @@ import numpy as np
 
 from tmaseg.arrays import RGB, Labels
 from tmaseg.pipeline.live import Live, LiveQueue
+from tmaseg.signals import DECODE_THREAD
 from tmaseg.video.frame import Frame
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ class _Reader:
         self._ready: queue.Queue[Frame | BaseException | None] | LiveQueue
         self._ready = live.queue if live else queue.Queue(_QUEUED)
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="tmaseg-decode", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=DECODE_THREAD, daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
