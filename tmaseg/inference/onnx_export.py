@@ -4,6 +4,7 @@ import json
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -169,7 +170,7 @@ def _quantise(path: Path, pictures: Sequence[RGB]) -> None:
             return next(self._feeds, None)
 
     reader, out = Reader(), path.with_name("int8.onnx")
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _quiet_logging():
         warnings.simplefilter("ignore")
         quantize_static(
             str(path),
@@ -181,6 +182,16 @@ def _quantise(path: Path, pictures: Sequence[RGB]) -> None:
             weight_type=QuantType.QInt8,
         )
     out.replace(path)
+
+
+@contextmanager
+def _quiet_logging() -> Iterator[None]:
+    """Without the advice that ONNX Runtime logs to the root logger."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def _feeds(path: Path, pictures: Sequence[RGB]) -> Iterator[dict[str, Any]]:
