@@ -1,5 +1,6 @@
 """A batch on a Ray cluster of several nodes on this machine, one of which is killed."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -25,6 +26,7 @@ def cluster(monkeypatch):
     from ray.cluster_utils import Cluster
 
     monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    before = signal.getsignal(signal.SIGTERM)
     small = {"object_store_memory": 80 * 2**20, "num_gpus": 0}
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **small})
     for _ in range(2):
@@ -33,6 +35,7 @@ def cluster(monkeypatch):
     yield cluster
     ray.shutdown()
     cluster.shutdown()
+    signal.signal(signal.SIGTERM, before)  # a node that begins in this process sets its own
 
 
 def writer(folder):
