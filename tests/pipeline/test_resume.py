@@ -34,13 +34,6 @@ def short_segments(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    save_checkpoint(path, tiny_checkpoint())
-    return path
-
-
-@pytest.fixture(scope="module")
 def clip(tmp_path_factory):
     """Two shots, with B-frames, at a variable rate from 0.2 s on, with sound."""
     other = [np.ascontiguousarray(picture[:48, ::-1]) for picture in moving(FRAMES, 64, 64)]

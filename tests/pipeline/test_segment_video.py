@@ -4,18 +4,9 @@ import numpy as np
 import pytest
 from films import film, moving, stamps
 from PIL import Image
-from tiny import tiny_checkpoint
 
 import tmaseg
-from tmaseg.model.checkpoint import save_checkpoint
 from tmaseg.video.source import open_source
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    save_checkpoint(path, tiny_checkpoint())
-    return path
 
 
 @pytest.fixture(scope="module")
