@@ -24,8 +24,7 @@ from forked import write_weights
 from tmaseg.files import resident_mb
 from tmaseg.options import ModelOptions, OutputOptions, PaintOptions, RunOptions
 from tmaseg.pipeline.video import run_video
-from tmaseg.video.frame import Frame
-from tmaseg.video.source import Damage, Source, StreamInfo
+from tmaseg.video.source import Damage, Frame, Source, StreamInfo
 
 WIDTH, HEIGHT, RATE = 64, 48, 25
 BITS = 20  # of a frame's number, drawn as columns of black and white so that a decoded frame tells which one it is

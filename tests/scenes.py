@@ -8,8 +8,7 @@ import numpy as np
 from PIL import Image
 from tiny import noise_frames
 
-from tmaseg.video.frame import Frame
-from tmaseg.video.source import Damage, StreamInfo
+from tmaseg.video.source import Damage, Frame, StreamInfo
 
 SIZE_HW = (36, 48)
 

@@ -17,7 +17,7 @@ from tmaseg.errors import ConfigError, OutputError
 from tmaseg.labels import CITYSCAPES
 from tmaseg.pipeline.preview import Preview
 from tmaseg.render import Painter
-from tmaseg.video.frame import Frame
+from tmaseg.video.source import Frame
 
 PAINTERS = {view: Painter(CITYSCAPES, mode=view) for view in ("overlay", "side-by-side")}
 

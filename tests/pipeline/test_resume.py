@@ -19,7 +19,7 @@ import tmaseg
 from tmaseg.errors import OutputError, VideoError
 from tmaseg.model.checkpoint import save_checkpoint
 from tmaseg.pipeline import resume
-from tmaseg.video.joined import JoinedSink
+from tmaseg.video.segments import JoinedSink
 
 FRAMES = 40
 

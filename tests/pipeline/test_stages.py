@@ -11,7 +11,7 @@ import torch
 from tmaseg.inference.device import HostCopy
 from tmaseg.inference.frame_segmenter import Segmentation
 from tmaseg.pipeline.stages import Output, segment
-from tmaseg.video.frame import Frame
+from tmaseg.video.source import Frame
 
 
 class BoomError(Exception):

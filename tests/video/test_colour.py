@@ -9,9 +9,8 @@ from films import PATCHES, film, patch_means, patches
 
 from tmaseg.video.colour import EncoderPictures
 from tmaseg.video.encoder import WriteOptions
-from tmaseg.video.frame import Frame
 from tmaseg.video.sink import VideoSink
-from tmaseg.video.source import ReadOptions, StreamInfo
+from tmaseg.video.source import Frame, ReadOptions, StreamInfo
 from tmaseg.video.video_source import VideoSource
 
 RATE, TIME_BASE = Fraction(25), Fraction(1, 25)

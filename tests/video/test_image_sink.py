@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from tmaseg.errors import OutputError
-from tmaseg.video.frame import Frame
 from tmaseg.video.image_sink import MaskSink, PictureSink
+from tmaseg.video.source import Frame
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (48, 64, 3), np.uint8)

@@ -8,9 +8,8 @@ import pytest
 from films import film, patches
 
 from tmaseg.video.encoder import WriteOptions
-from tmaseg.video.frame import Frame
 from tmaseg.video.sink import VideoSink
-from tmaseg.video.source import StreamInfo
+from tmaseg.video.source import Frame, StreamInfo
 from tmaseg.video.video_source import VideoSource
 
 STATM = Path("/proc/self/statm")

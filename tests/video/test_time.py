@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from tmaseg.errors import ConfigError, VideoError
 from tmaseg.video.encoder import WriteOptions
-from tmaseg.video.frame import Frame
 from tmaseg.video.sink import VideoSink
-from tmaseg.video.source import ReadOptions, StreamInfo
+from tmaseg.video.source import Frame, ReadOptions, StreamInfo
 from tmaseg.video.video_source import VideoSource
 
 FAST = WriteOptions(preset="veryfast", overwrite=True)  # a preset with B-frames, which shift decoding times

@@ -10,9 +10,8 @@ from films import corners, film, moving, stamps
 
 from tmaseg.errors import ConfigError, OutputError
 from tmaseg.video.encoder import WriteOptions
-from tmaseg.video.frame import Frame
 from tmaseg.video.sink import VideoSink
-from tmaseg.video.source import ReadOptions, StreamInfo
+from tmaseg.video.source import Frame, ReadOptions, StreamInfo
 from tmaseg.video.video_source import VideoSource
 
 UNIT = Fraction(1, 25)

@@ -14,9 +14,8 @@ from tmaseg.inference.segmenter import Segmenter
 from tmaseg.render import Painter
 from tmaseg.video import DEMO
 from tmaseg.video.decoder import Decoder
-from tmaseg.video.frame import Frame
 from tmaseg.video.sink import VideoSink
-from tmaseg.video.source import ReadOptions, Source, open_source
+from tmaseg.video.source import Frame, ReadOptions, Source, open_source
 from tmaseg.video.video_source import VideoSource
 
 _FRAMES = 60

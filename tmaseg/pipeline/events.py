@@ -18,7 +18,7 @@ from tmaseg.arrays import Labels
 from tmaseg.errors import ConfigError, OutputError
 from tmaseg.files import check_output_file
 from tmaseg.labels import LabelSet
-from tmaseg.video.frame import Frame
+from tmaseg.video.source import Frame
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,10 @@ from tmaseg.options import FramesOutputOptions, ModelOptions, PaintOptions
 from tmaseg.pipeline.outputs import folders_of, picture_outputs
 from tmaseg.pipeline.report import FramesReport, network_facts
 from tmaseg.pipeline.stages import STAGES, Output, segment
-from tmaseg.video.frame import Frame
 from tmaseg.video.image_sink import Existing
 from tmaseg.video.image_source import ImageSource
 from tmaseg.video.images import list_images, walk_folders
-from tmaseg.video.source import Damage, ReadOptions
+from tmaseg.video.source import Damage, Frame, ReadOptions
 
 if TYPE_CHECKING:
     from tmaseg.inference.frame_segmenter import FrameSegmenter

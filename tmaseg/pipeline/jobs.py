@@ -11,8 +11,8 @@ from tmaseg.files import check_not_read, output_name
 from tmaseg.options import OutputOptions, RunOptions
 from tmaseg.pipeline.remote import list_remote, remote_url
 from tmaseg.video.address import is_live
+from tmaseg.video.encoder import SUFFIXES
 from tmaseg.video.images import list_images, natural_key, walk_folders
-from tmaseg.video.muxer import SUFFIXES
 
 _VIDEOS = frozenset(
     {

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from tmaseg.video.frame import Frame
+from tmaseg.video.source import Frame
 
 _MOST_KEPT = 32  # frames that wait, with keep_all
 _BINS, _LEAST_SECONDS, _STEP = 1400, 0.0001, 1.01  # of latencies: one per cent wide each, up to two minutes

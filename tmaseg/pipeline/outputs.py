@@ -21,13 +21,11 @@ from tmaseg.pipeline.events import EventsFile, Region
 from tmaseg.pipeline.parts import UnfinishedRun
 from tmaseg.pipeline.stages import Output
 from tmaseg.render import Painter
-from tmaseg.video.frame import Frame
 from tmaseg.video.image_sink import Existing, MaskSink, PictureSink
 from tmaseg.video.image_source import ImageSource
-from tmaseg.video.joined import JoinedSink
-from tmaseg.video.segments import SegmentedSink, numbered
+from tmaseg.video.segments import JoinedSink, SegmentedSink, numbered
 from tmaseg.video.sink import VideoSink
-from tmaseg.video.source import Source, StreamInfo
+from tmaseg.video.source import Frame, Source, StreamInfo
 from tmaseg.video.stream_sink import StreamSink
 
 VideoOutput = VideoSink | SegmentedSink | StreamSink | JoinedSink

@@ -23,9 +23,8 @@ import tmaseg
 from tmaseg.errors import OutputError, VideoError
 from tmaseg.files import atomic_write, shorten
 from tmaseg.options import RunOptions
-from tmaseg.video.frame import Frame
 from tmaseg.video.image_source import ImageSource
-from tmaseg.video.source import Source
+from tmaseg.video.source import Frame, Source
 
 _FREE = {"device", "compile", "timeout", "reconnect", "preview", "output", "overwrite", "skip_existing", "resume"}
 """Options that a run may be resumed with other values of; the output is known by where the parts are."""

@@ -19,7 +19,7 @@ from tmaseg.arrays import Labels
 from tmaseg.errors import ConfigError, OutputError
 from tmaseg.labels import LabelSet
 from tmaseg.render import Painter
-from tmaseg.video.frame import Frame
+from tmaseg.video.source import Frame
 
 _WIDTH_PX = 640  # of the picture that is sent
 _COUNTED_WIDTH_PX = 256  # of the pixels that shares are counted over, at least

@@ -13,9 +13,8 @@ from tmaseg.options import RunOptions
 from tmaseg.pipeline.outputs import Outputs
 from tmaseg.pipeline.parts import Segment, Stamp, UnfinishedRun
 from tmaseg.pipeline.stages import STAGES, Outcome, Output, segment
-from tmaseg.video.frame import Frame
-from tmaseg.video.joined import JoinedSink
-from tmaseg.video.source import Source, open_source
+from tmaseg.video.segments import JoinedSink
+from tmaseg.video.source import Frame, Source, open_source
 
 if TYPE_CHECKING:
     from tmaseg.inference.frame_segmenter import FrameSegmenter, Segmentation

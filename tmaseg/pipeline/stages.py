@@ -17,7 +17,7 @@ import numpy as np
 from tmaseg.arrays import RGB, Labels
 from tmaseg.pipeline.live import Live, LiveQueue
 from tmaseg.signals import DECODE_THREAD
-from tmaseg.video.frame import Frame
+from tmaseg.video.source import Frame
 
 if TYPE_CHECKING:
     from tmaseg.inference.frame_segmenter import Segmentation

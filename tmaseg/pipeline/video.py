@@ -17,9 +17,8 @@ from tmaseg.pipeline.report import RunReport, network_facts
 from tmaseg.pipeline.resume import segment_slices
 from tmaseg.pipeline.stages import Output, segment
 from tmaseg.video.address import hidden
-from tmaseg.video.joined import JoinedSink
 from tmaseg.video.live import LiveSource
-from tmaseg.video.segments import SegmentedSink
+from tmaseg.video.segments import JoinedSink, SegmentedSink
 from tmaseg.video.source import Source, open_source
 
 if TYPE_CHECKING:

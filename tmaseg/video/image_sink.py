@@ -13,7 +13,7 @@ from PIL import Image
 from tmaseg.arrays import Labels
 from tmaseg.errors import OutputError
 from tmaseg.files import atomic_write, check_output_file, check_output_folder
-from tmaseg.video.frame import Frame
+from tmaseg.video.source import Frame
 
 Existing = Literal["refuse", "replace", "keep"]
 MaskStyle = Literal["ids", "indexed", "color"]

@@ -10,9 +10,8 @@ from pathlib import Path
 from tmaseg.arrays import RGB
 from tmaseg.errors import VideoError
 from tmaseg.video.colour import letterbox
-from tmaseg.video.frame import Frame
 from tmaseg.video.images import ImageReader, image_pages, list_folders, list_images, page_milliseconds
-from tmaseg.video.source import Damage, ReadOptions, Source, StreamInfo
+from tmaseg.video.source import Damage, Frame, ReadOptions, Source, StreamInfo
 
 _DEFAULTS = ReadOptions()
 

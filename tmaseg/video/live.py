@@ -13,8 +13,7 @@ from tmaseg.errors import ConfigError, VideoError
 from tmaseg.video.address import STDIN, hidden
 from tmaseg.video.colour import PictureMaker
 from tmaseg.video.decoder import Decoder, deinterlaced
-from tmaseg.video.frame import Frame
-from tmaseg.video.source import Damage, ReadOptions, Source, StreamInfo
+from tmaseg.video.source import Damage, Frame, ReadOptions, Source, StreamInfo
 from tmaseg.video.timeline import FrameClock
 from tmaseg.video.video_source import picture_facts
 

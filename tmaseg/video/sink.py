@@ -16,9 +16,9 @@ from tmaseg.errors import OutputError
 from tmaseg.files import PartFile, check_not_read, check_output_file
 from tmaseg.video.address import is_url
 from tmaseg.video.colour import EncoderPictures
-from tmaseg.video.encoder import WriteOptions, choose_encoder
-from tmaseg.video.frame import Frame
-from tmaseg.video.muxer import (
+from tmaseg.video.encoder import (
+    WriteOptions,
+    choose_encoder,
     content_metadata,
     holds_aspect,
     kind_of,
@@ -27,7 +27,7 @@ from tmaseg.video.muxer import (
     time_base_of,
 )
 from tmaseg.video.passthrough import Passthrough
-from tmaseg.video.source import StreamInfo
+from tmaseg.video.source import Frame, StreamInfo
 
 _DEFAULTS = WriteOptions()
 

@@ -2,15 +2,15 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import unquote, urlsplit
 
+from tmaseg.arrays import RGB
 from tmaseg.errors import ConfigError, VideoError
 from tmaseg.video.address import STDIN, is_live, is_url
-from tmaseg.video.frame import Frame
 from tmaseg.video.pipe import Pipe, open_pipe
 
 ColourSpace = Literal["bt601", "bt709", "bt2020"]
@@ -125,6 +125,39 @@ class StreamInfo:
     """Codec of each sound stream."""
     metadata: dict[str, str] = field(default_factory=dict)
     """Of the container."""
+
+
+@dataclass(frozen=True, repr=False)
+class Frame:
+    """An upright RGB picture and its exact time."""
+
+    rgb: RGB
+    """(H, W, 3) uint8, red first, full range, upright."""
+    pts: int
+    """Presentation time in units of `time_base`."""
+    time_base: Fraction
+    """Seconds a unit of `pts`."""
+    index: int
+    """Position among the decoded frames of the source, from 0; skipped frames are counted."""
+    discontinuity: bool = False
+    """Whether this picture does not continue the one before (another size, or the clock jumped): a memory of earlier
+    frames must start again here."""
+    duration: int = 0
+    """How long it is shown, in units of `time_base`; 0: not known, one step of the nominal rate."""
+    arrival: float | None = None
+    """Time of arrival from a live source, in seconds of `time.monotonic`; None: from a file."""
+
+    @property
+    def seconds(self) -> float:
+        """Presentation time in seconds, from the beginning of the source's time line."""
+        return float(self.pts * self.time_base)
+
+    def with_rgb(self, rgb: RGB) -> "Frame":
+        """The same frame with other pixels."""
+        return replace(self, rgb=rgb)
+
+    def __repr__(self) -> str:
+        return f"Frame(index={self.index}, shape={self.rgb.shape}, seconds={self.seconds:.3f})"
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,7 @@ from tmaseg.errors import OutputError
 from tmaseg.video.address import STREAM_FORMATS, check_options, hidden, without_address
 from tmaseg.video.colour import EncoderPictures
 from tmaseg.video.encoder import WriteOptions, choose_encoder
-from tmaseg.video.frame import Frame
-from tmaseg.video.source import StreamInfo
+from tmaseg.video.source import Frame, StreamInfo
 
 _KEY_FRAME_SECONDS = 2  # how long somebody who joins waits for a picture at most
 _MUXER_OPTIONS = {"flush_packets": "1", "flvflags": "no_duration_filesize", "rtsp_transport": "tcp"}

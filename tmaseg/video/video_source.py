@@ -15,9 +15,8 @@ from tmaseg.video.address import hidden
 from tmaseg.video.colour import PictureMaker
 from tmaseg.video.container import coder_of
 from tmaseg.video.decoder import Decoder, deinterlaced
-from tmaseg.video.frame import Frame
 from tmaseg.video.pipe import Pipe
-from tmaseg.video.source import Damage, ReadOptions, Source, StreamInfo
+from tmaseg.video.source import Damage, Frame, ReadOptions, Source, StreamInfo
 from tmaseg.video.timeline import FrameClock
 
 _DEFAULTS = ReadOptions()
