@@ -1,6 +1,6 @@
 """Dataclasses as options of a command."""
 
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
 from typing import Annotated, Literal
 
 import pytest
@@ -8,17 +8,19 @@ import typer
 from typer.testing import CliRunner
 
 from tmaseg.cli import app
-from tmaseg.cli.options import ConsoleOptions, Omit, Only, PanelCommand, with_options
+from tmaseg.cli.command import ConsoleOptions, Omit, Only, PanelCommand, with_options
 from tmaseg.errors import ConfigError, TmasegError
+from tmaseg.options.option import option
 
 
 @dataclass(frozen=True, kw_only=True)
 class Some:
-    number: Annotated[int, typer.Option(help="A number.", rich_help_panel="Numbers")] = 3
-    names: Annotated[tuple[str, ...] | None, typer.Option("--name", help="Names.")] = None
-    kinds: Annotated[tuple[Literal["a", "b"], ...], typer.Option("--kind", help="Kinds.")] = ("a",)
-    factors: Annotated[tuple[float, ...], typer.Option("--factor", help="Factors.")] = (1.0,)
-    needed: Annotated[str, typer.Option("--needed", help="No default.")]
+    number: int = option("Numbers", "A number.", default=3)
+    names: tuple[str, ...] | None = option("Names", "Names.", None, "--name")
+    kinds: tuple[Literal["a", "b"], ...] = option("Names", "Kinds.", None, "--kind", default=("a",))
+    factors: tuple[float, ...] = option("Numbers", "Factors.", None, "--factor", default=(1.0,))
+    needed: str = option("Names", "No default.", default=MISSING)
+    other: int = 1  # no option
 
 
 @pytest.fixture

@@ -10,13 +10,12 @@ import typer
 
 from tmaseg.cli import data
 from tmaseg.cli.bench import bench
+from tmaseg.cli.command import CONSOLE, SMALLER, SMALLER_STEP, Command, PanelCommand, PanelGroup, guarded, with_options
 from tmaseg.cli.convert import convert
 from tmaseg.cli.eval import evaluate
 from tmaseg.cli.export import export
 from tmaseg.cli.frames import frames
-from tmaseg.cli.guard import SMALLER, SMALLER_STEP, guarded
 from tmaseg.cli.info import info
-from tmaseg.cli.options import CONSOLE, Command, PanelCommand, PanelGroup, with_options
 from tmaseg.cli.run import run
 from tmaseg.cli.train import train
 from tmaseg.signals import DECODE_THREAD

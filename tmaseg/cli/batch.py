@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from tmaseg.cli.guard import say_error
+from tmaseg.cli.command import say_error
 from tmaseg.cli.screen import Screen, duration
 from tmaseg.errors import OutputError
 from tmaseg.options import BatchOptions

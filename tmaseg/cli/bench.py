@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from tmaseg.cli.options import ConsoleOptions, Omit, Only
+from tmaseg.cli.command import ConsoleOptions, Omit, Only
 from tmaseg.cli.tables import show_bench, show_json
 from tmaseg.errors import OutputError
 from tmaseg.options import BenchOptions, ModelOptions

@@ -1,15 +1,21 @@
 """`tmaseg convert`: a checkpoint of the authors' code becomes one of ours."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from tmaseg.cli.options import ConsoleOptions, Only
-from tmaseg.options import Overwrite
+from tmaseg.cli.command import ConsoleOptions, Only
+from tmaseg.cli.info import describe_weights
+from tmaseg.cli.screen import Screen
+from tmaseg.errors import OutputError
+from tmaseg.files import check_not_read, check_output_file
+from tmaseg.options import OutputOptions
 
 
 def convert(
+    *,
     console: Annotated[ConsoleOptions, Only("quiet", "debug")],
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A .pth file of the authors' code.")],
     output: Annotated[
@@ -26,18 +32,12 @@ def convert(
     half: Annotated[
         bool, typer.Option("--half", help="Store convolutions in float16: half the size.", rich_help_panel="Output")
     ] = False,
-    overwrite: Overwrite = False,
+    writing: Annotated[OutputOptions, Only("overwrite")],
 ) -> None:
     """Import a checkpoint of the authors' code.
 
     Every parameter must be present and have the right shape. No code in the file is run.
     """
-    from dataclasses import replace
-
-    from tmaseg.cli.describe import describe_weights
-    from tmaseg.cli.screen import Screen
-    from tmaseg.errors import OutputError
-    from tmaseg.files import check_not_read
     from tmaseg.labels import get_labels
     from tmaseg.model.checkpoint import read_weights_info, save_checkpoint
     from tmaseg.model.upstream import convert_upstream, guess_preset, read_upstream
@@ -45,8 +45,7 @@ def convert(
     screen = Screen(quiet=console.quiet)
     if output.suffix != ".safetensors":
         raise OutputError(f"the output {output} must end in .safetensors")
-    if output.exists() and not overwrite:
-        raise OutputError(f"{output} exists already; give --overwrite to replace it, or another name")
+    check_output_file(output, overwrite=writing.overwrite)
     check_not_read([output], [checkpoint, Path(labels or "")])
     state = read_upstream(checkpoint)
     converted = convert_upstream(state, preset=preset, labels=get_labels(labels) if labels else None)

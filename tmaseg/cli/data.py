@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tmaseg.cli.guard import guarded
-from tmaseg.cli.options import ConsoleOptions, Omit, PanelCommand, PanelGroup, with_options
+from tmaseg.cli.command import ConsoleOptions, Omit, PanelCommand, PanelGroup, guarded, with_options
 from tmaseg.cli.tables import show_check, show_json
 from tmaseg.errors import DataError, OutputError
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tmaseg.cli.options import ConsoleOptions, Omit, Only
+from tmaseg.cli.command import ConsoleOptions, Omit, Only
 from tmaseg.cli.tables import show_data_set, show_json, show_video
 from tmaseg.errors import ConfigError
 from tmaseg.options import BatchOptions, EvalInput, EvalOptions, ModelOptions
@@ -31,7 +31,7 @@ def evaluate(
             rich_help_panel="Measurement",
         ),
     ] = False,
-    options: Annotated[EvalOptions, Omit("memories", "geometry", "key_frames")],
+    options: EvalOptions,
     sharing: Annotated[BatchOptions, Only("devices")],
     console: Annotated[ConsoleOptions, Omit("strict")],
 ) -> None:

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tmaseg.cli.guard import finish
-from tmaseg.cli.options import ConsoleOptions, Omit, Only
+from tmaseg.cli.command import ConsoleOptions, Omit, Only, finish
 from tmaseg.options import BatchOptions, FramesOutputOptions, ModelOptions, PaintOptions
 from tmaseg.signals import StopRequest
 

@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tmaseg.cli.guard import finish
-from tmaseg.cli.options import ConsoleOptions
+from tmaseg.cli.command import ConsoleOptions, finish
 from tmaseg.options import BatchOptions, InputOptions, ModelOptions, OutputOptions, PaintOptions, RunOptions
 
 

@@ -1,21 +1,82 @@
 """`tmaseg train`: weights from data sets, by a recipe."""
 
+import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tmaseg.cli.guard import INTERRUPTED
-from tmaseg.cli.options import ConsoleOptions, Omit, Only
-from tmaseg.options import ModelOptions, RecipeSettings, TrainingRun
+from tmaseg.cli.command import INTERRUPTED, ConsoleOptions, Omit, Only
+from tmaseg.options import ModelOptions
+from tmaseg.options.option import option
 from tmaseg.signals import StopRequest
 
 if TYPE_CHECKING:
     from tmaseg.training import Recipe, TrainJob, TrainResult
 
-
 _REPEAT_SECONDS = 2.0  # torchrun repeats the signal that the terminal has sent to its processes
+
+_RUN, _SETTINGS = "Run", "Settings of the recipe"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRun:
+    """On what, from what, and where to."""
+
+    dataset: list[str] | None = option(
+        _RUN,
+        "Data set: camvid, cityscapes, cityscapes256, kitti, kitti-step, vspw, folder, or a YAML file; repeatable.",
+        "NAME|FILE.yaml",
+    )
+    data: list[Path] | None = option(
+        _RUN,
+        "Folder of each data set that is no YAML file, in order; else $CAMVID_DATASET and the like, else ./data/NAME.",
+        "DIR",
+    )
+    output: Path | None = option(_RUN, "Folder of the run.", "DIR", "--output", "-o")
+    init: str | None = option(
+        _RUN, "Initial weights: a name or file, imagenet for the backbone's, or none.", "WEIGHTS|imagenet|none"
+    )
+    preset: str | None = option(
+        _RUN,
+        "Recipe: paper-camvid, paper-cityscapes, finetune, scratch, street, camvid, or a .toml file; finetune by "
+        "default, or scratch with --init none.",
+        "NAME|FILE.toml",
+    )
+    show_preset: bool = option(_RUN, "Print the recipe with all its values and exit.", default=False)
+    resume: bool = option(_RUN, "Continue the run in the folder.", default=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeSettings:
+    """Values of the recipe with an option of their own, by the recipe's names."""
+
+    steps: int | None = option(_SETTINGS, "Number of optimizer steps.", "N")
+    minutes: float | None = option(_SETTINGS, "Duration of the run, instead of --steps.", "MINUTES")
+    batch: int | None = option(_SETTINGS, "Crops in a step, over all processes.", "N")
+    lr: float | None = option(_SETTINGS, "Peak learning rate.", "RATE")
+    crop: str | None = option(_SETTINGS, "Size of crops.", "WIDTHxHEIGHT")
+    size: int | None = option(_SETTINGS, "Short side of pictures; 0 keeps theirs.", "PIXELS")
+    labels: str | None = option(_SETTINGS, "Label set of the network; the first data set's by default.", "NAME|FILE")
+    seed: int | None = option(_SETTINGS, "Random seed.", "N")
+    threads: int | None = option(_SETTINGS, "Data-loading threads.", "N")
+    precision: str | None = option(_SETTINGS, "Arithmetic of convolutions: auto, fp32, bf16 or fp16.", "NAME")
+    compile: bool = option(_SETTINGS, "Compile the network (torch.compile).", default=False)
+    settings: list[str] | None = option(
+        _SETTINGS, "Any value of the recipe, such as lr=0.01; repeatable.", "NAME=VALUE", "--set"
+    )
+
+    def given(self, init: str | None) -> tuple[str, ...]:
+        """The values that were given, as NAME=VALUE."""
+        flags: dict[str, object] = {**vars(self), "init": init, "compile": self.compile or None, "settings": None}
+        named = (
+            f"{name}={str(value).lower() if isinstance(value, bool) else value}"
+            for name, value in flags.items()
+            if value is not None
+        )
+        return (*named, *(self.settings or ()))
 
 
 def train(
@@ -100,8 +161,6 @@ def _recipe(preset: str | None, init: str | None, settings: tuple[str, ...]) -> 
 
 
 def _json(outcome: "TrainResult") -> str:
-    import json
-
     from tmaseg.evaluation.scores import none_if_nan
 
     scores = outcome.scores if outcome.scores and outcome.scores.miou else None  # without a val split: no figures

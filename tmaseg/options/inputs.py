@@ -3,11 +3,11 @@
 import re
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
-from tmaseg.options.panels import INPUT, option
+from tmaseg.options.option import INPUT, option
 
 if TYPE_CHECKING:
     from tmaseg.video.source import ReadOptions
@@ -33,55 +33,37 @@ def parse_seconds(text: str | float) -> float:
 class InputOptions:
     """How the input is read."""
 
-    start: Annotated[float | None, option(INPUT, help="Time of the first frame to segment.", metavar="SECONDS")] = None
-    end: Annotated[float | None, option(INPUT, help="Time at which to stop.", metavar="SECONDS")] = None
-    duration: Annotated[
-        float | None,
-        option(INPUT, help="Time after which to stop, such as 90, 10m or 1h.", metavar="TIME", parser=parse_seconds),
-    ] = None
-    every: Annotated[int, option(INPUT, help="Segment every N-th frame only.", metavar="N")] = 1
-    rate: Annotated[
-        Fraction | None,
-        option(
-            INPUT,
-            help="Frame rate of images (default 25) and of raw streams (default their own), such as 30000/1001.",
-            metavar="RATE",
-            parser=parse_rate,
-        ),
-    ] = None
-    colorspace: Annotated[
-        Literal["bt601", "bt709", "bt2020"] | None, option(INPUT, help="Override the input's colour matrix.")
-    ] = None
-    no_autorotate: Annotated[bool, option(INPUT, "--no-autorotate", help="Ignore the input's rotation.")] = False
-    deinterlace: Annotated[bool, option(INPUT, "--deinterlace", help="Deinterlace the input (bwdif).")] = False
-    timeout: Annotated[
-        float, option(INPUT, help="Longest wait for data of a URL, camera or pipe.", metavar="SECONDS")
-    ] = 10.0
-    live: Annotated[
-        bool | None,
-        option(
-            INPUT,
-            "--live/--no-live",
-            help="A live source is never waited for: where the network is slower, the newest frame is taken and the "
-            "others are dropped and counted. Detected by default.",
-            show_default=False,
-        ),
-    ] = None
-    keep_all: Annotated[
-        bool,
-        option(
-            INPUT,
-            "--keep-all",
-            help="Record every frame of a live source; those that the network has no time for take the labels of the "
-            "frame before, moved along.",
-        ),
-    ] = False
-    reconnect: Annotated[
-        float, option(INPUT, help="Longest time to try a lost live source again; 0 never.", metavar="SECONDS")
-    ] = 60.0
-    hardware: Annotated[
-        bool, option(INPUT, "--hardware", help="Decode and encode on a GPU or media engine if one is available.")
-    ] = False
+    start: float | None = option(INPUT, "Time of the first frame to segment.", "SECONDS")
+    end: float | None = option(INPUT, "Time at which to stop.", "SECONDS")
+    duration: float | None = option(
+        INPUT, "Time after which to stop, such as 90, 10m or 1h.", "TIME", parser=parse_seconds
+    )
+    every: int = option(INPUT, "Segment every N-th frame only.", "N", default=1)
+    rate: Fraction | None = option(
+        INPUT,
+        "Frame rate of images (default 25) and of raw streams (default their own), such as 30000/1001.",
+        "RATE",
+        parser=parse_rate,
+    )
+    colorspace: Literal["bt601", "bt709", "bt2020"] | None = option(INPUT, "Override the input's colour matrix.")
+    no_autorotate: bool = option(INPUT, "Ignore the input's rotation.", default=False)
+    deinterlace: bool = option(INPUT, "Deinterlace the input (bwdif).", default=False)
+    timeout: float = option(INPUT, "Longest wait for data of a URL, camera or pipe.", "SECONDS", default=10.0)
+    live: bool | None = option(
+        INPUT,
+        "A live source is never waited for: where the network is slower, the newest frame is taken and the others are "
+        "dropped and counted. Detected by default.",
+        None,
+        "--live/--no-live",
+    )
+    keep_all: bool = option(
+        INPUT,
+        "Record every frame of a live source; those that the network has no time for take the labels of the frame "
+        "before, moved along.",
+        default=False,
+    )
+    reconnect: float = option(INPUT, "Longest time to try a lost live source again; 0 never.", "SECONDS", default=60.0)
+    hardware: bool = option(INPUT, "Decode and encode on a GPU or media engine if one is available.", default=False)
 
     def read_options(self) -> "ReadOptions":
         """As `tmaseg.video` takes them. Raises ConfigError for a value out of range."""

@@ -3,13 +3,13 @@
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import typer
 
 from tmaseg.errors import ConfigError
 from tmaseg.model.config import InputGeometry
-from tmaseg.options.panels import BENCHMARK, INPUT, MEASUREMENT, OUTPUT, option
+from tmaseg.options.option import BENCHMARK, INPUT, MEASUREMENT, OUTPUT, option
 
 _LEAST_SIDE = 32
 
@@ -18,23 +18,15 @@ _LEAST_SIDE = 32
 class EvalInput:
     """What is evaluated on. Raises typer.BadParameter unless it is either a data set or a video."""
 
-    dataset: Annotated[
-        str | None,
-        option(
-            INPUT,
-            help="Data set: camvid, cityscapes, cityscapes256, kitti, kitti-step, vspw, folder, or a YAML file.",
-            metavar="NAME|FILE.yaml",
-        ),
-    ] = None
-    data: Annotated[
-        Path | None,
-        option(
-            INPUT, help="Folder of the data set; else $CAMVID_DATASET and the like, else ./data/NAME.", metavar="DIR"
-        ),
-    ] = None
-    video: Annotated[
-        str | None, option(INPUT, help="Measure flicker on a video, URL or folder of images.", metavar="SOURCE")
-    ] = None
+    dataset: str | None = option(
+        INPUT,
+        "Data set: camvid, cityscapes, cityscapes256, kitti, kitti-step, vspw, folder, or a YAML file.",
+        "NAME|FILE.yaml",
+    )
+    data: Path | None = option(
+        INPUT, "Folder of the data set; else $CAMVID_DATASET and the like, else ./data/NAME.", "DIR"
+    )
+    video: str | None = option(INPUT, "Measure flicker on a video, URL or folder of images.", "SOURCE")
 
     def __post_init__(self) -> None:
         if (self.dataset is None) == (self.video is None):
@@ -45,38 +37,21 @@ class EvalInput:
 class EvalOptions:
     """What is evaluated and how. Raises ConfigError, naming the option, for values that cannot work."""
 
-    split: Annotated[str | None, option(INPUT, help="Split of the data set; val by default.", metavar="NAME")] = None
-    limit: Annotated[int | None, option(INPUT, help="Score at most this many frames.", metavar="N")] = None
-    scales: Annotated[
-        tuple[float, ...],
-        option(
-            MEASUREMENT,
-            "--scales",
-            help="Scales at which probabilities are averaged, such as 0.75,1.",
-            metavar="FACTOR,...",
-        ),
-    ] = (1.0,)
-    flip: Annotated[bool, option(MEASUREMENT, "--flip", help="Average with the mirrored frame.")] = False
-    batch: Annotated[
-        int, option(MEASUREMENT, help="Frames in a batch, where none depends on another.", metavar="N")
-    ] = 1
-    no_temporal: Annotated[bool, option(MEASUREMENT, "--no-temporal", help="Leave out VC, TC and flicker.")] = False
-    palette: Annotated[
-        str | None,
-        option(
-            MEASUREMENT,
-            help="Score the classes of this JSON or YAML file, whose `union` says what each is made of.",
-            metavar="FILE",
-        ),
-    ] = None
-    score_void: Annotated[
-        bool, option(MEASUREMENT, "--score-void", help="Score void as a class, as the authors do (12-class CamVid).")
-    ] = False
-    save: Annotated[Path | None, option(OUTPUT, help="Folder for masks and error maps.", metavar="DIR")] = None
-    submit: Annotated[
-        Path | None, option(OUTPUT, help="Folder for files of a benchmark server: cityscapes, kitti.", metavar="DIR")
-    ] = None
-    report: Annotated[Path | None, option(OUTPUT, help="Self-contained HTML report.", metavar="FILE.html")] = None
+    split: str | None = option(INPUT, "Split of the data set; val by default.", "NAME")
+    limit: int | None = option(INPUT, "Score at most this many frames.", "N")
+    scales: tuple[float, ...] = option(
+        MEASUREMENT, "Scales at which probabilities are averaged, such as 0.75,1.", "FACTOR,...", default=(1.0,)
+    )
+    flip: bool = option(MEASUREMENT, "Average with the mirrored frame.", default=False)
+    batch: int = option(MEASUREMENT, "Frames in a batch, where none depends on another.", "N", default=1)
+    no_temporal: bool = option(MEASUREMENT, "Leave out VC, TC and flicker.", default=False)
+    palette: str | None = option(
+        MEASUREMENT, "Score the classes of this JSON or YAML file, whose `union` says what each is made of.", "FILE"
+    )
+    score_void: bool = option(MEASUREMENT, "Score void as a class, as the authors do (12-class CamVid).", default=False)
+    save: Path | None = option(OUTPUT, "Folder for masks and error maps.", "DIR")
+    submit: Path | None = option(OUTPUT, "Folder for files of a benchmark server: cityscapes, kitti.", "DIR")
+    report: Path | None = option(OUTPUT, "Self-contained HTML report.", "FILE.html")
 
     # From the options of the network:
     memories: tuple[int | None, ...] = (None,)
@@ -121,38 +96,24 @@ class BenchOptions:
     Raises ConfigError for values that do not go together, typer.BadParameter for a `frame` that is no size.
     """
 
-    paper: Annotated[
-        Literal["camvid", "cityscapes"] | None,
-        option(BENCHMARK, help="Measure the authors' network for this data set instead, without weights."),
-    ] = None
-    changes: Annotated[
-        list[str] | None,
-        option(
-            BENCHMARK,
-            "--set",
-            help="Value of the network's configuration, such as memory_frames=8; repeatable.",
-            metavar="NAME=VALUE",
-            show_default=False,
-        ),
-    ] = None
-    frame: Annotated[str, option(BENCHMARK, help="Size of the network's input.", metavar="WIDTHxHEIGHT")] = "480x360"
-    precisions: Annotated[
-        tuple[str, ...], option(BENCHMARK, "--precisions", help="Precisions to compare.", metavar="NAME,...")
-    ] = ("fp32", "bf16")
-    compile: Annotated[
-        Literal["on", "off"], option(BENCHMARK, help="Measure the compiled network (torch.compile) too.")
-    ] = "off"
-    video: Annotated[
-        Path | None,
-        option(BENCHMARK, help="Video whose stages are measured; the demo clip by default.", metavar="FILE"),
-    ] = None
-    plot: Annotated[
-        Path | None, option(BENCHMARK, help="Plot of cost against T and against frame size.", metavar="FILE.png")
-    ] = None
-    count_only: Annotated[
-        bool, option(BENCHMARK, "--count-only", help="Count multiply-adds without running anything.")
-    ] = False
-    repeats: Annotated[int, option(BENCHMARK, help="Number of rounds; medians are reported.", metavar="N", min=1)] = 5
+    paper: Literal["camvid", "cityscapes"] | None = option(
+        BENCHMARK, "Measure the authors' network for this data set instead, without weights."
+    )
+    changes: list[str] | None = option(
+        BENCHMARK,
+        "Value of the network's configuration, such as memory_frames=8; repeatable.",
+        "NAME=VALUE",
+        "--set",
+    )
+    frame: str = option(BENCHMARK, "Size of the network's input.", "WIDTHxHEIGHT", default="480x360")
+    precisions: tuple[str, ...] = option(BENCHMARK, "Precisions to compare.", "NAME,...", default=("fp32", "bf16"))
+    compile: Literal["on", "off"] = option(
+        BENCHMARK, "Measure the compiled network (torch.compile) too.", default="off"
+    )
+    video: Path | None = option(BENCHMARK, "Video whose stages are measured; the demo clip by default.", "FILE")
+    plot: Path | None = option(BENCHMARK, "Plot of cost against T and against frame size.", "FILE.png")
+    count_only: bool = option(BENCHMARK, "Count multiply-adds without running anything.", default=False)
+    repeats: int = option(BENCHMARK, "Number of rounds; medians are reported.", "N", default=5, min=1)
 
     def __post_init__(self) -> None:
         if min(self.size_hw) < _LEAST_SIDE:

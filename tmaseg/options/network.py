@@ -1,12 +1,12 @@
-"""Which network runs, where, and what it is given."""
+"""Which network runs, on which devices, and what it is given."""
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from tmaseg.errors import ConfigError
-from tmaseg.options.panels import NETWORK, option
+from tmaseg.options.option import INPUT, NETWORK, option
 
 if TYPE_CHECKING:
     from tmaseg.inference.frame_segmenter import FrameSegmenter
@@ -21,35 +21,23 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 class ModelOptions:
     """Which network runs, where, and what it is given."""
 
-    weights: Annotated[
-        str, option(NETWORK, help="Name of shipped weights, or a .safetensors or .onnx file.", metavar="NAME|FILE")
-    ] = "street"
-    device: Annotated[str, option(NETWORK, help="Device: auto, cpu, cuda, cuda:N, mps or xpu.", metavar="DEVICE")] = (
-        "auto"
+    weights: str = option(
+        NETWORK, "Name of shipped weights, or a .safetensors or .onnx file.", "NAME|FILE", default="street"
     )
-    precision: Annotated[
-        Precision, option(NETWORK, help="Arithmetic of the network; auto takes the device's fastest.")
-    ] = "auto"
-    size: Annotated[
-        int | None,
-        option(NETWORK, help="Short side of the network's input; outputs keep the input's size.", metavar="PIXELS"),
-    ] = None
-    memory_frames: Annotated[
-        int | None,
-        option(NETWORK, "--memory", help="Past frames in memory; 0 segments each frame alone.", metavar="N"),
-    ] = None
-    window: Annotated[int | None, option(NETWORK, help="Side of square sliding windows.", metavar="PIXELS")] = None
-    stride: Annotated[int | None, option(NETWORK, help="Step between sliding windows.", metavar="PIXELS")] = None
-    key_frames: Annotated[
-        int,
-        option(
-            NETWORK, help="Run the network on every K-th frame; labels between follow the optical flow.", metavar="K"
-        ),
-    ] = 1
-    compile: Annotated[
-        Literal["auto", "on", "off"],
-        option(NETWORK, help="Compile the network (torch.compile); auto does so if the input is long enough."),
-    ] = "auto"
+    device: str = option(NETWORK, "Device: auto, cpu, cuda, cuda:N, mps or xpu.", "DEVICE", default="auto")
+    precision: Precision = option(
+        NETWORK, "Arithmetic of the network; auto takes the device's fastest.", default="auto"
+    )
+    size: int | None = option(NETWORK, "Short side of the network's input; outputs keep the input's size.", "PIXELS")
+    memory_frames: int | None = option(NETWORK, "Past frames in memory; 0 segments each frame alone.", "N", "--memory")
+    window: int | None = option(NETWORK, "Side of square sliding windows.", "PIXELS")
+    stride: int | None = option(NETWORK, "Step between sliding windows.", "PIXELS")
+    key_frames: int = option(
+        NETWORK, "Run the network on every K-th frame; labels between follow the optical flow.", "K", default=1
+    )
+    compile: Literal["auto", "on", "off"] = option(
+        NETWORK, "Compile the network (torch.compile); auto does so if the input is long enough.", default="auto"
+    )
 
     def __post_init__(self) -> None:
         check_device(self.device, "--device")
@@ -115,6 +103,31 @@ class ModelOptions:
             compile=self.compile,
             key_frames=key_frames,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchOptions:
+    """How several sources are found and shared out. Raises ConfigError for values that cannot work."""
+
+    recursive: bool = option(INPUT, "Take every video and folder of images below the folders given.", default=False)
+    devices: tuple[str, ...] | None = option(
+        NETWORK,
+        "Share the work out among devices, a process each: auto (all), or such as cuda:0,cuda:1,cpu.",
+        "DEVICE,...",
+    )
+    cluster: str | None = option(
+        NETWORK,
+        "Run each source as a task of a Ray cluster: ray (RAY_ADDRESS or the local one) or ray://HOST:PORT.",
+        "ray|ADDRESS",
+    )
+
+    def __post_init__(self) -> None:
+        for name in self.devices or ():
+            check_device(name, "--devices")
+        if self.cluster is not None and self.cluster != "ray" and not self.cluster.startswith("ray://"):
+            raise ConfigError(f"--cluster is {self.cluster!r}; it must be ray, or an address such as ray://host:10001")
+        if self.cluster and self.devices:
+            raise ConfigError("--cluster takes the devices that Ray gives each task: leave out --devices")
 
 
 def check_device(name: str, flag: str) -> None:

@@ -1,13 +1,13 @@
 """How class ids are painted, and what is written."""
 
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from tmaseg.errors import ConfigError
 from tmaseg.options.inputs import InputOptions, parse_seconds
 from tmaseg.options.network import ModelOptions
-from tmaseg.options.panels import OUTPUT, PAINTING, option
+from tmaseg.options.option import OUTPUT, PAINTING, option
 from tmaseg.video.address import is_stream
 
 if TYPE_CHECKING:
@@ -25,23 +25,16 @@ PictureFormat = Literal["ids", "indexed", "color", "overlay", "confidence"]
 class PaintOptions:
     """How class ids become colours; see `tmaseg.render.Painter`."""
 
-    mode: Annotated[Mode, option(PAINTING, help="Content of the video.")] = "overlay"
-    opacity: Annotated[
-        float, option(PAINTING, help="Opacity of the colours in an overlay, 0 to 1.", metavar="ALPHA")
-    ] = 0.5
-    palette: Annotated[
-        str | None,
-        option(
-            PAINTING,
-            help="Colours, matched by class name: cityscapes, camvid, camvid32, voc, or a JSON or YAML file; the "
-            "classes, too, where the file says what they are made of (union).",
-            metavar="NAME|FILE",
-        ),
-    ] = None
-    classes: Annotated[
-        tuple[str, ...] | None, option(PAINTING, help="Paint these classes only, such as road,car.", metavar="NAME,...")
-    ] = None
-    legend: Annotated[bool, option(PAINTING, "--legend", help="Add a legend of class names.")] = False
+    mode: Mode = option(PAINTING, "Content of the video.", default="overlay")
+    opacity: float = option(PAINTING, "Opacity of the colours in an overlay, 0 to 1.", "ALPHA", default=0.5)
+    palette: str | None = option(
+        PAINTING,
+        "Colours, matched by class name: cityscapes, camvid, camvid32, voc, or a JSON or YAML file; the classes, too, "
+        "where the file says what they are made of (union).",
+        "NAME|FILE",
+    )
+    classes: tuple[str, ...] | None = option(PAINTING, "Paint these classes only, such as road,car.", "NAME,...")
+    legend: bool = option(PAINTING, "Add a legend of class names.", default=False)
 
     def classes_of(self, network: "LabelSet") -> "tuple[LabelSet, Labels | None]":
         """The classes that are painted, written and counted, and (256,) where the network's class ids go among them.
@@ -82,86 +75,50 @@ class PaintOptions:
         return (f"the palette {self.palette} has no class for {', '.join(missing)}: not painted",) if missing else ()
 
 
-Overwrite = Annotated[bool, option(OUTPUT, "--overwrite", help="Replace existing outputs.")]
-SkipExisting = Annotated[bool, option(OUTPUT, "--skip-existing", help="Keep existing outputs and make the others.")]
-
-
 @dataclass(frozen=True, kw_only=True)
 class OutputOptions:
     """What is written of a video: at least one of `output`, `masks` and `stats`."""
 
-    output: Annotated[
-        str | None,
-        option(
-            OUTPUT,
-            "--output",
-            "-o",
-            help="Video file, folder for several sources, or URL of a stream.",
-            metavar="OUT",
-        ),
-    ] = None
-    segment: Annotated[
-        float | None,
-        option(
-            OUTPUT,
-            help="Cut the video into numbered files of this length, such as 10m, each complete at once.",
-            metavar="TIME",
-            parser=parse_seconds,
-        ),
-    ] = None
-    masks: Annotated[Path | None, option(OUTPUT, help="Folder for a PNG mask of each frame.", metavar="DIR")] = None
-    mask_formats: Annotated[
-        tuple[PictureFormat, ...],
-        option(
-            OUTPUT,
-            "--mask-format",
-            help="Formats of the masks: ids, indexed, color, overlay, confidence.",
-            metavar="FORMAT,...",
-        ),
-    ] = ("ids",)
-    stats: Annotated[
-        Path | None,
-        option(OUTPUT, help="CSV of the area that each class covers in each frame, 0 to 1.", metavar="FILE.csv"),
-    ] = None
-    events: Annotated[
-        str | None,
-        option(
-            OUTPUT, help="JSON line for each frame: time, shares of classes; - is standard output.", metavar="-|FILE"
-        ),
-    ] = None
-    regions: Annotated[
-        list[str] | None,
-        option(
-            OUTPUT,
-            "--region",
-            help="Polygon whose shares the events have, too: corners in shares of width and height; repeatable.",
-            metavar="NAME=x,y,x,y,...",
-            show_default=False,
-        ),
-    ] = None
-    preview: Annotated[
-        str | None,
-        option(
-            OUTPUT,
-            help="Serve a web page that shows the run, on this machine only unless a host is given.",
-            metavar="[HOST:]PORT",
-        ),
-    ] = None
-    encoder: Annotated[str | None, option(OUTPUT, help="FFmpeg's name of the video encoder.", metavar="NAME")] = None
-    crf: Annotated[
-        float | None, option(OUTPUT, help="Constant rate factor of the encoder; lower is better.", metavar="N")
-    ] = None
-    preset: Annotated[
-        str | None, option(OUTPUT, help="Preset of the encoder, such as fast or slow.", metavar="NAME")
-    ] = None
-    lossless: Annotated[bool, option(OUTPUT, "--lossless", help="Write exact colours: FFV1 in .mkv.")] = False
-    no_audio: Annotated[bool, option(OUTPUT, "--no-audio", help="Leave out the sound.")] = False
-    overwrite: Overwrite = False
-    skip_existing: SkipExisting = False
-    resume: Annotated[
-        bool,
-        option(OUTPUT, "--resume", help="Write so that a run that is killed goes on when it is started again."),
-    ] = False
+    output: str | None = option(
+        OUTPUT, "Video file, folder for several sources, or URL of a stream.", "OUT", "--output", "-o"
+    )
+    segment: float | None = option(
+        OUTPUT,
+        "Cut the video into numbered files of this length, such as 10m, each complete at once.",
+        "TIME",
+        parser=parse_seconds,
+    )
+    masks: Path | None = option(OUTPUT, "Folder for a PNG mask of each frame.", "DIR")
+    mask_formats: tuple[PictureFormat, ...] = option(
+        OUTPUT,
+        "Formats of the masks: ids, indexed, color, overlay, confidence.",
+        "FORMAT,...",
+        "--mask-format",
+        default=("ids",),
+    )
+    stats: Path | None = option(OUTPUT, "CSV of the area that each class covers in each frame, 0 to 1.", "FILE.csv")
+    events: str | None = option(
+        OUTPUT, "JSON line for each frame: time, shares of classes; - is standard output.", "-|FILE"
+    )
+    regions: list[str] | None = option(
+        OUTPUT,
+        "Polygon whose shares the events have, too: corners in shares of width and height; repeatable.",
+        "NAME=x,y,x,y,...",
+        "--region",
+    )
+    preview: str | None = option(
+        OUTPUT,
+        "Serve a web page that shows the run, on this machine only unless a host is given.",
+        "[HOST:]PORT",
+    )
+    encoder: str | None = option(OUTPUT, "FFmpeg's name of the video encoder.", "NAME")
+    crf: float | None = option(OUTPUT, "Constant rate factor of the encoder; lower is better.", "N")
+    preset: str | None = option(OUTPUT, "Preset of the encoder, such as fast or slow.", "NAME")
+    lossless: bool = option(OUTPUT, "Write exact colours: FFV1 in .mkv.", default=False)
+    no_audio: bool = option(OUTPUT, "Leave out the sound.", default=False)
+    overwrite: bool = option(OUTPUT, "Replace existing outputs.", default=False)
+    skip_existing: bool = option(OUTPUT, "Keep existing outputs and make the others.", default=False)
+    resume: bool = option(OUTPUT, "Write so that a run that is killed goes on when it is started again.", default=False)
 
     def __post_init__(self) -> None:
         _check_formats("--mask-format", self.mask_formats)
@@ -213,18 +170,16 @@ class OutputOptions:
 class FramesOutputOptions:
     """What is written of a folder of images."""
 
-    output: Annotated[Path, option(OUTPUT, "--output", "-o", help="Folder for the PNGs.", metavar="OUT_DIR")]
-    formats: Annotated[
-        tuple[PictureFormat, ...],
-        option(
-            OUTPUT,
-            "--format",
-            help="Formats of the PNGs: ids, indexed, color, overlay, confidence; several get a sub-folder each.",
-            metavar="FORMAT,...",
-        ),
-    ] = ("ids",)
-    overwrite: Overwrite = False
-    skip_existing: SkipExisting = False
+    output: Path = option(OUTPUT, "Folder for the PNGs.", "OUT_DIR", "--output", "-o", default=MISSING)
+    formats: tuple[PictureFormat, ...] = option(
+        OUTPUT,
+        "Formats of the PNGs: ids, indexed, color, overlay, confidence; several get a sub-folder each.",
+        "FORMAT,...",
+        "--format",
+        default=("ids",),
+    )
+    overwrite: bool = option(OUTPUT, "Replace existing outputs.", default=False)
+    skip_existing: bool = option(OUTPUT, "Keep existing outputs and make the others.", default=False)
 
     def __post_init__(self) -> None:
         _check_formats("--format", self.formats)
