@@ -17,7 +17,7 @@ from tmaseg.model.config import TMANetConfig
 from tmaseg.model.tmanet import TMANet
 
 os.environ["OPENCV_LOG_LEVEL"] = "SILENT"  # read when OpenCV is imported, which comes before `main` here
-for _name in ("cli.batch", "cli.screen", "inference.segmenter", "pipeline.video"):
+for _name in ("inference.segmenter", "pipeline.jobs", "pipeline.video"):
     import_module(f"tmaseg.{_name}")  # what a run imports when it needs it
 for _name in ("pydantic", "rich.progress"):
     import_module(_name)

@@ -57,7 +57,7 @@ def parent(pid):
 @pytest.mark.filterwarnings("default")  # Ray's own
 @pytest.mark.timeout(300)
 def test_a_node_that_dies_costs_no_video(cluster, weights, tmp_path):
-    from tmaseg.pipeline.cluster import run_on_ray
+    from tmaseg.pipeline.workers import run_on_ray
 
     sources = [str(film(tmp_path / f"clip{number}.mp4", moving(400))) for number in range(3)]
     model = ModelOptions(weights=str(weights), device="cpu", precision="fp32", compile="off")

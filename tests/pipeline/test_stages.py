@@ -65,16 +65,16 @@ def test_every_frame_reaches_every_output_in_order():
         Output(painted.write, render=lambda frame, labels: frame.with_rgb(frame.rgb + 100)),
     ]
     stepper = Stepper()
-    outcome = segment(frames(50), stepper, outputs, progress=counted.append)
+    outcome = segment(frames(50), stepper.step, outputs, progress=counted.append)
     assert plain.rows == [(index, index, index + 1) for index in range(50)]
     assert painted.rows == [(index, index + 100, index + 1) for index in range(50)]
     assert counted == list(range(1, 51))
-    assert (outcome.frames, outcome.interrupted, outcome.memory_resets) == (50, False, 1)
+    assert (outcome.frames, outcome.interrupted, stepper.memory_resets) == (50, False, 1)
     assert set(outcome.stages) == {"decode", "model", "render", "encode"}
 
 
 def test_no_frames_is_no_error():
-    assert segment(iter(()), Stepper(), [Output(Recorder().write)]).frames == 0
+    assert segment(iter(()), Stepper().step, [Output(Recorder().write)]).frames == 0
 
 
 @pytest.mark.parametrize("at", [0, 3, 30])
@@ -85,7 +85,7 @@ def test_a_failure_in_any_stage_stops_all_and_is_raised_as_it_is(stage, at):
     source = frames(60, fail_at=at if stage == "source" else None)
     stepper = Stepper(fail_at=at if stage == "model" else None)
     with pytest.raises(BoomError, match=stage):
-        segment(source, stepper, [Output(recorder.write)])
+        segment(source, stepper.step, [Output(recorder.write)])
     assert len(recorder.rows) <= at
     assert recorder.rows == [(index, index, index + 1) for index in range(len(recorder.rows))]
 
@@ -100,7 +100,7 @@ def test_a_failure_in_rendering_is_raised_and_nothing_is_written_for_it(at):
         return frame
 
     with pytest.raises(BoomError, match="render"):
-        segment(frames(60), Stepper(), [Output(recorder.write, render=render), Output(other.write)])
+        segment(frames(60), Stepper().step, [Output(recorder.write, render=render), Output(other.write)])
     assert all(len(each.rows) <= at for each in (recorder, other))
 
 
@@ -109,7 +109,7 @@ def test_a_failing_output_stops_one_that_does_not_fail(slow):
     """Whether the other one is ahead of it or behind, by no more than what may wait."""
     failing, other = Recorder(fail_at=9, slow=0.005 * slow), Recorder(slow=0.005 * (1 - slow))
     with pytest.raises(BoomError, match="output"):
-        segment(frames(100), Stepper(), [Output(failing.write), Output(other.write)])
+        segment(frames(100), Stepper().step, [Output(failing.write), Output(other.write)])
     assert [row[0] for row in failing.rows] == list(range(9))
     assert [row[0] for row in other.rows] == list(range(len(other.rows)))
     assert len(other.rows) <= 9 + 5
@@ -121,13 +121,13 @@ def test_a_failing_output_stops_a_source_that_never_ends():
             yield from frames(100)
 
     with pytest.raises(BoomError, match="output"):
-        segment(endless(), Stepper(), [Output(Recorder(fail_at=7).write)])
+        segment(endless(), Stepper().step, [Output(Recorder(fail_at=7).write)])
 
 
 def test_ctrl_c_finishes_the_frames_already_segmented():
     recorder = Recorder(slow=0.002)
     stepper = Stepper(fail_at=20, error=KeyboardInterrupt())
-    outcome = segment(frames(1000), stepper, [Output(recorder.write)])
+    outcome = segment(frames(1000), stepper.step, [Output(recorder.write)])
     assert outcome.interrupted
     assert outcome.frames == 20
     assert [row[0] for row in recorder.rows] == list(range(20))
@@ -143,7 +143,7 @@ def test_ctrl_c_while_waiting_for_a_slow_source():
         time.sleep(0.5)
         yield from frames(3)
 
-    outcome = segment(slow(), Stepper(), [Output(recorder.write)])
+    outcome = segment(slow(), Stepper().step, [Output(recorder.write)])
     assert outcome.interrupted
     assert [row[0] for row in recorder.rows] == [0, 1, 2]
 
@@ -165,13 +165,13 @@ def test_ctrl_c_while_the_outputs_are_finished_is_raised():
         slow.write(frame, labels)
 
     with pytest.raises(KeyboardInterrupt):
-        segment(source(), Stepper(), [Output(write), Output(quick.write)])
+        segment(source(), Stepper().step, [Output(write), Output(quick.write)])
     assert [row[0] for row in slow.rows] == [row[0] for row in quick.rows] == [0, 1, 2]
 
 
 def test_told_to_stop_it_finishes_the_frames_already_segmented():
     recorder, stepper = Recorder(slow=0.002), Stepper()
-    outcome = segment(frames(1000), stepper, [Output(recorder.write)], stop=lambda: len(stepper.seen) == 20)
+    outcome = segment(frames(1000), stepper.step, [Output(recorder.write)], stop=lambda: len(stepper.seen) == 20)
     assert (outcome.interrupted, outcome.frames) == (True, 20)
     assert [row[0] for row in recorder.rows] == list(range(20))
 
@@ -188,7 +188,7 @@ def test_told_to_stop_while_the_source_is_silent():
             silence.set()
         return len(recorder.rows) == 3
 
-    outcome = segment(source(), Stepper(), [Output(recorder.write)], stop=stop)
+    outcome = segment(source(), Stepper().step, [Output(recorder.write)], stop=stop)
     assert (outcome.interrupted, outcome.frames) == (True, 3)
 
 
@@ -214,7 +214,7 @@ def test_nothing_is_far_ahead():
         ahead.append(given - frame.index)
         painted_ahead.append(painted - frame.index)
 
-    segment(counting(), Stepper(), [Output(write), Output(Recorder().write, render=render)])
+    segment(counting(), Stepper().step, [Output(write), Output(Recorder().write, render=render)])
     assert max(ahead) <= 13
     assert max(painted_ahead) <= 4
 
@@ -245,7 +245,7 @@ def test_stages_overlap():
     def write(frame, labels):
         assert frame.index == count - 1 or painting[frame.index + 1].wait(10)
 
-    assert segment(source(), Waiting(), [Output(write, render=render)]).frames == count
+    assert segment(source(), Waiting().step, [Output(write, render=render)]).frames == count
 
 
 def test_outputs_are_written_at_once():
@@ -255,7 +255,7 @@ def test_outputs_are_written_at_once():
     def write(frame, labels):
         meeting.wait()
 
-    assert segment(frames(10), Stepper(), [Output(write), Output(write)]).frames == 10
+    assert segment(frames(10), Stepper().step, [Output(write), Output(write)]).frames == 10
 
 
 def test_time_is_told_by_stage_over_all_outputs_without_the_waiting_for_others():
@@ -264,6 +264,6 @@ def test_time_is_told_by_stage_over_all_outputs_without_the_waiting_for_others()
         return frame
 
     slow = Output(lambda frame, labels: time.sleep(0.1))
-    stages = segment(frames(10), Stepper(), [slow, Output(slow.write, render=render)]).stages
+    stages = segment(frames(10), Stepper().step, [slow, Output(slow.write, render=render)]).stages
     assert 0.01 <= stages["render"] < 0.5  # it waits for 0.7 s
     assert stages["encode"] >= 2 * 10 * 0.1

@@ -79,7 +79,7 @@ def evaluate(
 
 def _device_of_process(names: tuple[str, ...], *, shared: bool) -> str:
     """This process's device. Where there are several, the program is replaced by torchrun, with a process for each."""
-    from tmaseg.pipeline.devices import choose_devices
+    from tmaseg.pipeline.workers import choose_devices
 
     devices = choose_devices(names)
     if "RANK" not in os.environ and shared and len(devices) > 1:

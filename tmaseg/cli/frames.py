@@ -30,7 +30,7 @@ def frames(
 
     screen, devices = Screen(quiet=console.quiet), []
     if sharing.devices:
-        from tmaseg.pipeline.devices import choose_devices
+        from tmaseg.pipeline.workers import choose_devices
 
         devices = choose_devices(sharing.devices)
         model = replace(model, device=devices[0])

@@ -5,8 +5,8 @@ frames    a folder of images: `run_frames`
 stages    the threads between source and outputs
 live      what a live source needs: the newest frame first, and its latency
 outputs   what is written of every frame
-jobs      several sources: where the outputs of each go
-batch     running them in this process; `devices`: in one for each device; `cluster`: as tasks of a Ray cluster
+jobs      several sources: where the outputs of each go, and running them
+workers   the same in a process for each device, or as tasks of a Ray cluster
 remote    sources and outputs on a storage service
 parts     what an unfinished run has done; `resume`: going on with it
 events    a line of JSON for each frame

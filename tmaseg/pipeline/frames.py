@@ -1,5 +1,6 @@
 """run_frames: a folder of images, and of folders of images, through the network into PNGs."""
 
+import itertools
 import multiprocessing
 import os
 from collections.abc import Callable, Sequence
@@ -7,22 +8,19 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tmaseg.arrays import Labels
 from tmaseg.errors import OutputError, VideoError
 from tmaseg.files import output_names
 from tmaseg.options import FramesOutputOptions, ModelOptions, PaintOptions
-from tmaseg.pipeline.outputs import folders_of, picture_outputs
+from tmaseg.pipeline.outputs import check_no_images, folders_of, picture_outputs
 from tmaseg.pipeline.report import FramesReport, network_facts
-from tmaseg.pipeline.stages import STAGES, Output, segment
+from tmaseg.pipeline.stages import STAGES, Outcome, Output, segment
 from tmaseg.video.image_sink import Existing
 from tmaseg.video.image_source import ImageSource
 from tmaseg.video.images import list_images, walk_folders
 from tmaseg.video.source import Damage, Frame, ReadOptions
-
-if TYPE_CHECKING:
-    from tmaseg.inference.frame_segmenter import FrameSegmenter
 
 # What a Segmenter carries besides its memory (scene cuts, gaps in time) depends on fewer past frames than this.
 _SETTLING_FRAMES = 24
@@ -46,7 +44,7 @@ def run_frames(
     images done and of all. Raises TmasegError.
     """
     sequences, problems = find_sequences(folder, folders_of(output.output, output.formats))
-    _check_not_inputs(sequences)
+    check_no_images([target for each in sequences for target in each.outputs], [each.folder for each in sequences])
     done = _done_already(sequences, output)
     total = sum(each.count(False) for each in done)
     show = (lambda frames: progress(frames, total)) if progress else None
@@ -73,8 +71,8 @@ def run_frames(
         output=str(output.output),
         formats=output.formats,
         frames=sum(part.written for part in parts),
-        seconds=max(part.seconds for part in parts),
-        stages={name: sum(part.stages[name] for part in parts) for name in STAGES},
+        seconds=max(sum(each.seconds for each in part.outcomes) for part in parts),
+        stages={name: sum(each.stages[name] for part in parts for each in part.outcomes) for name in STAGES},
         warnings=(*problems, *damage.lines(), *warnings, *paint.warnings(model.weights_info().labels)),
         damaged=bool(problems or damage),
         interrupted=any(part.interrupted for part in parts),
@@ -87,47 +85,9 @@ def run_frames(
 
 def shares(done: Sequence[Sequence[bool]], count: int) -> list[list[list[bool]]]:
     """`done`, for each sequence and image, as `count` workers see it: what is another's to do is done."""
-    total, number = sum(each.count(False) for each in done), 0
-    masks = [[[True] * len(each) for each in done] for _ in range(count)]
-    for sequence, there in enumerate(done):
-        for position, is_done in enumerate(there):
-            if not is_done:
-                masks[number * count // total][sequence][position] = False
-                number += 1
-    return masks
-
-
-def _run_share(
-    sequences: "list[ImageSequence]",
-    done: list[list[bool]],
-    output: FramesOutputOptions,
-    model: ModelOptions,
-    paint: PaintOptions,
-    *,
-    progress: Callable[[int], None] | None = None,
-    stop: Callable[[], bool] = lambda: False,
-) -> "_Part":
-    """Writes the images that are not done."""
-    labels, relabel = paint.classes_of(model.weights_info().labels)
-    painter = paint.painter(labels, "overlay")
-    segmenter = model.load()
-    part = _Part()
-    job = _Job(segmenter, part, stop, progress, relabel)
-    existing: Existing = "replace" if output.overwrite else "keep" if output.skip_existing else "refuse"
-    for sequence, there in zip(sequences, done, strict=True):
-        outputs = picture_outputs(sequence.outputs, output.formats, painter, name=sequence.name_of, existing=existing)
-        job.run(sequence, there, outputs)
-    part.network = network_facts(segmenter, model.weights, part.resets, labels)
-    return part
-
-
-def _check_not_inputs(sequences: "list[ImageSequence]") -> None:
-    """Raises OutputError when a PNG would be written among the images, where it might replace one."""
-    inputs = {sequence.folder.resolve() for sequence in sequences}
-    for sequence in sequences:
-        for folder in sequence.outputs:
-            if folder.resolve() in inputs:
-                raise OutputError(f"{folder} holds images that are read; write the masks to another folder")
+    total, number = sum(each.count(False) for each in done), itertools.count()
+    owners = [[None if there else next(number) * count // total for there in each] for each in done]
+    return [[[owner != worker for owner in each] for each in owners] for worker in range(count)]
 
 
 def _done_already(sequences: "list[ImageSequence]", output: FramesOutputOptions) -> list[list[bool]]:
@@ -146,70 +106,74 @@ class _Part:
 
     written: int = 0
     resets: int = 0
-    seconds: float = 0.0
-    stages: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
+    outcomes: list[Outcome] = field(default_factory=list)
+    """Of each block."""
     unreadable: list[Path] = field(default_factory=list)
-    warnings: tuple[str, ...] = ()
+    warnings: dict[str, None] = field(default_factory=dict)
     interrupted: bool = False
     network: dict[str, Any] = field(default_factory=dict)
     """As of `network_facts`."""
 
 
-class _Job:
-    """Runs blocks of sequences one after the other and adds up what they did."""
-
-    def __init__(
-        self,
-        segmenter: "FrameSegmenter",
-        part: _Part,
-        stop: Callable[[], bool],
-        progress: Callable[[int], None] | None,
-        relabel: Labels | None,
-    ) -> None:
-        self._segmenter, self._stop, self._progress, self._relabel = segmenter, stop, progress, relabel
-        self._part = part
-        self._run_up = segmenter.memory_frames + _SETTLING_FRAMES if segmenter.memory_frames else 0
-
-    def run(self, sequence: "ImageSequence", done: list[bool], outputs: list[Output]) -> None:
-        """The images of one sequence that are not done."""
-        for first, last in blocks_to_do(done, self._run_up):
-            if self._stop():
-                self._part.interrupted = True
-                return
+def _run_share(
+    sequences: "list[ImageSequence]",
+    done: list[list[bool]],
+    output: FramesOutputOptions,
+    model: ModelOptions,
+    paint: PaintOptions,
+    *,
+    progress: Callable[[int], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> _Part:
+    """Writes the images that are not done."""
+    labels, relabel = paint.classes_of(model.weights_info().labels)
+    painter = paint.painter(labels, "overlay")
+    segmenter = model.load()
+    part = _Part()
+    existing: Existing = "replace" if output.overwrite else "keep" if output.skip_existing else "refuse"
+    run_up = segmenter.memory_frames + _SETTLING_FRAMES if segmenter.memory_frames else 0
+    for sequence, there in zip(sequences, done, strict=True):
+        outputs = picture_outputs(sequence.outputs, output.formats, painter, name=sequence.name_of, existing=existing)
+        for first, last in blocks_to_do(there, run_up):
+            if stop():
+                part.interrupted = True
+                break
             try:
                 source = sequence.open(first, last)
             except VideoError:  # none of this block can be read
-                self._part.unreadable += sequence.paths[first : last + 1]
+                part.unreadable += sequence.paths[first : last + 1]
                 continue
             with source:
-                self._run_block(source, done, outputs)
-                self._part.warnings = tuple(dict.fromkeys((*self._part.warnings, *source.warnings)))
-            self._part.unreadable += [sequence.folder / name for name in source.damage.unreadable]
+                segmenter.reset()
+                segmenter.expect(source.info.frames)
+                outcome = segment(
+                    source,
+                    segmenter.step,
+                    _missing_only(outputs, there, part),
+                    progress=lambda _: progress(part.written) if progress else None,
+                    stop=stop,
+                    relabel=relabel,
+                )
+                part.warnings |= dict.fromkeys((*segmenter.warnings, *source.warnings))
+            part.outcomes.append(outcome)
+            part.resets += segmenter.memory_resets
+            part.interrupted |= outcome.interrupted
+            part.unreadable += [sequence.folder / name for name in source.damage.unreadable]
+    part.network = network_facts(segmenter, model.weights, labels)
+    return part
 
-    def _run_block(self, source: ImageSource, done: list[bool], outputs: list[Output]) -> None:
-        def count(frame: Frame, _: Labels) -> None:
-            self._part.written += not done[frame.index]
 
-        def wanted(write: Callable[[Frame, Labels], None], frame: Frame, labels: Labels) -> None:
-            if not done[frame.index]:  # else it only fills the memory
-                write(frame, labels)
+def _missing_only(outputs: Sequence[Output], done: Sequence[bool], part: _Part) -> list[Output]:
+    """The outputs of the images that are not done, which are counted; the others only fill the memory."""
 
-        def report(_: int) -> None:
-            if self._progress:
-                self._progress(self._part.written)
+    def write(inner: Callable[[Frame, Labels], None], frame: Frame, labels: Labels) -> None:
+        if not done[frame.index]:
+            inner(frame, labels)
 
-        self._segmenter.reset()
-        self._segmenter.expect(source.info.frames)
-        each = [replace(output, write=partial(wanted, output.write)) for output in outputs]
-        outcome = segment(
-            source, self._segmenter, [*each, Output(count)], progress=report, stop=self._stop, relabel=self._relabel
-        )
-        self._part.seconds += outcome.seconds
-        self._part.resets += outcome.memory_resets
-        for stage, busy in outcome.stages.items():
-            self._part.stages[stage] += busy
-        self._part.interrupted |= outcome.interrupted
-        self._part.warnings = tuple(dict.fromkeys((*self._part.warnings, *self._segmenter.warnings)))
+    def count(_: Frame, __: Labels) -> None:
+        part.written += 1
+
+    return [replace(output, write=partial(write, output.write)) for output in (*outputs, Output(count))]
 
 
 @dataclass(frozen=True)
@@ -280,11 +244,8 @@ def find_sequences(folder: Path, targets: Sequence[Path]) -> tuple[list[ImageSeq
         outputs = tuple(target / here.relative_to(folder) for target in targets)
         found.append(ImageSequence(here, source.paths, source.names, source.damage.missing, outputs))
     if not found:
-        raise VideoError(
-            problems[0]
-            if problems
-            else f"{folder} holds no images, nor do its sub-folders; give a folder of PNG, JPEG, TIFF ... files"
-        )
+        none = f"{folder} holds no images, nor do its sub-folders; give a folder of PNG, JPEG, TIFF ... files"
+        raise VideoError(problems[0] if problems else none)
     return found, problems
 
 

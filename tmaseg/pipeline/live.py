@@ -4,7 +4,7 @@ import queue
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,15 +14,19 @@ _MOST_KEPT = 32  # frames that wait, with keep_all
 _BINS, _LEAST_SECONDS, _STEP = 1400, 0.0001, 1.01  # of latencies: one per cent wide each, up to two minutes
 
 
-class LiveQueue:
-    """A queue between a live source and the network: a frame that waits is dropped when the next one comes.
+class Live:
+    """The queue between a live source and the network: a frame that waits is dropped when the next one comes.
 
-    With `keep_all` none is, up to the number that fits into memory. `put` and `get` are those of `queue.Queue`.
+    With `keep_all` none is, up to the number that fits into memory: the network runs on the newest, and the others
+    take labels that are moved along. `duration`: seconds after which the frames end. `put` and `get` are those of
+    `queue.Queue`.
     """
 
-    def __init__(self, *, keep_all: bool = False) -> None:
+    def __init__(self, *, keep_all: bool = False, duration: float | None = None) -> None:
+        self.keep_all, self.duration = keep_all, duration
         self.dropped = 0
         """Frames that were dropped."""
+        self.latency = Latency()
         self._room = _MOST_KEPT if keep_all else 1
         self._waiting: deque[Frame | BaseException | None] = deque()
         self._changed = threading.Condition()
@@ -71,18 +75,3 @@ class Latency:
         total = self._counts.sum()
         place = int(np.searchsorted(np.cumsum(self._counts), share * total))
         return float(_LEAST_SECONDS * _STEP**place) if total else None
-
-
-@dataclass(frozen=True)
-class Live:
-    """How a live source is followed."""
-
-    keep_all: bool = False
-    """Every frame is given, and the network runs on the newest; the others take labels that are moved along."""
-    duration: float | None = None
-    """Seconds after which the frames end."""
-    latency: Latency = field(default_factory=Latency)
-    queue: LiveQueue = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "queue", LiveQueue(keep_all=self.keep_all))

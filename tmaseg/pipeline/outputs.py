@@ -3,12 +3,12 @@
 import csv
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import IO, Protocol, Self
+from typing import IO, Self
 
 import numpy as np
 
@@ -31,20 +31,15 @@ from tmaseg.video.stream_sink import StreamSink
 VideoOutput = VideoSink | SegmentedSink | StreamSink | JoinedSink
 
 
-class Table(Protocol):
-    """Lines of text, one or more a frame, that an unfinished run goes on with after those of its last segment."""
-
-    def flush(self) -> int:
-        """Hands on what was written; the size of the file in bytes. Raises OutputError."""
-
-
 @dataclass(frozen=True)
 class Outputs:
     """What is written of one video."""
 
+    labels: LabelSet
     each: list[Output]
     """All of it."""
-    tables: "dict[str, Table]"
+    tables: "dict[str, StatsFile | EventsFile]"
+    """Lines of text that an unfinished run goes on with after those of its last segment."""
     video: VideoOutput | None
 
 
@@ -62,7 +57,7 @@ def open_outputs(
     _check_not_inputs(source, options)
     painter = options.paint.painter(labels)
     outputs: list[Output] = []
-    tables: dict[str, Table] = {}
+    tables: dict[str, StatsFile | EventsFile] = {}
     sink: VideoOutput | None = None
     again = wanted.overwrite or bool(run and run.begun)
     if wanted.regions and not wanted.events:
@@ -88,7 +83,7 @@ def open_outputs(
         sink = _video_sink(source.info, options, run)
         stack.enter_context(sink)
         outputs.append(_painted(sink, painter))
-    return Outputs(outputs, tables, sink)
+    return Outputs(labels, outputs, tables, sink)
 
 
 def _video_sink(info: StreamInfo, options: RunOptions, run: UnfinishedRun | None) -> VideoOutput:
@@ -141,10 +136,16 @@ def _check_not_inputs(source: Source, options: RunOptions) -> None:
     named = (source.info.name, options.model.weights, options.paint.palette)
     check_not_read(options.output.paths, [*(Path(name) for name in named if name), *images])
     if options.output.masks:
-        read = {path.parent.resolve() for path in images}
-        for folder in folders_of(options.output.masks, options.output.mask_formats):
-            if folder.resolve() in read:
-                raise OutputError(f"{folder} holds images that are read; write the masks to another folder")
+        folders = folders_of(options.output.masks, options.output.mask_formats)
+        check_no_images(folders, {path.parent for path in images})
+
+
+def check_no_images(folders: Iterable[Path], read: Iterable[Path]) -> None:
+    """Raises OutputError when one of `folders` is among those whose images are read."""
+    there = {folder.resolve() for folder in read}
+    for folder in folders:
+        if folder.resolve() in there:
+            raise OutputError(f"{folder} holds images that are read; write the masks to another folder")
 
 
 def _painted(sink: VideoOutput | PictureSink, painter: Painter) -> Output:

@@ -9,8 +9,6 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -21,7 +19,7 @@ import numpy as np
 
 import tmaseg
 from tmaseg.errors import OutputError, VideoError
-from tmaseg.files import atomic_write, shorten
+from tmaseg.files import output_file, shorten
 from tmaseg.options import RunOptions
 from tmaseg.video.image_source import ImageSource
 from tmaseg.video.source import Frame, Source
@@ -83,10 +81,8 @@ class UnfinishedRun:
     def begin(self) -> None:
         """Makes the folder. Raises OutputError."""
         if not self.begun:
-            with self._failing_clearly():
-                shutil.rmtree(self.folder, ignore_errors=True)  # killed before it held anything
-                self.folder.mkdir()
-                self._write(self.folder / "run.json", self._identity)
+            shutil.rmtree(self.folder, ignore_errors=True)  # killed before it held anything
+            self._write(self.folder / "run.json", self._identity)
 
     @property
     def video(self) -> Path:
@@ -105,8 +101,8 @@ class UnfinishedRun:
     @property
     def facts(self) -> dict[str, Any]:
         """What the report says of all attempts."""
-        last = self.segments[-1]
-        return {"damaged": last.damaged, "damaged_packets": last.damaged_packets, "resumed_frames": self._resumed}
+        last = {name: getattr(self.segments[-1], name) for name in ("warnings", "damaged", "damaged_packets")}
+        return last | {"resumed_frames": self._resumed}
 
     def stubs(self, segment: Segment) -> list[Frame]:
         """The frames of a segment without pixels."""
@@ -115,8 +111,7 @@ class UnfinishedRun:
     def add(self, segment: Segment) -> None:
         """Makes a segment complete, after all that belongs to it. Raises OutputError."""
         os.sync()  # pictures, tables and packets, before the file that says that they are there
-        with self._failing_clearly():
-            self._write(self._file(".json"), asdict(segment))
+        self._write(self._file(".json"), asdict(segment))
         self.segments.append(segment)
         self.frames += segment.frames
 
@@ -128,17 +123,10 @@ class UnfinishedRun:
         return self.folder / f"{len(self.segments):06d}{suffix}"
 
     def _write(self, path: Path, values: dict[str, Any]) -> None:
-        with atomic_write(path) as part, part.open("w", encoding="utf-8") as file:
+        with output_file(path, "the unfinished run") as part, part.open("w", encoding="utf-8") as file:
             json.dump(values, file)
             file.flush()
             os.fsync(file.fileno())
-
-    @contextmanager
-    def _failing_clearly(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise OutputError(f"{self.folder} cannot be written: {error.strerror}; check the disk") from error
 
     def _check(self) -> None:
         begun = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))

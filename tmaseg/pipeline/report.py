@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tmaseg.inference.frame_segmenter import FrameSegmenter
     from tmaseg.labels import LabelSet
+    from tmaseg.pipeline.parts import Segment
+    from tmaseg.video.source import Source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +112,7 @@ class FramesReport(Report):
     """Paths of images that could not be read, relative to the input folder."""
 
 
-def network_facts(segmenter: "FrameSegmenter", weights: str, memory_resets: int, labels: "LabelSet") -> dict[str, Any]:
+def network_facts(segmenter: "FrameSegmenter", weights: str, labels: "LabelSet") -> dict[str, Any]:
     """The fields of `Report` that describe the network and the memory it took."""
     from tmaseg.inference.device import peak_memory_mb
 
@@ -120,11 +122,22 @@ def network_facts(segmenter: "FrameSegmenter", weights: str, memory_resets: int,
         "device": str(segmenter.device),
         "precision": segmenter.precision,
         "memory_frames": segmenter.memory_frames,
-        "memory_resets": memory_resets,
+        "memory_resets": segmenter.memory_resets,
         "peak_rss_mb": peak["peak_rss_mb"],
         "peak_device_mb": peak.get("peak_device_mb"),
         "compiled": segmenter.compiled,
         "classes": labels.names,
+    }
+
+
+def facts_so_far(source: "Source", segmenter: "FrameSegmenter", before: "Segment | None" = None) -> dict[str, Any]:
+    """The fields of `RunReport` that grow while a video is read; `before` is the end of an earlier attempt."""
+    damage = source.damage
+    warnings = (*(before.warnings if before else ()), *source.warnings, *damage.lines(), *segmenter.warnings)
+    return {
+        "warnings": list(dict.fromkeys(warnings)),
+        "damaged_packets": damage.packets + (before.damaged_packets if before else 0),
+        "damaged": bool(damage) or bool(before and before.damaged),
     }
 
 

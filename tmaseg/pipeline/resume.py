@@ -12,6 +12,7 @@ from tmaseg.errors import VideoError
 from tmaseg.options import RunOptions
 from tmaseg.pipeline.outputs import Outputs
 from tmaseg.pipeline.parts import Segment, Stamp, UnfinishedRun
+from tmaseg.pipeline.report import facts_so_far
 from tmaseg.pipeline.stages import STAGES, Outcome, Output, segment
 from tmaseg.video.segments import JoinedSink
 from tmaseg.video.source import Frame, Source, open_source
@@ -32,11 +33,6 @@ class Recorder:
         self._segmenter = segmenter
         self._count = frames
         self._keys: list[int] = []  # numbers of the frames in memory, and of those before that share their places
-
-    @property
-    def memory_resets(self) -> int:
-        """As the segmenter has it."""
-        return self._segmenter.memory_resets
 
     @property
     def refill(self) -> int:
@@ -134,13 +130,24 @@ def segment_slices(
             if isinstance(outputs.video, JoinedSink):
                 outputs.video.begin(run.video)
             outcome = segment(
-                slices, recorder, [*outputs.each, Output(note)], progress=show, stop=stop, relabel=relabel
+                slices, recorder.step, [*outputs.each, Output(note)], progress=show, stop=stop, relabel=relabel
             )
             interrupted = outcome.interrupted
             if taken:
-                facts = _facts(before, reading, segmenter)
-                state = {"refill": recorder.refill, "detectors": segmenter.detectors, "last": slices.ended}
-                run.add(_segment(taken, outcome, outputs, state | facts))
+                part = Segment(
+                    frames=taken,
+                    order=outputs.video.cut() if isinstance(outputs.video, JoinedSink) else [],
+                    sizes={name: table.flush() for name, table in outputs.tables.items()},
+                    seconds=outcome.seconds,
+                    stages=outcome.stages,
+                    refill=recorder.refill,
+                    detectors=segmenter.detectors,
+                    network_frames=segmenter.network_frames,
+                    memory_resets=segmenter.memory_resets,
+                    last=slices.ended,
+                    **facts_so_far(reading, segmenter, before),
+                )
+                run.add(part)
     if isinstance(outputs.video, JoinedSink) and not interrupted:
         parts = zip(run.videos, run.segments, strict=True)
         outputs.video.join((path, run.stubs(part), part.order) for path, part in parts)
@@ -148,34 +155,8 @@ def segment_slices(
         frames=len(run.frames),
         seconds=sum(part.seconds for part in run.segments),
         stages={name: sum(part.stages[name] for part in run.segments) for name in STAGES},
-        memory_resets=segmenter.memory_resets,
         interrupted=interrupted,
     )
-
-
-def _segment(taken: list[Stamp], outcome: Outcome, outputs: Outputs, state: dict[str, Any]) -> Segment:
-    """The segment that ends here, all its outputs written."""
-    return Segment(
-        frames=taken,
-        order=outputs.video.cut() if isinstance(outputs.video, JoinedSink) else [],
-        sizes={name: table.flush() for name, table in outputs.tables.items()},
-        seconds=outcome.seconds,
-        stages=outcome.stages,
-        **state,
-    )
-
-
-def _facts(before: Segment | None, reading: Source, segmenter: "FrameSegmenter") -> dict[str, Any]:
-    """What the report says of all frames so far, those of earlier attempts included."""
-    damage = reading.damage
-    warnings = (*reading.warnings, *damage.lines(), *segmenter.warnings)
-    return {
-        "network_frames": segmenter.network_frames,
-        "memory_resets": segmenter.memory_resets,
-        "warnings": list(dict.fromkeys([*(before.warnings if before else ()), *warnings])),
-        "damaged_packets": damage.packets + (before.damaged_packets if before else 0),
-        "damaged": bool(damage) or bool(before and before.damaged),
-    }
 
 
 def _open_rest(

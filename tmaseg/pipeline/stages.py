@@ -8,16 +8,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from types import TracebackType
-from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import cv2
 import numpy as np
 
-from tmaseg.arrays import RGB, Labels
-from tmaseg.pipeline.live import Live, LiveQueue
+from tmaseg.arrays import Labels
+from tmaseg.pipeline.live import Live
 from tmaseg.signals import DECODE_THREAD
-from tmaseg.video.source import Frame
+from tmaseg.video.source import Frame, Source
 
 if TYPE_CHECKING:
     from tmaseg.inference.frame_segmenter import Segmentation
@@ -29,33 +28,6 @@ STAGES = ("decode", "model", "render", "encode")
 _QUEUED = 4  # decoded frames in the queue: enough to even out a stage, few enough for 4K
 _QUEUED_BEHIND = 2  # segmented frames in the queue of the painter, and of each output
 _PATIENCE_SECONDS = 0.1  # between checks whether a waiting stage should stop
-
-
-class Stepper(Protocol):
-    """The part of a Segmenter that the pipeline uses."""
-
-    @property
-    def memory_resets(self) -> int:
-        """How often the memory was emptied."""
-
-    def step(
-        self,
-        rgb: RGB,
-        *,
-        seconds: float | None = None,
-        discontinuity: bool = False,
-        key_frame: bool = True,
-        confidence: bool = False,
-    ) -> "Segmentation":
-        """The next frame of the video."""
-
-
-@runtime_checkable
-class Stoppable(Protocol):
-    """A source whose frames may have to be waited for."""
-
-    def stop(self) -> None:
-        """Ends the frames here."""
 
 
 @dataclass(frozen=True)
@@ -80,15 +52,13 @@ class Outcome:
     """Wall time."""
     stages: dict[str, float]
     """Busy seconds of decode, model, render and encode, the last two over all outputs; they overlap."""
-    memory_resets: int
-    """How often the memory was emptied."""
     interrupted: bool
     """Whether an interrupt or `stop` ended it before the end of the source."""
 
 
 def segment(
     source: Iterable[Frame],
-    stepper: Stepper,
+    step: "Callable[..., Segmentation]",
     outputs: Sequence[Output],
     *,
     progress: Callable[[int], None] | None = None,
@@ -96,26 +66,31 @@ def segment(
     live: Live | None = None,
     relabel: Labels | None = None,
 ) -> Outcome:
-    """Passes every frame of the source through the stepper and into the outputs, in order; of a `live` one, the newest.
+    """Passes every frame of the source through `step` and into the outputs, in order; of a `live` one, the newest.
 
-    `relabel` (256,): the class id that outputs get for each of the stepper's.
+    `step` is that of a FrameSegmenter. `relabel` (256,): the class id that outputs get for each of its class ids.
 
     `progress` is called with the number of frames segmented, in the caller's thread. Any error stops all stages and is
     raised here unchanged; no thread outlives the call. When `stop()` is true, or after a KeyboardInterrupt, reading
     ends, the frames segmented so far are written, and the outcome is `interrupted`; a second interrupt is raised.
     """
-    clock = _Clock()
+    clock, errors = _Clock(), list[BaseException]()
     confidence = {"confidence": True} if any(output.confidence for output in outputs) else {}
     begun, interrupted = time.perf_counter(), False
-    with _Reader(source, clock, stop, live) as reader, _Writer(outputs, clock, live, relabel) as writer:
+    with ExitStack() as threads:  # they end in the opposite order: the painter feeds the outputs
+        reader = threads.enter_context(_Reader(source, clock, stop, live))
+        writers = [_Worker("tmaseg-encode", partial(_write, output, clock), errors) for output in outputs]
+        painter = _Worker("tmaseg-render", partial(_paint, outputs, writers, clock, live, relabel), errors)
+        for worker in (*writers, painter):
+            threads.enter_context(worker)
         try:
             for count, frame in enumerate(reader, 1):
-                options = {"key_frame": not live.queue.is_behind} if live and live.keep_all else confidence
+                options = {"key_frame": not live.is_behind} if live and live.keep_all else confidence
                 with clock.busy("model"):
-                    segmentation = stepper.step(
-                        frame.rgb, seconds=frame.seconds, discontinuity=frame.discontinuity, **options
-                    )
-                writer.put(frame, segmentation)
+                    segmentation = step(frame.rgb, seconds=frame.seconds, discontinuity=frame.discontinuity, **options)
+                painter.put((frame, segmentation))
+                if errors:
+                    raise errors[0]
                 if progress:
                     progress(count)
             interrupted = not reader.ended
@@ -123,11 +98,12 @@ def segment(
             if stop():  # the second one
                 raise
             interrupted = True
+    if errors:
+        raise errors[0]
     return Outcome(
-        frames=writer.written,
+        frames=min(worker.done for worker in (painter, *writers)),
         seconds=time.perf_counter() - begun,
         stages=clock.seconds,
-        memory_resets=stepper.memory_resets,
         interrupted=interrupted,
     )
 
@@ -152,14 +128,11 @@ class _Clock:
 class _Reader:
     """Iterates the source in a thread of its own, a few frames ahead."""
 
-    def __init__(
-        self, source: Iterable[Frame], clock: _Clock, stop: Callable[[], bool], live: Live | None = None
-    ) -> None:
+    def __init__(self, source: Iterable[Frame], clock: _Clock, stop: Callable[[], bool], live: Live | None) -> None:
         self._source, self._clock, self._asked_to_stop, self._live = source, clock, stop, live
         self.ended = False
         """Whether the last frame of the source was passed on."""
-        self._ready: queue.Queue[Frame | BaseException | None] | LiveQueue
-        self._ready = live.queue if live else queue.Queue(_QUEUED)
+        self._ready: queue.Queue[Frame | BaseException | None] | Live = live or queue.Queue(_QUEUED)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=DECODE_THREAD, daemon=True)
 
@@ -167,11 +140,9 @@ class _Reader:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop.set()
-        if isinstance(self._source, Stoppable):
+        if isinstance(self._source, Source):
             self._source.stop()
         if self._live:
             self._thread.join(1)  # a camera that is silent is not waited for: the thread ends by itself
@@ -179,13 +150,10 @@ class _Reader:
             _join(self._thread)
 
     def __iter__(self) -> Iterator[Frame]:
-        last = time.monotonic() + self._live.duration if self._live and self._live.duration else math.inf
+        last = time.monotonic() + (self._live.duration if self._live and self._live.duration else math.inf)
         while not self._asked_to_stop():
-            if time.monotonic() >= last:
-                self.ended = True
-                return
             try:
-                item = self._ready.get(timeout=_PATIENCE_SECONDS)
+                item = self._ready.get(timeout=_PATIENCE_SECONDS) if time.monotonic() < last else None
             except queue.Empty:
                 continue
             if isinstance(item, BaseException):
@@ -218,86 +186,14 @@ class _Reader:
             return
 
 
-class _Writer:
-    """Paints in a thread of its own, a few frames behind, and writes in another for each output."""
-
-    def __init__(
-        self, outputs: Sequence[Output], clock: _Clock, live: Live | None = None, relabel: Labels | None = None
-    ) -> None:
-        self._outputs, self._clock, self._live, self._relabel = outputs, clock, live, relabel
-        self._trouble = _Trouble()
-        self._sinks = [_Worker("tmaseg-encode", partial(self._write, output), self._trouble) for output in outputs]
-        self._painter = _Worker("tmaseg-render", self._paint, self._trouble)
-        self._threads = ExitStack()
-
-    @property
-    def written(self) -> int:
-        """Frames that every output has."""
-        return min(worker.done for worker in (self._painter, *self._sinks))
-
-    def __enter__(self) -> Self:
-        with ExitStack() as threads:
-            for worker in (*self._sinks, self._painter):  # the painter ends first: it feeds the others
-                threads.enter_context(worker)
-            self._threads = threads.pop_all()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Writes what is queued, or drops it after an error; raises the first error of a thread."""
-        self._threads.__exit__(kind, error, trace)
-        if error is None:
-            self._trouble.check()
-
-    def put(self, frame: Frame, segmentation: "Segmentation") -> None:
-        """Queues a frame, whose labels a GPU may still be computing; raises an earlier error of a thread."""
-        self._painter.put((frame, segmentation))
-        self._trouble.check()
-
-    def _paint(self, item: "tuple[Frame, Segmentation]") -> None:
-        frame, segmentation = item
-        with self._clock.busy("model"):  # waits for a GPU
-            labels = segmentation.labels
-        if self._relabel is not None:
-            labels = np.asarray(cv2.LUT(labels, self._relabel), np.uint8)
-        for output, sink in zip(self._outputs, self._sinks, strict=True):
-            picture = frame
-            if output.render is not None:
-                with self._clock.busy("render"):
-                    picture = output.render(frame, labels)
-            sink.put((picture, segmentation.confidence if output.confidence else labels))
-        if self._live:
-            self._live.latency.add(frame)
-
-    def _write(self, output: Output, item: tuple[Frame, Labels]) -> None:
-        with self._clock.busy("encode"):
-            output.write(*item)
-
-
-class _Trouble:
-    """The first error in the threads that share this, and whether they drop what is queued."""
-
-    def __init__(self) -> None:
-        self.dropping = False
-        self._error: BaseException | None = None
-
-    def note(self, error: BaseException) -> None:
-        if self._error is None:
-            self._error = error
-        self.dropping = True
-
-    def check(self) -> None:
-        """Raises it."""
-        if self._error is not None:
-            raise self._error
-
-
 class _Worker(Generic[Item]):
-    """Calls a function with every item, in order, in a thread of its own."""
+    """Calls a function with every item, in order, in a thread of its own, a few items behind.
 
-    def __init__(self, name: str, do: Callable[[Item], None], trouble: _Trouble) -> None:
-        self._do, self._trouble = do, trouble
+    Its error goes to `errors`, which workers share; when there is any, they drop what is queued.
+    """
+
+    def __init__(self, name: str, do: Callable[[Item], None], errors: list[BaseException]) -> None:
+        self._do, self._errors = do, errors
         self.done = 0
         self._waiting: queue.Queue[Item | None] = queue.Queue(_QUEUED_BEHIND)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -306,16 +202,14 @@ class _Worker(Generic[Item]):
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Processes what is queued, or drops it after an error, and ends the thread."""
         if error is not None:
-            self._trouble.dropping = True
+            self._errors.append(error)
         try:
             self._waiting.put(None)
-        except BaseException:  # an interrupt, before or after it was queued; a thread that ended leaves room
-            self._trouble.dropping = True
+        except BaseException as interrupt:  # before or after it was queued; a thread that ended leaves room
+            self._errors.append(interrupt)
             self._waiting.put(None)
             _join(self._thread)
             raise
@@ -327,13 +221,42 @@ class _Worker(Generic[Item]):
 
     def _run(self) -> None:
         while (item := self._waiting.get()) is not None:
-            if self._trouble.dropping:
+            if self._errors:
                 continue
             try:
                 self._do(item)
                 self.done += 1
             except BaseException as error:
-                self._trouble.note(error)
+                self._errors.append(error)
+
+
+def _paint(
+    outputs: Sequence[Output],
+    writers: Sequence[_Worker[Any]],
+    clock: _Clock,
+    live: Live | None,
+    relabel: Labels | None,
+    item: "tuple[Frame, Segmentation]",
+) -> None:
+    """Paints a frame, whose labels a GPU may still be computing, and passes it to the writers."""
+    frame, segmentation = item
+    with clock.busy("model"):  # waits for a GPU
+        labels = segmentation.labels
+    if relabel is not None:
+        labels = np.asarray(cv2.LUT(labels, relabel), np.uint8)
+    for output, writer in zip(outputs, writers, strict=True):
+        picture = frame
+        if output.render is not None:
+            with clock.busy("render"):
+                picture = output.render(frame, labels)
+        writer.put((picture, segmentation.confidence if output.confidence else labels))
+    if live:
+        live.latency.add(frame)
+
+
+def _write(output: Output, clock: _Clock, item: tuple[Frame, Labels]) -> None:
+    with clock.busy("encode"):
+        output.write(*item)
 
 
 def _join(thread: threading.Thread) -> None:

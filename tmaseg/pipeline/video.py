@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from tmaseg.labels import LabelSet
 from tmaseg.options import InputOptions, Mode, ModelOptions, OutputOptions, PaintOptions, RunOptions
 from tmaseg.pipeline.live import Live
-from tmaseg.pipeline.outputs import VideoOutput, open_outputs
+from tmaseg.pipeline.outputs import Outputs, open_outputs
 from tmaseg.pipeline.parts import UnfinishedRun, check_no_parts
 from tmaseg.pipeline.preview import Preview
-from tmaseg.pipeline.report import RunReport, network_facts
+from tmaseg.pipeline.report import RunReport, facts_so_far, network_facts
 from tmaseg.pipeline.resume import segment_slices
-from tmaseg.pipeline.stages import Output, segment
+from tmaseg.pipeline.stages import Outcome, Output, segment
 from tmaseg.video.address import hidden
 from tmaseg.video.live import LiveSource
 from tmaseg.video.segments import JoinedSink, SegmentedSink
@@ -45,15 +45,15 @@ def segment_video(
 
     Returns what was done. Raises TmasegError, and TypeError for an option that does not exist.
     """
-    groups: dict[str, dict[str, Any]] = {"input": {}, "model": {}, "paint": {}, "output": {}}
     classes = {"input": InputOptions, "model": ModelOptions, "paint": PaintOptions, "output": OutputOptions}
-    output = None if output is None else str(output)
-    for name, value in {"output": output, "weights": str(weights), **options}.items():
-        group = next((key for key, each in classes.items() if name in {field.name for field in fields(each)}), None)
-        if group is None:
-            raise TypeError(f"segment_video() got an unexpected option {name!r}")
-        groups[group][name] = Path(value) if name in ("masks", "stats") and value is not None else value
-    run = RunOptions(**{key: classes[key](**values) for key, values in groups.items()})
+    groups = {field.name: group for group, each in classes.items() for field in fields(each)}
+    values = {"output": None if output is None else str(output), "weights": str(weights), **options}
+    if unknown := values.keys() - groups:
+        raise TypeError(f"segment_video() got an unexpected option {min(unknown)!r}")
+    values |= {name: Path(values[name]) for name in ("masks", "stats") if values.get(name) is not None}
+    run = RunOptions(
+        **{key: each(**{name: values[name] for name in values if groups[name] == key}) for key, each in classes.items()}
+    )
     with open_source(source, run.input.read_options()) as frames:
         return run_video(frames, run.load, run, progress=progress, stop=stop)
 
@@ -73,10 +73,9 @@ def run_video(
     far. On any other way out the video and the statistics leave nothing behind; but with `resume`, what is complete is
     kept for the next attempt, whatever ends this one. Raises TmasegError.
     """
-    network = options.model.weights_info().labels
-    labels, relabel = options.paint.classes_of(network)
+    labels, relabel = options.paint.classes_of(options.model.weights_info().labels)
     with ExitStack() as stack:
-        live = Live(options.input.keep_all, options.input.duration) if source.info.live else None
+        live = Live(keep_all=options.input.keep_all, duration=options.input.duration) if source.info.live else None
         run = UnfinishedRun(options, source) if options.output.resume else None
         if run is None and options.output.paths:
             check_no_parts(options)
@@ -93,27 +92,54 @@ def run_video(
             preview.facts = partial(_preview_facts, source, segmenter, live)
             outputs.each.append(Output(preview.write))
         if run is None:
-            outcome = segment(source, segmenter, outputs.each, progress=progress, stop=stop, live=live, relabel=relabel)
+            outcome = segment(
+                source, segmenter.step, outputs.each, progress=progress, stop=stop, live=live, relabel=relabel
+            )
         else:
             outcome = segment_slices(run, source, segmenter, outputs, options, progress=progress, stop=stop)
         if outcome.interrupted and (run or not outcome.frames):
             raise KeyboardInterrupt  # nothing to finish
         if outcome.interrupted and sink and not isinstance(sink, JoinedSink):
             sink.cut_sound()
-    facts = _source_facts(source)
-    warnings = (*source.warnings, *source.damage.lines(), *segmenter.warnings)
+    report = _report(source, segmenter, options, outcome, outputs, live, run)
     if run:
-        facts, warnings = facts | run.facts, tuple(run.segments[-1].warnings)
         run.remove()
+    return report
+
+
+def _report(
+    source: Source,
+    segmenter: "FrameSegmenter",
+    options: RunOptions,
+    outcome: Outcome,
+    outputs: Outputs,
+    live: Live | None,
+    run: UnfinishedRun | None,
+) -> RunReport:
+    info, written, sink = source.info, options.output, outputs.video
+    facts = run.facts if run else facts_so_far(source, segmenter)
+    facts["warnings"] = (
+        *facts["warnings"],
+        *(sink.warnings if sink else ()),
+        *options.paint.warnings(segmenter.labels),
+    )
     return RunReport(
-        **network_facts(segmenter, options.model.weights, outcome.memory_resets, labels),
+        **network_facts(segmenter, options.model.weights, outputs.labels),
         **facts,
-        **_live_facts(source, live),
-        **_output_facts(options.output, sink),
+        **(_live_facts(source, live) if live else {}),
+        input=info.name,
+        width=info.width,
+        height=info.height,
+        decoder=info.codec + (f" on {info.device}" if info.device else ""),
+        output=hidden(written.output) if written.output else None,
+        segments=tuple(map(str, sink.completed)) if isinstance(sink, SegmentedSink) else (),
+        masks=str(written.masks) if written.masks else None,
+        stats=str(written.stats) if written.stats else None,
+        events=written.events,
+        encoder=sink.encoder if sink else None,
         frames=outcome.frames,
         seconds=outcome.seconds,
         stages=outcome.stages,
-        warnings=(*warnings, *(sink.warnings if sink else ()), *options.paint.warnings(network)),
         interrupted=outcome.interrupted,
         key_frames=segmenter.key_frames,
         network_frames=segmenter.network_frames,
@@ -131,47 +157,18 @@ def _open_preview(stack: ExitStack, labels: LabelSet, options: RunOptions) -> Pr
 def _preview_facts(source: Source, segmenter: "FrameSegmenter", live: Live | None) -> dict[str, Any]:
     return {
         "input": source.info.name,
-        "dropped": live.queue.dropped if live else 0,
+        "dropped": live.dropped if live else 0,
         "resets": segmenter.memory_resets,
         "reconnects": source.reconnects,
     }
 
 
-def _output_facts(output: OutputOptions, sink: VideoOutput | None) -> dict[str, Any]:
-    return {
-        "output": hidden(output.output) if output.output else None,
-        "segments": tuple(map(str, sink.completed)) if isinstance(sink, SegmentedSink) else (),
-        "masks": _name(output.masks),
-        "stats": _name(output.stats),
-        "events": output.events,
-        "encoder": sink.encoder if sink else None,
-    }
-
-
-def _source_facts(source: Source) -> dict[str, Any]:
-    info, damage = source.info, source.damage
-    return {
-        "input": info.name,
-        "width": info.width,
-        "height": info.height,
-        "decoder": info.codec + (f" on {info.device}" if info.device else ""),
-        "damaged": bool(damage),
-        "damaged_packets": damage.packets,
-    }
-
-
-def _live_facts(source: Source, live: Live | None) -> dict[str, Any]:
-    if live is None:
-        return {}
-    median, p95 = (None if share is None else 1000 * share for share in map(live.latency.quantile, (0.5, 0.95)))
+def _live_facts(source: Source, live: Live) -> dict[str, Any]:
+    median, p95 = (None if each is None else 1000 * each for each in map(live.latency.quantile, (0.5, 0.95)))
     return {
         "live": True,
-        "dropped_frames": live.queue.dropped,
+        "dropped_frames": live.dropped,
         "reconnects": source.reconnects,
         "latency_median_ms": median,
         "latency_p95_ms": p95,
     }
-
-
-def _name(path: Path | None) -> str | None:
-    return None if path is None else str(path)
