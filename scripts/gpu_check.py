@@ -39,10 +39,10 @@ from tmaseg.inference.device import choose_device, choose_precision, describe_de
 from tmaseg.inference.engine import Engine, prepare
 from tmaseg.inference.segmenter import Segmenter, load
 from tmaseg.inference.sliding_window import SlidingWindow
-from tmaseg.model.attention import chunked, fused
 from tmaseg.model.checkpoint import load_checkpoint
 from tmaseg.model.config import InputGeometry, TMANetConfig
 from tmaseg.model.macs import step_macs
+from tmaseg.model.memory import chunked, fused
 from tmaseg.model.tmanet import TMANet
 
 ROOT = Path(__file__).resolve().parents[1]

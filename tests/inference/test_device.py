@@ -26,7 +26,7 @@ from tmaseg.inference.device import (
     tried_precisions,
     use_device_of_process,
 )
-from tmaseg.model.attention import chunked, fused
+from tmaseg.model.memory import chunked, fused
 
 PACKAGE = Path(tmaseg.__file__).parent
 

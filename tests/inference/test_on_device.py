@@ -11,7 +11,7 @@ from tmaseg.inference.engine import Engine, prepare
 from tmaseg.inference.segmenter import Segmenter
 from tmaseg.inference.sliding_window import SlidingWindow
 from tmaseg.labels import generic_labels
-from tmaseg.model.config import InputGeometry
+from tmaseg.model.config import InputGeometry, OnnxSpec
 
 DEVICE = choose_device(os.environ.get("TMASEG_TEST_DEVICE", "cpu"))
 PRECISIONS = ("fp32", "bf16", "fp16")
@@ -89,7 +89,6 @@ def test_an_exported_file_on_the_device(tmp_path):
 
     from tmaseg.inference.onnx_export import export_onnx
     from tmaseg.inference.onnx_runtime import OnnxNetwork
-    from tmaseg.model.onnx_file import OnnxSpec
 
     if DEVICE.type == "cpu":
         pytest.skip("as in test_onnx.py")

@@ -15,8 +15,7 @@ from tmaseg.inference.onnx_runtime import OnnxNetwork
 from tmaseg.inference.onnx_step import StreamingStep
 from tmaseg.inference.segmenter import Segmenter
 from tmaseg.labels import generic_labels
-from tmaseg.model.config import InputGeometry
-from tmaseg.model.onnx_file import OnnxSpec
+from tmaseg.model.config import InputGeometry, OnnxSpec
 
 
 def export(path, checkpoint, **values):

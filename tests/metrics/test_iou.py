@@ -11,7 +11,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, jaccard_score, rec
 
 from tmaseg.errors import DataError
 from tmaseg.metrics import BoundaryIoU, ConfusionMatrix
-from tmaseg.metrics.boundary import rim
+from tmaseg.metrics.iou import rim
 
 VOID = 255
 

@@ -3,8 +3,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tmaseg.model import attention
-from tmaseg.model.attention import chunked, fused, read_memory
+from tmaseg.model import memory
+from tmaseg.model.memory import chunked, fused, read_memory
 
 FORMS = {"chunked": chunked, "fused": fused}
 
@@ -60,8 +60,8 @@ def test_every_form_is_the_explicit_softmax(form, dtype, key, value):
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(("size", "reach", "radius"), [((9, 7), 0.2, 2), ((9, 7), 0.01, 1), ((6, 11), 1.0, 6)])
 def test_a_reach_leaves_out_what_is_further_away(form, size, reach, radius, monkeypatch):
-    monkeypatch.setattr(attention, "_QUERY_ROWS", 8)
-    monkeypatch.setattr(attention, "_MASKED_ROWS", 8)
+    monkeypatch.setattr(memory, "_QUERY_ROWS", 8)
+    monkeypatch.setattr(memory, "_MASKED_ROWS", 8)
     query, keys, values = _inputs(2, size, 3, 16, 32, torch.float32)
     with torch.no_grad():
         read = read_memory(query, keys, values, reach=reach, attend=FORMS[form])
@@ -121,6 +121,6 @@ def test_the_matrix_is_never_whole():
 
 def test_scores_far_apart_leave_no_denormal_weights():
     scores = -torch.arange(200.0).repeat(3, 1) * 2  # e^-90 to e^-104 are denormal, and what lies below is 0
-    kept = attention._softmax(scores.clone())
+    kept = memory._softmax(scores.clone())
     assert kept.min() > torch.finfo(torch.float32).smallest_normal
     torch.testing.assert_close(kept.double(), scores.double().softmax(-1), rtol=1e-6, atol=1e-25)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from tmaseg.benchmark.rows import Row, form_cases, form_macs, measure, network_cases, ratios
-from tmaseg.benchmark.runtimes import bench_onnx
+from tmaseg.benchmark.rows import Row, bench_onnx, form_cases, form_macs, measure, network_cases, ratios
 from tmaseg.benchmark.stages import measure_stages
 from tmaseg.errors import ConfigError
 from tmaseg.inference.device import (
@@ -26,9 +25,9 @@ from tmaseg.inference.loading import load_network
 from tmaseg.inference.onnx_runtime import OnnxNetwork
 from tmaseg.inference.segmenter import Segmenter
 from tmaseg.labels import generic_labels
-from tmaseg.model.attention import fused
 from tmaseg.model.checkpoint import Checkpoint, load_checkpoint
 from tmaseg.model.config import TMANetConfig
+from tmaseg.model.memory import fused
 from tmaseg.model.tmanet import TMANet
 from tmaseg.options import BenchOptions
 from tmaseg.plots import COLOURS, INK, Series, draw_lines, new_figure, save_png

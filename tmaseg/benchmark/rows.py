@@ -1,4 +1,4 @@
-"""Rows: ways to process a frame, timed in turn, with the memory they take; and those of the network.
+"""Rows: ways to process a frame, timed in turn, with the memory they take: the network's forms, and ONNX runtimes.
 
 clip     the query and its T memory frames, everything recomputed: T + 1 backbones
 stream   one step with T frames in memory
@@ -7,22 +7,41 @@ alone    memory off: a frame that reads itself
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import cycle, islice
+from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from tmaseg.errors import ConfigError
+from tmaseg.arrays import RGB
+from tmaseg.errors import CheckpointError, ConfigError
 from tmaseg.files import peak_resident_mb, reset_peak, resident_mb
-from tmaseg.inference.device import Precision, is_accelerator, peak_memory_mb, reset_peak_memory, seconds_of
+from tmaseg.inference.device import (
+    Precision,
+    choose_precision,
+    is_accelerator,
+    peak_memory_mb,
+    reset_peak_memory,
+    seconds_of,
+)
 from tmaseg.inference.engine import Engine, prepare
+from tmaseg.inference.frame_segmenter import FrameSegmenter
+from tmaseg.inference.loading import load_network
+from tmaseg.inference.onnx_runtime import OnnxNetwork, OpenVinoSession, fitted, is_installed
+from tmaseg.inference.segmenter import Segmenter
 from tmaseg.inference.sliding_window import SlidingWindow
 from tmaseg.model.checkpoint import Checkpoint
 from tmaseg.model.config import InputGeometry, TMANetConfig
 from tmaseg.model.macs import Macs, clip_macs, step_macs
+from tmaseg.options import BenchOptions
+from tmaseg.video import DEMO
+from tmaseg.video.source import open_source
 
 Form = Literal["clip", "stream", "alone"]
+_FRAMES = 8  # of the video that runtimes are timed on
 
 
 @dataclass(frozen=True)
@@ -175,3 +194,45 @@ def form_call(engine: Engine, size_hw: tuple[int, int], form: Form) -> Callable[
 
 def _rounded(value: float | None, digits: int) -> float | None:
     return None if value is None else round(value, digits)
+
+
+def bench_onnx(
+    options: BenchOptions, network: OnnxNetwork, progress: Callable[[str], None]
+) -> tuple[tuple[int, int], list[Row]]:
+    """(H, W) of the frames, and a row for each runtime: a frame from its pixels to its labels.
+
+    Raises ConfigError for options that change the network, VideoError for a bad video.
+    """
+    if options.paper or options.changes or options.plot or options.count_only or options.compile == "on":
+        raise ConfigError(
+            f"{network.name} is measured as it is: leave out --paper, --set, --compile, --plot and --count-only"
+        )
+    spec, device = network.spec, network.device
+    with open_source(options.video or DEMO) as source:
+        frames = [fitted(frame.rgb, spec.frame_hw) for frame in islice(source, _FRAMES)]
+    cases = [Case(f"onnx {spec.precision}", _steps(network.segmenter(), frames), device)]
+    if is_installed("openvino") and not is_accelerator(device):
+        other = OnnxNetwork(network.name, network.info, OpenVinoSession(network.info.path), device)
+        cases.append(Case(f"openvino {spec.precision}", _steps(other.segmenter(), frames), device))
+    for name in options.precisions:
+        precision = choose_precision(name, device)
+        try:
+            there = load_network(_weights(spec.weights, network.info.path), device=device, precision=precision)
+        except CheckpointError as error:
+            progress(f"no row of torch: {error}")
+            break
+        segmenter = Segmenter(there.engine, there.labels, geometry=network.geometry, memory_frames=spec.memory_frames)
+        cases.append(Case(f"torch {precision}", _steps(segmenter, frames), device))
+    size_hw = (frames[0].shape[0], frames[0].shape[1])
+    return size_hw, measure(cases, repeats=options.repeats)
+
+
+def _weights(name: str, exported: Path) -> str:
+    """What the file was exported from: a name, a path, or a file that lies beside it."""
+    beside = exported.with_name(Path(name).name)
+    return str(beside) if beside.is_file() else name
+
+
+def _steps(segmenter: FrameSegmenter, frames: list[RGB]) -> Callable[[], object]:
+    """One call is the next frame, labels included."""
+    return partial(lambda following: segmenter.step(next(following)).labels, cycle(frames))

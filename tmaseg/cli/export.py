@@ -12,7 +12,7 @@ from tmaseg.cli.screen import Screen
 from tmaseg.cli.tables import show_json
 from tmaseg.errors import ConfigError, OutputError
 from tmaseg.files import check_output_file
-from tmaseg.model.onnx_file import OnnxSpec
+from tmaseg.model.config import OnnxSpec
 from tmaseg.options import EvalOptions, OutputOptions
 from tmaseg.options.option import INPUT, MEASUREMENT, NETWORK, OUTPUT, option
 

@@ -14,7 +14,7 @@ from torch import Tensor, distributed
 
 from tmaseg.errors import ConfigError
 from tmaseg.files import peak_resident_mb
-from tmaseg.model.attention import Attend, chunked, fused
+from tmaseg.model.memory import Attend, chunked, fused
 
 Precision = Literal["fp32", "bf16", "fp16"]
 

@@ -24,8 +24,7 @@ from tmaseg.inference.onnx_runtime import OnnxNetwork, OrtSession, fitted, needs
 from tmaseg.inference.onnx_step import StreamingStep
 from tmaseg.inference.segmenter import Segmenter
 from tmaseg.model.checkpoint import METADATA_KEY, Checkpoint
-from tmaseg.model.config import InputGeometry
-from tmaseg.model.onnx_file import OnnxSpec
+from tmaseg.model.config import InputGeometry, OnnxSpec
 from tmaseg.video import DEMO
 from tmaseg.video.source import open_source
 

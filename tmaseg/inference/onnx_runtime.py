@@ -19,8 +19,7 @@ from tmaseg.inference.frame_segmenter import FrameSegmenter
 from tmaseg.inference.loading import LoadedNetwork, load_network
 from tmaseg.labels import LabelSet
 from tmaseg.model.checkpoint import WeightsInfo, read_weights_info
-from tmaseg.model.config import InputGeometry, TMANetConfig
-from tmaseg.model.onnx_file import OnnxSpec
+from tmaseg.model.config import InputGeometry, OnnxSpec, TMANetConfig
 
 State = dict[str, Any]
 """Keys, values and count by input, as the runtime keeps them."""

@@ -11,12 +11,11 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from tmaseg.model.config import InputGeometry
-from tmaseg.model.onnx_file import OnnxSpec
+from tmaseg.model.config import InputGeometry, OnnxSpec
 from tmaseg.model.tmanet import EncodedFrame, TMANet
 
 _BLOCK_ROWS = 256  # of the attention matrix at a time; for frames of any size it is complete in memory
-_LEAST_SCORE = -60.0  # as `tmaseg.model.attention.chunked` has it
+_LEAST_SCORE = -60.0  # as `tmaseg.model.memory.chunked` has it
 _FAR = -1e9
 
 
@@ -125,7 +124,7 @@ class StreamingStep(nn.Module):
 
 
 class _Near:
-    """Leaves out positions of memory that are out of reach, as `tmaseg.model.attention.Neighbourhood` does."""
+    """Leaves out positions of memory that are out of reach, as `tmaseg.model.memory.Neighbourhood` does."""
 
     def __init__(self, height: int, width: int, reach: float) -> None:
         y, x = torch.arange(height), torch.arange(width)

@@ -1,7 +1,6 @@
 """Accuracy and temporal consistency of label maps. Each metric has `update`, `merge` and `compute`."""
 
-from tmaseg.metrics.boundary import BoundaryIoU
-from tmaseg.metrics.iou import Accuracy, ConfusionMatrix
+from tmaseg.metrics.iou import Accuracy, BoundaryIoU, ConfusionMatrix
 from tmaseg.metrics.temporal import Flicker, TemporalConsistency, VideoConsistency
 
 __all__ = [

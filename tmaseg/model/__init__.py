@@ -1,12 +1,10 @@
 """The network, in the order in which a frame passes through it; then checkpoints. Nothing here knows videos or devices.
 
-config      TMANetConfig, and InputGeometry: how frames are fed to the network
+config      TMANetConfig, and how it is fed and exported: InputGeometry, OnnxSpec
 preprocess  pixels -> the network's input
 resnet, efficientnet_lite    features of a frame
-encoders    keys and values
-memory      MemoryRing: those of the last T frames
-attention   reading the memory
-head        logits
+layers      encoders of keys and values, heads
+memory      MemoryRing: those of the last T frames; the attention that reads it
 tmanet      TMANet: all of it
 macs        multiply-adds of a frame
 checkpoint, upstream    files

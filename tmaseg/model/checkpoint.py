@@ -5,17 +5,17 @@ Torch is imported where tensors are read or written: metadata alone is read in a
 
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from safetensors import SafetensorError, safe_open
 
 from tmaseg.errors import CheckpointError, TmasegError
 from tmaseg.files import atomic_write
 from tmaseg.labels import LabelSet
-from tmaseg.model.config import InputGeometry, TMANetConfig
-from tmaseg.model.onnx_file import OnnxSpec, read_onnx_metadata
+from tmaseg.model.config import InputGeometry, OnnxSpec, TMANetConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 METADATA_KEY = "tmaseg"
 _FORMAT = 1
+_ONNX_METADATA = 14  # metadata_props of ModelProto; an entry's fields 1 and 2 are key and value
 _PACKAGE = Path(__file__).resolve().parents[1]
 # In a wheel the shipped weights lie inside the package, in a source checkout beside it.
 _WEIGHTS_FOLDERS = (_PACKAGE / "weights", _PACKAGE.parent / "weights")
@@ -158,7 +159,7 @@ def _read_metadata(path: Path) -> tuple[dict[str, str], int]:
     """Metadata, and the number of values in all tensors as far as the file says it itself."""
     try:
         if path.suffix.lower() == ".onnx":
-            return read_onnx_metadata(path), 0
+            return _read_onnx_metadata(path), 0
         with safe_open(path, framework="np") as file:
             parameters = sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
             return file.metadata() or {}, parameters
@@ -168,6 +169,43 @@ def _read_metadata(path: Path) -> tuple[dict[str, str], int]:
         raise CheckpointError(f"{path}: {error}: export it again") from error
     except OSError as error:
         raise CheckpointError(f"{path}: the weights cannot be read ({error}): get the file again") from error
+
+
+def _read_onnx_metadata(path: Path) -> dict[str, str]:
+    """The metadata of an ONNX file, read without the onnx package. Raises ValueError for a file that is none."""
+    found = {}
+    with path.open("rb") as file:
+        for number, length in _protobuf_fields(file, path.stat().st_size):
+            if number == _ONNX_METADATA:
+                entry = {
+                    each: file.read(count).decode() for each, count in _protobuf_fields(file, file.tell() + length)
+                }
+                found[entry.get(1, "")] = entry.get(2, "")
+    return found
+
+
+def _protobuf_fields(file: BinaryIO, end: int) -> Iterator[tuple[int, int]]:
+    """The number and length of each field of a message that ends at `end`, with the file at the field's content."""
+    while file.tell() < end:
+        number, kind = divmod(_varint(file), 8)
+        if kind == 0:
+            _varint(file)
+        length = _varint(file) if kind == 2 else {0: 0, 1: 8, 5: 4}.get(kind, end)
+        following = file.tell() + length
+        if following > end or not 0 < number < 100:
+            raise ValueError("no ONNX file, or a truncated one")
+        yield number, length
+        file.seek(following)
+
+
+def _varint(file: BinaryIO) -> int:
+    value = shift = 0
+    while (byte := file.read(1)) and shift <= 63:
+        value |= (byte[0] & 0x7F) << shift
+        shift += 7
+        if byte[0] < 0x80:
+            return value
+    raise ValueError("no ONNX file, or a truncated one")
 
 
 def find_weights(name_or_path: str | Path) -> Path:

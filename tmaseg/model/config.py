@@ -1,4 +1,4 @@
-"""TMANetConfig: the hyperparameters of a network. InputGeometry: its input size and sliding windows. No torch."""
+"""TMANetConfig: the hyperparameters of a network. InputGeometry, OnnxSpec: how it is fed and exported. No torch."""
 
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -214,3 +214,26 @@ class InputGeometry:
         """How much of the input for a frame of `size_hw` passes the network at once: a window, or all of it."""
         height, width = self.input_hw(size_hw)
         return min(self.window or height, height), min(self.window or width, width)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnnxSpec:
+    """How a network is exported: one streaming step, with everything fixed that a run might choose."""
+
+    memory_frames: int
+    """T; 0: a step has no state."""
+    size: int | None
+    """Short side of the network's input; None: the frame's own."""
+    frame_hw: tuple[int, int] | None = None
+    """(H, W) of the frames it takes; None: any."""
+    precision: str = "fp32"
+    """fp32, fp16, or int8: convolutions in 8 bits, the rest in fp32."""
+    logits: bool = False
+    """Whether it puts out logits, too."""
+    weights: str = ""
+    """What it was exported from, as the user gave it."""
+
+    @property
+    def frame(self) -> str:
+        """WIDTHxHEIGHT, or "dynamic"."""
+        return f"{self.frame_hw[1]}x{self.frame_hw[0]}" if self.frame_hw else "dynamic"

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from tmaseg.model.attention import chunked
 from tmaseg.model.config import TMANetConfig
+from tmaseg.model.memory import chunked
 from tmaseg.model.tmanet import TMANet, empty_network
 
 _ATTENTION = ("aten.bmm", "aten._scaled_dot_product")

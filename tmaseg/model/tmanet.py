@@ -13,11 +13,17 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from tmaseg.errors import ConfigError
-from tmaseg.model.attention import Attend, fused, read_memory
 from tmaseg.model.config import TMANetConfig
 from tmaseg.model.efficientnet_lite import EfficientNetLite
-from tmaseg.model.encoders import EncoderShape, KeyValueEncoder, MemoryEncoder, join_first_convolutions
-from tmaseg.model.head import AuxiliaryHead, SegmentationHead
+from tmaseg.model.layers import (
+    AuxiliaryHead,
+    EncoderShape,
+    KeyValueEncoder,
+    MemoryEncoder,
+    SegmentationHead,
+    join_first_convolutions,
+)
+from tmaseg.model.memory import Attend, fused, read_memory
 from tmaseg.model.resnet import ResNet
 
 

@@ -11,8 +11,7 @@ from tmaseg.options.option import INPUT, NETWORK, option
 if TYPE_CHECKING:
     from tmaseg.inference.frame_segmenter import FrameSegmenter
     from tmaseg.model.checkpoint import WeightsInfo
-    from tmaseg.model.config import InputGeometry
-    from tmaseg.model.onnx_file import OnnxSpec
+    from tmaseg.model.config import InputGeometry, OnnxSpec
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
