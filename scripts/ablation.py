@@ -21,7 +21,7 @@ from rich.console import Console
 from tmaseg.data import open_dataset
 from tmaseg.errors import ConfigError, TmasegError
 from tmaseg.evaluation import EvalOptions, evaluate
-from tmaseg.inference.loading import load_network
+from tmaseg.inference.segmenter import load_network
 from tmaseg.signals import StopRequest
 from tmaseg.training import (
     Callback,

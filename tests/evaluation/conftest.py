@@ -1,14 +1,14 @@
 """A small CamVid to evaluate on, and weights that know nothing but always know the same."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from scenes import write_frame
-from tiny import tiny_net
+from tiny import tiny_checkpoint
 
 from tmaseg.data import Dataset, open_dataset
-from tmaseg.inference.engine import Engine
-from tmaseg.inference.loading import LoadedNetwork
+from tmaseg.inference.segmenter import TorchNetwork, load_network
 from tmaseg.labels import CAMVID, LabelSet
 from tmaseg.model.config import InputGeometry
 
@@ -27,12 +27,11 @@ def camvid(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 @pytest.fixture
-def weights() -> Callable[..., LoadedNetwork]:
+def weights() -> Callable[..., TorchNetwork]:
     """`weights(labels)`: a tiny network with as many outputs, in float32 on the CPU."""
 
-    def make(labels: LabelSet = CAMVID, *, geometry: InputGeometry | None = None, **changes: object) -> LoadedNetwork:
-        return LoadedNetwork(
-            "tiny", Engine(tiny_net(classes=len(labels), **changes)), labels, geometry or InputGeometry()
-        )
+    def make(labels: LabelSet = CAMVID, *, geometry: InputGeometry | None = None, **changes: object) -> TorchNetwork:
+        checkpoint = replace(tiny_checkpoint(classes=len(labels), geometry=geometry, **changes), labels=labels)
+        return load_network(checkpoint, device="cpu", precision="fp32")
 
     return make

@@ -90,7 +90,7 @@ def test_masks_are_those_of_the_segmenter(camvid, weights, tmp_path):
     ready = weights(CITYSCAPES)
     table = map_by_name(CITYSCAPES, CAMVID).table
     for clip in camvid.split("test"):
-        segmenter = Segmenter(ready.net, CITYSCAPES, detect_cuts=False)
+        segmenter = Segmenter(ready.engine, CITYSCAPES, detect_cuts=False)
         for frame in clip.frames:
             expected = table[segmenter.step(camvid.image(frame)).labels]
             np.testing.assert_array_equal(read(tmp_path / "masks" / f"{frame.name}.png"), expected)
@@ -101,7 +101,7 @@ def test_memory_and_none_side_by_side(camvid, weights, tmp_path):
     assert [each.memory_frames for each in both.passes] == [3, 0]
     alone = evaluate(camvid, weights(), EvalOptions(split="val", memories=(0,), batch=6, save=tmp_path / "batch"))
     for sample in camvid.samples("val"):
-        segmenter = Segmenter(weights().net, CAMVID, memory_frames=0)
+        segmenter = Segmenter(weights().engine, CAMVID, memory_frames=0)
         expected = segmenter.step(camvid.image(sample.frame)).labels
         for folder in (tmp_path / "memory-0", tmp_path / "batch"):
             np.testing.assert_array_equal(read(folder / "masks" / f"{sample.frame.name}.png"), expected)
@@ -137,7 +137,7 @@ def test_scales_and_mirroring_average_probabilities(camvid, weights, tmp_path):
     evaluate(camvid, ready, EvalOptions(split="test", scales=(1.0, 1.5), flip=True, save=tmp_path))
     for clip in camvid.split("test"):
         streams = {
-            (size, flip): Segmenter(ready.net, CAMVID, geometry=InputGeometry(size=size), detect_cuts=False)
+            (size, flip): Segmenter(ready.engine, CAMVID, geometry=InputGeometry(size=size), detect_cuts=False)
             for size in (40, 60)
             for flip in (False, True)
         }
@@ -156,7 +156,7 @@ def test_windows_are_those_of_the_segmenter(camvid, weights, tmp_path):
     geometry = InputGeometry(window=32, stride=16)
     evaluate(camvid, weights(), EvalOptions(split="test", geometry=geometry, save=tmp_path))
     clip = camvid.split("test")[0]
-    segmenter = Segmenter(weights().net, CAMVID, geometry=geometry, detect_cuts=False)
+    segmenter = Segmenter(weights().engine, CAMVID, geometry=geometry, detect_cuts=False)
     for frame in clip.frames:
         expected = segmenter.step(camvid.image(frame)).labels
         np.testing.assert_array_equal(read(tmp_path / "masks" / f"{frame.name}.png"), expected)
@@ -178,7 +178,7 @@ def test_only_the_frames_that_memory_needs_are_shown(weights, tmp_path):
     dataset = open_dataset("camvid", tmp_path)
     result = evaluate(dataset, weights(), EvalOptions(split="test", save=tmp_path / "out"))
     assert (result.images, result.frames) == (3, 10)  # 27 to 30 and 57 to 62
-    segmenter = Segmenter(weights().net, CAMVID, detect_cuts=False)
+    segmenter = Segmenter(weights().engine, CAMVID, detect_cuts=False)
     for number in range(63):
         labels = segmenter.step(read_image(tmp_path / f"image_sequence/Seq05VD_f{number:05d}.png")).labels
         if number in (30, 60, 62):
@@ -283,9 +283,11 @@ def test_squashed_pictures_are_shown_with_square_pixels(weights, tmp_path):
     evaluate(dataset, ready, EvalOptions(split="val", save=tmp_path / "out", batch=2))
     for sample in dataset.samples("val"):
         wide = cv2.resize(dataset.image(sample.frame), (96, 36), interpolation=cv2.INTER_LINEAR)
-        expected = Segmenter(ready.net, CITYSCAPES).step(wide).labels[:, 1::2]
+        expected = Segmenter(ready.engine, CITYSCAPES).step(wide).labels[:, 1::2]
         saved = read(tmp_path / "out/masks" / f"{sample.frame.name}.png")
-        assert (saved == expected).all() or (saved == Segmenter(ready.net, CITYSCAPES).step(wide).labels[:, ::2]).all()
+        assert (saved == expected).all() or (
+            saved == Segmenter(ready.engine, CITYSCAPES).step(wide).labels[:, ::2]
+        ).all()
 
 
 def cityscapes(root):
@@ -305,7 +307,7 @@ def test_a_folder_for_the_server(weights, tmp_path):
     frames = [frame for clip in dataset.split("test") for frame in clip.frames]
     assert sorted(path.name for path in out.iterdir()) == ["berlin_000000_000019.png", "berlin_000001_000019.png"]
     ids = read(out / "berlin_000000_000019.png")
-    expected = Segmenter(weights(CITYSCAPES).net, CITYSCAPES).step(dataset.image(frames[0])).labels
+    expected = Segmenter(weights(CITYSCAPES).engine, CITYSCAPES).step(dataset.image(frames[0])).labels
     np.testing.assert_array_equal(ids, CITYSCAPES.encode_table()[expected])
     for frame in frames:
         with Image.open(out / f"{frame.name.rpartition('/')[2]}.png") as mask, Image.open(frame.image) as picture:
@@ -387,7 +389,7 @@ def test_gmacs_grow_with_what_is_seen(camvid, weights):
 def test_key_frames_are_those_of_the_segmenter_and_cost_less(camvid, weights, tmp_path):
     plain = evaluate(camvid, weights(), EvalOptions(split="val")).to_dict()
     report = evaluate(camvid, weights(), EvalOptions(split="val", key_frames=3, save=tmp_path)).to_dict()
-    segmenter = Segmenter(weights().net, CAMVID, detect_cuts=False, key_frames=3)
+    segmenter = Segmenter(weights().engine, CAMVID, detect_cuts=False, key_frames=3)
     for sample, mask in zip(camvid.samples("val"), predictions(tmp_path, camvid, "val"), strict=True):
         np.testing.assert_array_equal(mask, segmenter.step(camvid.image(sample.frame)).labels)
     assert segmenter.network_frames == 7

@@ -6,8 +6,7 @@ from tiny import noise_frames, tiny_checkpoint
 
 from tmaseg import load
 from tmaseg.errors import CheckpointError, ConfigError
-from tmaseg.inference.loading import load_network
-from tmaseg.inference.segmenter import Segmenter
+from tmaseg.inference.segmenter import load_network
 from tmaseg.model.checkpoint import save_checkpoint
 from tmaseg.model.config import InputGeometry
 
@@ -27,18 +26,21 @@ def test_a_name_a_file_and_a_checkpoint_are_one(path):
         network = load_network(weights, device="cpu", precision="fp32")
         assert (network.name, network.precision, network.device) == (name, "fp32", torch.device("cpu"))
         assert network.geometry == InputGeometry(size=64, window=48)
-        assert not any(isinstance(each, torch.nn.BatchNorm2d) for each in network.net.modules())
-        segmenter = Segmenter(network.engine, network.labels, geometry=network.geometry)
-        assert (segmenter.step(frame).labels == wanted).all()
+        assert not any(isinstance(each, torch.nn.BatchNorm2d) for each in network.engine.net.modules())
+        assert (network.segmenter().step(frame).labels == wanted).all()
     assert load_network("street", device="cpu", precision="bf16").precision == "bf16"
 
 
 def test_what_the_user_sets_goes_before_what_the_checkpoint_says(path):
-    given = InputGeometry(size=40, stride=24)
-    assert load_network(path, device="cpu", geometry=given).geometry == InputGeometry(size=40, window=48, stride=24)
-    frames = noise_frames(2, (72, 96))
-    large, small = (load(path, device="cpu", precision="fp32", geometry=each) for each in (None, given))
-    assert not torch.equal(large.step(frames[0], logits=True).logits, small.step(frames[0], logits=True).logits)
+    (frame,) = noise_frames(1, (72, 96))
+
+    def logits(geometry):
+        return load(path, device="cpu", precision="fp32", geometry=geometry).step(frame, logits=True).logits
+
+    found = logits(InputGeometry(size=80, stride=24))
+    assert torch.equal(found, logits(InputGeometry(size=80, window=48, stride=24)))
+    for other in (InputGeometry(size=80), InputGeometry(stride=24), InputGeometry(size=80, window=64, stride=24)):
+        assert not torch.equal(found, logits(other))
     for geometry, message in ((InputGeometry(size=0), "--size is 0"), (InputGeometry(stride=64), "--stride is 64")):
         with pytest.raises(ConfigError, match=message):
             load(path, device="cpu", geometry=geometry)

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tmaseg.inference.scene_cut import SceneCutDetector
+from tmaseg.inference.scene_cut import DiscontinuityDetector
 
 
 def scene(seed, size_hw=(240, 900)):
@@ -26,8 +26,8 @@ def noisy(picture, seed):
 
 
 def cuts_in(frames):
-    detector = SceneCutDetector()
-    return [index for index, frame in enumerate(frames) if detector.is_cut(frame)]
+    detector = DiscontinuityDetector()
+    return [index for index, frame in enumerate(frames) if detector.found(frame)]
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -8,7 +8,7 @@ from tiny import tiny_net
 
 from tmaseg.data import open_dataset
 from tmaseg.evaluation import EvalOptions, Shard, evaluate
-from tmaseg.inference.loading import load_network
+from tmaseg.inference.segmenter import load_network
 from tmaseg.labels import LabelSet
 from tmaseg.model.checkpoint import Checkpoint
 from tmaseg.training.datasets import ValSet
@@ -40,7 +40,7 @@ def test_classes_that_the_network_cannot_tell_apart_are_scored_as_one(drawn, mon
             return self.table[known[rgb.tobytes()]]
 
     monkeypatch.setattr("tmaseg.training.validation.Predictor", Oracle)
-    weights = SimpleNamespace(net=SimpleNamespace(config=SimpleNamespace(memory_frames=0)), labels=COARSE)
+    weights = SimpleNamespace(config=SimpleNamespace(memory_frames=0), labels=COARSE)
     found = validate(weights, [ValSet("drawn", data, "val")], Shard())
     road, sky = pixels[:2]
     assert found.miou["drawn"] == pytest.approx(1.0 if right else (road / (road + sky) + 0 + 1) / 3)

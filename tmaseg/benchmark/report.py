@@ -21,11 +21,10 @@ from tmaseg.inference.device import (
     is_accelerator,
 )
 from tmaseg.inference.engine import Engine, prepare
-from tmaseg.inference.loading import load_network
 from tmaseg.inference.onnx_runtime import OnnxNetwork
-from tmaseg.inference.segmenter import Segmenter
+from tmaseg.inference.segmenter import load_network
 from tmaseg.labels import generic_labels
-from tmaseg.model.checkpoint import Checkpoint, load_checkpoint
+from tmaseg.model.checkpoint import Checkpoint, load_checkpoint, read_weights_info
 from tmaseg.model.config import TMANetConfig
 from tmaseg.model.memory import fused
 from tmaseg.model.tmanet import TMANet
@@ -128,7 +127,7 @@ def run_bench(
     """
     target = choose_device(device)
     where = _machine(target)
-    if Path(weights).suffix.lower() == ".onnx":
+    if not options.paper and read_weights_info(weights).onnx:
         exported = OnnxNetwork.load(weights, device)
         progress(f"{weights} with {exported.session.name}, on {where}")
         (height, width), rows = bench_onnx(options, exported, progress)
@@ -162,9 +161,7 @@ def run_bench(
         repeats=options.repeats,
     )
     progress(f"the stages of a run, {usual}")
-    network = load_network(checkpoint, device=target, precision=usual)
-    segmenter = Segmenter(network.engine, network.labels, geometry=network.geometry)
-    rows += measure_stages(segmenter, options.video)
+    rows += measure_stages(load_network(checkpoint, device=target, precision=usual).segmenter(), options.video)
     curves = None
     if options.plot:
         progress(f"cost against memory length and frame size, {usual}")

@@ -6,7 +6,7 @@ alone    memory off: a frame that reads itself
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
@@ -29,9 +29,8 @@ from tmaseg.inference.device import (
 )
 from tmaseg.inference.engine import Engine, prepare
 from tmaseg.inference.frame_segmenter import FrameSegmenter
-from tmaseg.inference.loading import load_network
 from tmaseg.inference.onnx_runtime import OnnxNetwork, OpenVinoSession, fitted, is_installed
-from tmaseg.inference.segmenter import Segmenter
+from tmaseg.inference.segmenter import load_network
 from tmaseg.inference.sliding_window import SlidingWindow
 from tmaseg.model.checkpoint import Checkpoint
 from tmaseg.model.config import InputGeometry, TMANetConfig
@@ -212,16 +211,16 @@ def bench_onnx(
         frames = [fitted(frame.rgb, spec.frame_hw) for frame in islice(source, _FRAMES)]
     cases = [Case(f"onnx {spec.precision}", _steps(network.segmenter(), frames), device)]
     if is_installed("openvino") and not is_accelerator(device):
-        other = OnnxNetwork(network.name, network.info, OpenVinoSession(network.info.path), device)
+        other = replace(network, session=OpenVinoSession(network.path))
         cases.append(Case(f"openvino {spec.precision}", _steps(other.segmenter(), frames), device))
     for name in options.precisions:
         precision = choose_precision(name, device)
         try:
-            there = load_network(_weights(spec.weights, network.info.path), device=device, precision=precision)
+            there = load_network(_weights(spec.weights, network.path), device=device, precision=precision)
         except CheckpointError as error:
             progress(f"no row of torch: {error}")
             break
-        segmenter = Segmenter(there.engine, there.labels, geometry=network.geometry, memory_frames=spec.memory_frames)
+        segmenter = there.segmenter(geometry=network.geometry, memory_frames=spec.memory_frames)
         cases.append(Case(f"torch {precision}", _steps(segmenter, frames), device))
     size_hw = (frames[0].shape[0], frames[0].shape[1])
     return size_hw, measure(cases, repeats=options.repeats)

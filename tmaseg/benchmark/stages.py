@@ -10,7 +10,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from tmaseg.benchmark.rows import Row
-from tmaseg.inference.segmenter import Segmenter
+from tmaseg.inference.frame_segmenter import FrameSegmenter
 from tmaseg.render import Painter
 from tmaseg.video import DEMO
 from tmaseg.video.decoder import Decoder
@@ -24,7 +24,7 @@ _PAINTED_BYTES = 256 * 2**20  # of painted frames that wait to be encoded
 _MAX_SECONDS = 30.0  # a network that takes a second a frame needs fewer frames
 
 
-def measure_stages(segmenter: Segmenter, video: Path | None) -> list[Row]:
+def measure_stages(segmenter: FrameSegmenter, video: Path | None) -> list[Row]:
     """Each stage of `tmaseg run` on a video, one after the other, and their sum; a run overlaps them.
 
     `video` None: the demo clip. Network and painting are medians; decoding, converting and encoding, which work in
@@ -36,7 +36,7 @@ def measure_stages(segmenter: Segmenter, video: Path | None) -> list[Row]:
     return [*rows, Row("all stages, one after the other", sum(row.seconds_per_frame or 0.0 for row in rows))]
 
 
-def _measure(segmenter: Segmenter, path: Path, out: Path) -> list[Row]:
+def _measure(segmenter: FrameSegmenter, path: Path, out: Path) -> list[Row]:
     painter, timer = Painter(segmenter.labels), _Timer()
     painted: list[Frame] = []
     with open_source(path) as source:

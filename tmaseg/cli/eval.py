@@ -62,7 +62,7 @@ def evaluate(
         if sharing.devices:
             model = replace(model, device=_device_of_process(sharing.devices, shared=dataset is not None))
         from tmaseg import evaluation
-        from tmaseg.inference.onnx_runtime import open_network
+        from tmaseg.inference.segmenter import open_network
 
         shard = stack.enter_context(evaluation.open_shard())
         weights = open_network(model.weights, device=shard.device(model.device), precision=model.precision)

@@ -107,12 +107,12 @@ def _score(options: ExportOptions, screen: Screen) -> float:
     """Mean IoU of the file on the val split, 0 to 1."""
     from tmaseg.data import open_dataset
     from tmaseg.evaluation import evaluate
-    from tmaseg.inference.onnx_runtime import OnnxNetwork
+    from tmaseg.inference.segmenter import open_network
 
     assert options.dataset
     dataset, scored = open_dataset(options.dataset, options.data), EvalOptions(limit=options.limit, no_temporal=True)
     with screen.progress(options.dataset) as progress:
-        result = evaluate(dataset, OnnxNetwork.load(options.output, "cpu"), scored, progress=progress)
+        result = evaluate(dataset, open_network(options.output, device="cpu"), scored, progress=progress)
     assert result is not None  # there is one process
     miou = result.passes[0].scores.matrix.compute().miou
     screen.say(f"{options.output}: mIoU {100 * miou:.2f} on {result.frames} frames of {options.dataset}")

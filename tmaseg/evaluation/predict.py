@@ -9,19 +9,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from tmaseg.arrays import RGB, Labels
 from tmaseg.errors import ConfigError, LabelError
-from tmaseg.inference.frame_segmenter import FrameSegmenter
-from tmaseg.inference.loading import LoadedNetwork
-from tmaseg.inference.onnx_runtime import OnnxNetwork
+from tmaseg.inference.frame_segmenter import FrameSegmenter, LoadedNetwork
 from tmaseg.inference.postprocess import classify
-from tmaseg.inference.segmenter import Segmenter
-from tmaseg.inference.sliding_window import SlidingWindow, window_grid
+from tmaseg.inference.sliding_window import window_grid
 from tmaseg.labels import LabelSet, map_by_name, map_to_groups, unite_by_name
 from tmaseg.model.config import InputGeometry
 from tmaseg.model.macs import step_macs
-from tmaseg.model.preprocess import Preprocess
 from tmaseg.options import EvalOptions
 
 
@@ -111,7 +108,7 @@ class Predictor:
 
     def __init__(
         self,
-        network: LoadedNetwork | OnnxNetwork,
+        network: LoadedNetwork,
         mapping: ClassMapping,
         options: EvalOptions,
         *,
@@ -120,7 +117,8 @@ class Predictor:
         detect_cuts: bool = False,
     ) -> None:
         """`stretch`: by how much stored pictures must be widened for square pixels. Raises ConfigError."""
-        self.network = network.with_geometry(options.geometry)
+        self.network = network
+        self.geometry = network.geometry.overridden_by(options.geometry)
         self._mapping = mapping
         self._options = options
         self._stretch = stretch
@@ -132,9 +130,7 @@ class Predictor:
                 "probabilities are summed, and between key frames there are none: leave it out"
             )
         self._memory_frames = memory_frames
-        if isinstance(network, OnnxNetwork) and (options.batch > 1 or options.scales != (1.0,)):
-            raise ConfigError(f"{network.name} takes frames one by one at one size: leave out --batch and --scales")
-        self.memory_frames = self._segmenter(self.network.geometry).memory_frames  # checks the options, too
+        self.memory_frames = self._segmenter(self.geometry).memory_frames  # checks the options, too
         self.seconds: list[float] = []
         """Seconds of each frame, from its pixels to its labels."""
         self.start()
@@ -174,26 +170,17 @@ class Predictor:
     def batch(self, rgbs: Sequence[RGB]) -> list[Labels]:
         """Frames of one size at once, without memory: the labels that `step` gives for single pictures.
 
-        Raises ConfigError for weights with sliding windows.
+        Raises ConfigError for a network that takes no batches.
         """
-        assert isinstance(self.network, LoadedNetwork)
-        geometry, engine = self.network.geometry, self.network.engine
-        if geometry.window:
-            raise ConfigError(
-                f"{self.network.name} takes frames in windows of {geometry.window}, one frame at a time: "
-                "leave out --batch"
-            )
         start_time = time.perf_counter()
         wide = [self._widen(rgb) for rgb in rgbs]
         size_hw = (wide[0].shape[0], wide[0].shape[1])
-        pixels = torch.from_numpy(np.stack(wide)).to(engine.device)  # (B, H, W, 3)
-        config = engine.net.config
-        x = Preprocess(config).to(engine.device)(pixels, geometry.input_hw(size_hw)).to(engine.dtype)  # (B, 3, h, w)
-        logits = SlidingWindow(engine, InputGeometry(), 0).step(x).float()
+        logits, corners = self.network.batch_logits(wide, self.geometry), self.network.config.align_corners
         if self._mapping.sums:
-            labels = [self._mapping.classify(each.softmax(0)) for each in engine.net.resize(logits, size_hw)]
+            resized = functional.interpolate(logits, size_hw, mode="bilinear", align_corners=corners)
+            labels = [self._mapping.classify(each.softmax(0)) for each in resized]
         else:
-            ids = [classify(each, size_hw, align_corners=config.align_corners).cpu().numpy() for each in logits]
+            ids = [classify(each, size_hw, align_corners=corners).cpu().numpy() for each in logits]
             labels = [self._mapping.table[each] for each in ids]
         return self._finish(labels, rgbs, start_time)
 
@@ -229,17 +216,12 @@ class Predictor:
 
     def _geometries(self, short_side: int) -> list[InputGeometry]:
         """The input geometry of each scale."""
-        geometry, scales = self.network.geometry, self._options.scales
+        geometry, scales = self.geometry, self._options.scales
         base = geometry.size or short_side
         return [geometry if scale == 1 else replace(geometry, size=round(base * scale)) for scale in scales]
 
     def _segmenter(self, geometry: InputGeometry) -> FrameSegmenter:
-        if isinstance(self.network, OnnxNetwork):
-            self.network.check_memory_frames(self._memory_frames)
-            return self.network.segmenter(detect_cuts=self._detect_cuts, key_frames=self._options.key_frames)
-        return Segmenter(
-            self.network.engine,
-            self.network.labels,
+        return self.network.segmenter(
             geometry=geometry,
             memory_frames=self._memory_frames,
             detect_cuts=self._detect_cuts,
@@ -249,7 +231,7 @@ class Predictor:
 
 
 def open_predictors(
-    network: LoadedNetwork | OnnxNetwork,
+    network: LoadedNetwork,
     mapping: ClassMapping,
     options: EvalOptions,
     *,

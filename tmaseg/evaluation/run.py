@@ -15,8 +15,7 @@ from tmaseg.evaluation.scores import KEY_FRAMES_NOTE, Evaluation, Pass, Scores, 
 from tmaseg.evaluation.shard import Shard
 from tmaseg.files import check_not_read
 from tmaseg.inference.device import peak_memory_mb
-from tmaseg.inference.loading import LoadedNetwork
-from tmaseg.inference.onnx_runtime import OnnxNetwork
+from tmaseg.inference.frame_segmenter import LoadedNetwork
 from tmaseg.labels import LabelSet, get_labels
 from tmaseg.options import EvalOptions
 from tmaseg.video.optical_flow import BackwardFlow, FlowEstimator
@@ -78,7 +77,7 @@ class _Part(NamedTuple):
 
 def evaluate(
     dataset: Dataset,
-    network: LoadedNetwork | OnnxNetwork,
+    network: LoadedNetwork,
     options: EvalOptions,
     *,
     shard: Shard = Shard(),  # noqa: B008
@@ -118,7 +117,7 @@ def evaluate(
         void_scored=options.score_void,
         processes=shard.count,
         input={
-            **vars(predictors[0].network.geometry),
+            **vars(predictors[0].geometry),
             "scales": list(options.scales),
             "flip": options.flip,
             "batch": options.batch,
@@ -147,7 +146,7 @@ def _mapping(network: LabelSet, data: LabelSet, groups: LabelSet | None, void: i
 
 def evaluate_video(
     source: "Source",
-    network: LoadedNetwork | OnnxNetwork,
+    network: LoadedNetwork,
     options: EvalOptions,
     *,
     progress: Callable[[int, int | None], None] = lambda *_: None,
@@ -259,9 +258,7 @@ def _pass(predictor: Predictor, scores: Scores, size_hw: tuple[int, int], option
     return Pass(predictor.memory_frames, scores, options.key_frames, predictor.frame_gmacs(size_hw))
 
 
-def _facts(
-    network: LoadedNetwork | OnnxNetwork, start_time: float, passes: Sequence[Pass], processes: int = 1
-) -> dict[str, Any]:
+def _facts(network: LoadedNetwork, start_time: float, passes: Sequence[Pass], processes: int = 1) -> dict[str, Any]:
     """The fields of a result about the network and its speed."""
     frames = sum(len(each.scores.seconds) for each in passes)
     return {

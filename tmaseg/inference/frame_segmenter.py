@@ -1,8 +1,13 @@
-"""FrameSegmenter, base class of segmenters: scene cuts, gaps in time, key frames and counters of one video."""
+"""FrameSegmenter, base class of segmenters: scene cuts, gaps in time, key frames and counters of one video.
+
+LoadedNetwork, base class of networks: it makes segmenters.
+"""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 import torch
@@ -12,34 +17,28 @@ from torch import Tensor
 from tmaseg.arrays import RGB
 from tmaseg.errors import ConfigError
 from tmaseg.inference.device import HostCopy
+from tmaseg.inference.engine import CompileChoice
 from tmaseg.inference.key_frames import KeyFrames
 from tmaseg.inference.postprocess import best_probability
-from tmaseg.inference.scene_cut import SceneCutDetector, TimeGapDetector
+from tmaseg.inference.scene_cut import DiscontinuityDetector
 from tmaseg.labels import LabelSet
+from tmaseg.model.config import InputGeometry, TMANetConfig
 
 
+@dataclass(eq=False, repr=False)
 class Segmentation:
     """The result of one frame."""
 
-    def __init__(
-        self,
-        labels: HostCopy,
-        logits: Tensor | None,
-        reset: bool,
-        *,
-        carried: bool = False,
-        confidence: NDArray[np.uint8] | None = None,
-    ) -> None:
-        self._labels = labels
-        self.confidence = confidence
-        """(H, W) uint8, on request: the probability of each pixel's class, in 255ths."""
-        self.logits = logits
-        """(K, H, W) float32 on the network's device, on request."""
-        self.reset = reset
-        """Whether the memory was emptied before this frame: new size, scene cut, gap in time, a discontinuity of the
-        source, or because the machine ran out of memory."""
-        self.carried = carried
-        """Whether the frame lies between key frames: its labels are those of the frame before, moved along."""
+    _labels: HostCopy
+    logits: Tensor | None
+    """(K, H, W) float32 on the network's device, on request."""
+    reset: bool
+    """Whether the memory was emptied before this frame: new size, scene cut, gap in time, a discontinuity of the
+    source, or because the machine ran out of memory."""
+    carried: bool = False
+    """Whether the frame lies between key frames: its labels are those of the frame before, moved along."""
+    confidence: NDArray[np.uint8] | None = None
+    """(H, W) uint8, on request: the probability of each pixel's class, in 255ths."""
 
     @cached_property
     def labels(self) -> NDArray[np.uint8]:
@@ -50,17 +49,31 @@ class Segmentation:
         return f"Segmentation(shape={self.labels.shape}, reset={self.reset})"
 
 
+class StreamOptions(TypedDict, total=False):
+    """Options of one video; `Segmenter` says what each does."""
+
+    geometry: InputGeometry | None
+    memory_frames: int | None
+    detect_cuts: bool
+    compile: CompileChoice
+    key_frames: int | None
+    may_shrink: bool
+
+
 class FrameSegmenter(ABC):
     """Base class: segments the frames of one video in order."""
 
     device: torch.device
+    precision: str
+    """The arithmetic that the network runs in."""
 
-    def __init__(self, labels: LabelSet, memory_frames: int, *, detect_cuts: bool, key_frames: int | None) -> None:
+    def __init__(
+        self, labels: LabelSet, memory_frames: int, *, detect_cuts: bool = True, key_frames: int | None = 1
+    ) -> None:
         self.labels = labels
         self.memory_frames = memory_frames
         """T."""
-        self._cuts = SceneCutDetector() if detect_cuts else None
-        self._gaps = TimeGapDetector()
+        self._discontinuity = DiscontinuityDetector(cuts=detect_cuts)
         self._key_frames = KeyFrames(key_frames)
         self.reset()
 
@@ -68,11 +81,6 @@ class FrameSegmenter(ABC):
     def key_frames(self) -> int:
         """k: the network runs on every k-th frame; 1 where `step` says which."""
         return self._key_frames.every or 1
-
-    @property
-    @abstractmethod
-    def precision(self) -> str:
-        """The arithmetic the network runs in."""
 
     @property
     def compiled(self) -> bool:
@@ -94,21 +102,17 @@ class FrameSegmenter(ABC):
         self.memory_resets = 0
         """Number of frames, without the first, that started with empty memory; see `Segmentation.reset`."""
         self._size_hw: tuple[int, int] | None = None
-        self._gaps.reset()
         self._key_frames.reset()
-        if self._cuts:
-            self._cuts.reset()
+        self._discontinuity.reset()
 
     @property
     def detectors(self) -> dict[str, Any]:
-        """State of the detectors of cuts and gaps, as JSON takes it; may be set."""
-        return {"cuts": self._cuts.state if self._cuts else None, "gaps": self._gaps.state}
+        """State of the detection of cuts and gaps, as JSON takes it; may be set."""
+        return self._discontinuity.state
 
     @detectors.setter
     def detectors(self, state: dict[str, Any]) -> None:
-        self._gaps.state = state["gaps"]
-        if self._cuts:
-            self._cuts.state = state["cuts"]
+        self._discontinuity.state = state
 
     @torch.inference_mode()
     def step(
@@ -162,16 +166,40 @@ class FrameSegmenter(ABC):
     def _reset_where_needed(self, rgb: RGB, seconds: float | None, discontinuity: bool, continues: bool) -> bool:
         """Empties the memory when this frame does not continue the last; returns whether it did."""
         size_hw, last_hw = (rgb.shape[0], rgb.shape[1]), self._size_hw
-        cut = not continues and self._cuts is not None and self._cuts.is_cut(rgb)
-        gap = not continues and self._gaps.is_gap(seconds)
+        discontinuity |= not continues and self._discontinuity.found(rgb, seconds)
         self._size_hw = size_hw
-        reset = last_hw is not None and (size_hw != last_hw or cut or gap or discontinuity)
+        reset = last_hw is not None and (size_hw != last_hw or discontinuity)
         if reset or last_hw is None:
             self._empty_memory(new_size=size_hw != last_hw)
         if reset:
             self._key_frames.reset()
             self.memory_resets += 1
         return reset
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LoadedNetwork(ABC):
+    """Base class: a network on its device, which any number of videos share."""
+
+    name: str
+    """Name or path of the weights, as the user gave it."""
+    config: TMANetConfig
+    labels: LabelSet
+    geometry: InputGeometry
+    """Input size and sliding windows."""
+    device: torch.device
+    precision: str
+
+    @abstractmethod
+    def segmenter(self, **options: Unpack[StreamOptions]) -> FrameSegmenter:
+        """For one video. The geometry in `options` replaces the weights' size, window and stride where it sets them.
+
+        Raises ConfigError for what this network cannot do.
+        """
+
+    def batch_logits(self, rgbs: Sequence[RGB], geometry: InputGeometry) -> Tensor:  # noqa: ARG002
+        """B frames (H, W, 3), each alone -> logits (B, K, h, w) of the head, float32. Raises ConfigError."""
+        raise ConfigError(f"{self.name} takes frames one by one: leave out --batch")
 
 
 def _check_frame(rgb: RGB) -> None:

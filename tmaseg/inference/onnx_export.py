@@ -19,10 +19,9 @@ from tmaseg.arrays import RGB
 from tmaseg.errors import ConfigError, OutputError
 from tmaseg.files import atomic_write
 from tmaseg.inference.engine import fold_batch_norm
-from tmaseg.inference.loading import load_network
 from tmaseg.inference.onnx_runtime import OnnxNetwork, OrtSession, fitted, needs_onnx
 from tmaseg.inference.onnx_step import StreamingStep
-from tmaseg.inference.segmenter import Segmenter
+from tmaseg.inference.segmenter import load_network
 from tmaseg.model.checkpoint import METADATA_KEY, Checkpoint
 from tmaseg.model.config import InputGeometry, OnnxSpec
 from tmaseg.video import DEMO
@@ -96,10 +95,7 @@ def export_onnx(
 
 def check_parity(path: Path, checkpoint: Checkpoint, spec: OnnxSpec, *, frames: int = 12) -> Parity:
     """Segments the demo's frames, a third of them upside down, with both; before the last third both are reset."""
-    reference = load_network(checkpoint, device="cpu", precision="fp32")
-    torchs = Segmenter(
-        reference.engine, reference.labels, geometry=reference.geometry, memory_frames=spec.memory_frames
-    )
+    torchs = load_network(checkpoint, device="cpu", precision="fp32").segmenter(memory_frames=spec.memory_frames)
     exported = OnnxNetwork.load(path, device="cpu").segmenter()
     differing, worst, resets = [], [0.0], 0
     for index, rgb in enumerate(_demo(frames, spec.frame_hw)):

@@ -4,7 +4,7 @@ import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import cv2
 import numpy as np
@@ -15,11 +15,9 @@ from torch import Tensor
 from tmaseg.arrays import RGB
 from tmaseg.errors import CheckpointError, ConfigError
 from tmaseg.inference.device import HostCopy, choose_device, onnx_place, onnx_providers
-from tmaseg.inference.frame_segmenter import FrameSegmenter
-from tmaseg.inference.loading import LoadedNetwork, load_network
-from tmaseg.labels import LabelSet
-from tmaseg.model.checkpoint import WeightsInfo, read_weights_info
-from tmaseg.model.config import InputGeometry, OnnxSpec, TMANetConfig
+from tmaseg.inference.frame_segmenter import FrameSegmenter, LoadedNetwork, StreamOptions
+from tmaseg.model.checkpoint import read_weights_info
+from tmaseg.model.config import InputGeometry, OnnxSpec
 
 State = dict[str, Any]
 """Keys, values and count by input, as the runtime keeps them."""
@@ -119,89 +117,53 @@ class OpenVinoSession:
         return found["labels"][0], logits, {name: found[f"next_{name}"] for name in state}
 
 
-@dataclass(frozen=True, eq=False)
-class OnnxNetwork:
-    """An exported file in a runtime, and what its inputs and outputs are; in place of a `LoadedNetwork`."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class OnnxNetwork(LoadedNetwork):
+    """An exported file in a runtime."""
 
-    name: str
-    """As the user gave it."""
-    info: WeightsInfo
+    path: Path
+    spec: OnnxSpec
     session: OrtSession | OpenVinoSession
-    device: torch.device
 
     @classmethod
-    def load(cls, path: str | Path, device: str = "auto") -> "OnnxNetwork":
+    def load(cls, weights: str | Path, device: str = "auto") -> "OnnxNetwork":
         """The file in ONNX Runtime. Raises CheckpointError and ConfigError."""
-        place = choose_device(device)
-        info = read_weights_info(path)
-        if info.onnx is None:
-            raise CheckpointError(f"{path}: an ONNX file without a description of its step: export it again")
-        return cls(str(path), info, OrtSession(info.path, place), place)
+        info, target = read_weights_info(weights), choose_device(device)
+        assert info.onnx
+        return cls(
+            name=str(weights),
+            config=info.config,
+            labels=info.labels,
+            geometry=info.geometry,
+            device=target,
+            precision=info.onnx.precision,
+            path=info.path,
+            spec=info.onnx,
+            session=OrtSession(info.path, target),
+        )
 
-    @property
-    def spec(self) -> OnnxSpec:
-        """What the file fixes."""
-        assert self.info.onnx is not None
-        return self.info.onnx
-
-    @property
-    def labels(self) -> LabelSet:
-        """Its classes."""
-        return self.info.labels
-
-    @property
-    def config(self) -> TMANetConfig:
-        """Which network it is."""
-        return self.info.config
-
-    @property
-    def geometry(self) -> InputGeometry:
-        """How frames are fed to it."""
-        return self.info.geometry
-
-    @property
-    def precision(self) -> str:
-        """fp32, fp16 or int8."""
-        return self.spec.precision
-
-    def with_geometry(self, geometry: InputGeometry | None) -> "OnnxNetwork":
-        """Itself. Raises ConfigError for a geometry that is not the file's."""
-        if self.geometry.overridden_by(geometry or InputGeometry()) != self.geometry:
-            raise ConfigError(f"{self.name} has its size in it: leave out --size, --window and --stride")
-        return self
-
-    def check_memory_frames(self, frames: int | None) -> None:
-        """Raises ConfigError for a T that is not the file's; None: as it has."""
+    def segmenter(self, **options: Unpack[StreamOptions]) -> "OnnxSegmenter":
+        """As `LoadedNetwork.segmenter`; only `detect_cuts` and `key_frames` may be other than the file has them."""
+        if self.geometry.overridden_by(options.get("geometry") or InputGeometry()) != self.geometry:
+            raise ConfigError(f"{self.name} has its size in it: leave out --size, --window, --stride and --scales")
+        frames = options.get("memory_frames")
         if frames not in (None, self.spec.memory_frames):
             raise ConfigError(
                 f"{self.name} was exported with {self.spec.memory_frames} memory frames, not with {frames}: "
                 f"export it again with --memory {frames}"
             )
-
-    def segmenter(self, *, detect_cuts: bool = True, key_frames: int | None = 1) -> "OnnxSegmenter":
-        """For a video; any number may share the session."""
-        return OnnxSegmenter(self, detect_cuts=detect_cuts, key_frames=key_frames)
-
-
-def open_network(weights: str, *, device: str = "auto", precision: str = "auto") -> LoadedNetwork | OnnxNetwork:
-    """Weights in torch, an exported file in ONNX Runtime. Raises CheckpointError and ConfigError."""
-    if Path(weights).suffix.lower() == ".onnx":
-        return OnnxNetwork.load(weights, device)
-    return load_network(weights, device=device, precision=precision)
+        return OnnxSegmenter(
+            self, detect_cuts=options.get("detect_cuts", True), key_frames=options.get("key_frames", 1)
+        )
 
 
 class OnnxSegmenter(FrameSegmenter):
     """Streams one video through an exported file."""
 
-    def __init__(self, network: OnnxNetwork, *, detect_cuts: bool = True, key_frames: int | None = 1) -> None:
+    def __init__(self, network: OnnxNetwork, *, detect_cuts: bool, key_frames: int | None) -> None:
         self._network, self._session = network, network.session
-        self.device = network.device
+        self.device, self.precision = network.device, network.precision
         super().__init__(network.labels, network.spec.memory_frames, detect_cuts=detect_cuts, key_frames=key_frames)
-
-    @property
-    def precision(self) -> str:
-        """fp32, fp16 or int8."""
-        return self._network.precision
 
     def _empty_memory(self, *, new_size: bool) -> None:  # noqa: ARG002
         self._state = self._session.empty_state()

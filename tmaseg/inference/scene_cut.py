@@ -26,58 +26,59 @@ _INTERVALS = 16
 Grey = NDArray[np.uint8]  # (_HEIGHT, _WIDTH)
 
 
-class SceneCutDetector:
-    """Compares each frame with the one before it, to find where a new shot begins.
+class DiscontinuityDetector:
+    """Finds frames that do not continue the video: those after a scene cut, or at another time.
 
-    Twelve patches of a small grey copy of the last frame are searched for in the new one, by normalised correlation,
-    near where they were and near where the camera's motion carries them. A pan moves all and a passing car hides many,
-    yet enough are found; after a cut few are. Brightness and contrast do not matter, so neither does a tunnel or a
-    flash. Frames far apart in time are little alike all along: only a drop against the last few is a cut.
+    Cuts: twelve patches of a small grey copy of the last frame are searched for in the new one, by normalised
+    correlation, near where they were and near where the camera's motion carries them. A pan moves all and a passing car
+    hides many, yet enough are found; after a cut few are. Brightness and contrast do not matter, so neither does a
+    tunnel or a flash. Frames far apart in time are little alike all along: only a drop against the last few is a cut.
     """
 
     _last: Grey | None
-    _recent: deque[float]
+    _similarities: deque[float]
+    _seconds: float | None
+    _intervals: deque[float]
 
-    def __init__(self) -> None:
+    def __init__(self, *, cuts: bool = True) -> None:
+        """`cuts`: whether scene cuts are found, too."""
+        self._cuts = cuts
         self.reset()
 
-    def is_cut(self, rgb: NDArray[np.uint8]) -> bool:
-        """rgb (H, W, 3) uint8, the next frame of the video. False for the first."""
-        grey = _small(rgb)
-        last, self._last = self._last, grey
-        if last is None:
-            return False
-        similarity = _similarity(last, grey)
-        usual = float(np.median(self._recent)) if self._recent else 1.0
-        self._recent.append(similarity)
-        return similarity < min(_LOST, usual - _DROP)
+    def found(self, rgb: NDArray[np.uint8], seconds: float | None = None) -> bool:
+        """The next frame (H, W, 3) uint8 and its time, None if unknown. False for the first."""
+        cut = self._cuts and self._is_cut(_small(rgb))
+        return self._is_gap(seconds) or cut
 
     def reset(self) -> None:
         """The next frame is the first of a video."""
-        self.state = {"last": None, "recent": []}
+        self.state = {"last": None, "similarities": [], "seconds": None, "intervals": []}
 
     @property
     def state(self) -> dict[str, Any]:
         """All that later frames depend on, as JSON takes it; may be set."""
-        return {"last": None if self._last is None else self._last.tolist(), "recent": list(self._recent)}
+        last = None if self._last is None else self._last.tolist()
+        recent = {"similarities": list(self._similarities), "intervals": list(self._intervals)}
+        return {"last": last, "seconds": self._seconds, **recent}
 
     @state.setter
     def state(self, state: dict[str, Any]) -> None:
         self._last = None if state["last"] is None else np.array(state["last"], np.uint8)
-        self._recent = deque(state["recent"], maxlen=_HISTORY)
+        self._seconds = state["seconds"]
+        self._similarities = deque(state["similarities"], maxlen=_HISTORY)
+        self._intervals = deque(state["intervals"], maxlen=_INTERVALS)
 
+    def _is_cut(self, grey: Grey) -> bool:
+        last, self._last = self._last, grey
+        if last is None:
+            return False
+        similarity = _similarity(last, grey)
+        usual = float(np.median(self._similarities)) if self._similarities else 1.0
+        self._similarities.append(similarity)
+        return similarity < min(_LOST, usual - _DROP)
 
-class TimeGapDetector:
-    """Finds frames so much later than those before them, or earlier, that they do not continue the video."""
-
-    _seconds: float | None
-    _intervals: deque[float]
-
-    def __init__(self) -> None:
-        self.reset()
-
-    def is_gap(self, seconds: float | None) -> bool:
-        """`seconds`: the next frame's time; None: unknown. False for the first."""
+    def _is_gap(self, seconds: float | None) -> bool:
+        """Whether the frame is so much later than those before it, or earlier, that it does not continue the video."""
         last, self._seconds = self._seconds, seconds
         if seconds is None or last is None:
             return False
@@ -87,20 +88,6 @@ class TimeGapDetector:
         usual = float(np.median(self._intervals)) if self._intervals else interval
         self._intervals.append(interval)
         return interval > max(_GAP_SECONDS, _GAP_INTERVALS * usual)
-
-    def reset(self) -> None:
-        """The next frame is the first of a video."""
-        self.state = {"seconds": None, "intervals": []}
-
-    @property
-    def state(self) -> dict[str, Any]:
-        """All that later frames depend on, as JSON takes it; may be set."""
-        return {"seconds": self._seconds, "intervals": list(self._intervals)}
-
-    @state.setter
-    def state(self, state: dict[str, Any]) -> None:
-        self._seconds = state["seconds"]
-        self._intervals = deque(state["intervals"], maxlen=_INTERVALS)
 
 
 def _small(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:

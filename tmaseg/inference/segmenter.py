@@ -1,20 +1,35 @@
-"""Segmenter: one video's state. Each frame passes the backbone once and reads the memory of the frames before it."""
+"""Segmenter: one video's state. Each frame passes the backbone once and reads the memory of the frames before it.
 
-from dataclasses import replace
+load_network, open_network, load: from weights to networks and segmenters.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
+from typing import Unpack
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from tmaseg.arrays import RGB
 from tmaseg.errors import ConfigError, ShortageError
-from tmaseg.inference.device import HostCopy, Precision, Transfer, free_cached_memory, is_out_of_memory, precision_of
-from tmaseg.inference.engine import CompileChoice, CompilePolicy, Engine
-from tmaseg.inference.frame_segmenter import FrameSegmenter
-from tmaseg.inference.loading import load_network
+from tmaseg.inference.device import (
+    HostCopy,
+    Transfer,
+    choose_device,
+    choose_precision,
+    free_cached_memory,
+    is_out_of_memory,
+    precision_of,
+)
+from tmaseg.inference.engine import CompileChoice, CompilePolicy, Engine, prepare
+from tmaseg.inference.frame_segmenter import FrameSegmenter, LoadedNetwork, StreamOptions
 from tmaseg.inference.postprocess import classify
 from tmaseg.inference.sliding_window import SlidingWindow
 from tmaseg.labels import LabelSet
+from tmaseg.model.checkpoint import Checkpoint, load_checkpoint, read_weights_info
 from tmaseg.model.config import InputGeometry
 from tmaseg.model.preprocess import Preprocess
 from tmaseg.model.tmanet import TMANet
@@ -53,7 +68,7 @@ class Segmenter(FrameSegmenter):
             raise ConfigError(
                 f"the network has {self.net.config.classes} outputs but {labels.name!r} has {len(labels)} classes"
             )
-        self.device = self.engine.device
+        self.device, self.precision = self.engine.device, precision_of(self.engine.dtype)
         self._wanted = geometry or InputGeometry()
         self._wanted.check()
         self._may_shrink = may_shrink
@@ -66,11 +81,6 @@ class Segmenter(FrameSegmenter):
             detect_cuts=detect_cuts,
             key_frames=key_frames,
         )
-
-    @property
-    def precision(self) -> Precision:
-        """Precision of the network."""
-        return precision_of(self.engine.dtype)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -158,16 +168,63 @@ class Segmenter(FrameSegmenter):
         self._window = SlidingWindow(self.engine, geometry, self.memory_frames)
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TorchNetwork(LoadedNetwork):
+    """A network in torch, prepared for a device and a precision."""
+
+    engine: Engine
+
+    def segmenter(self, **options: Unpack[StreamOptions]) -> Segmenter:
+        """As `LoadedNetwork.segmenter`."""
+        options["geometry"] = self.geometry.overridden_by(options.get("geometry") or InputGeometry())
+        return Segmenter(self.engine, self.labels, **options)
+
+    @torch.inference_mode()
+    def batch_logits(self, rgbs: Sequence[RGB], geometry: InputGeometry) -> Tensor:
+        """As `LoadedNetwork.batch_logits`."""
+        if geometry.window:
+            raise ConfigError(
+                f"{self.name} takes frames in windows of {geometry.window}, one frame at a time: leave out --batch"
+            )
+        pixels = torch.from_numpy(np.stack(rgbs)).to(self.device)  # (B, H, W, 3)
+        preprocess = Preprocess(self.config).to(self.device)
+        x = preprocess(pixels, geometry.input_hw((pixels.shape[1], pixels.shape[2]))).to(self.engine.dtype)
+        return SlidingWindow(self.engine, InputGeometry(), 0).step(x).float()
+
+
+def load_network(
+    weights: str | Path | Checkpoint, *, device: str | torch.device = "auto", precision: str = "auto"
+) -> TorchNetwork:
+    """Shipped weights by name, a checkpoint file, or a checkpoint, in torch. Raises CheckpointError and ConfigError."""
+    checkpoint = weights if isinstance(weights, Checkpoint) else load_checkpoint(weights)
+    target = choose_device(str(device))
+    chosen = choose_precision(precision, target)
+    return TorchNetwork(
+        name="these weights" if isinstance(weights, Checkpoint) else str(weights),
+        config=checkpoint.config,
+        labels=checkpoint.labels,
+        geometry=checkpoint.geometry,
+        device=target,
+        precision=chosen,
+        engine=Engine(prepare(checkpoint.build(), target, chosen)),
+    )
+
+
+def open_network(weights: str | Path, *, device: str = "auto", precision: str = "auto") -> LoadedNetwork:
+    """Weights in torch, an exported file in ONNX Runtime. Raises CheckpointError and ConfigError."""
+    if read_weights_info(weights).onnx is None:
+        return load_network(weights, device=device, precision=precision)
+    from tmaseg.inference.onnx_runtime import OnnxNetwork
+
+    return OnnxNetwork.load(weights, device)
+
+
 def load(
     weights: str | Path = "street",
     *,
     device: str = "auto",
     precision: str = "auto",
-    geometry: InputGeometry | None = None,
-    memory_frames: int | None = None,
-    detect_cuts: bool = True,
-    compile: CompileChoice = "off",  # noqa: A002  (as the option)
-    key_frames: int | None = 1,
+    **options: Unpack[StreamOptions],
 ) -> Segmenter:
     """A Segmenter for shipped weights by name, or for a checkpoint file.
 
@@ -175,13 +232,4 @@ def load(
     replaces the checkpoint's size, window and stride where it sets them. The rest as in `Segmenter`. Raises
     CheckpointError and ConfigError.
     """
-    network = load_network(weights, device=device, precision=precision, geometry=geometry)
-    return Segmenter(
-        network.engine,
-        network.labels,
-        geometry=network.geometry,
-        memory_frames=memory_frames,
-        detect_cuts=detect_cuts,
-        compile=compile,
-        key_frames=key_frames,
-    )
+    return load_network(weights, device=device, precision=precision).segmenter(**options)

@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from tmaseg.errors import ConfigError
@@ -86,21 +85,14 @@ class ModelOptions:
 
         `follow`: `FrameSegmenter.step` says which frames it runs on, instead of `key_frames`.
         """
-        key_frames = None if follow else self.key_frames
-        if Path(self.weights).suffix.lower() == ".onnx":
-            from tmaseg.inference.onnx_runtime import OnnxNetwork
+        from tmaseg.inference.segmenter import open_network
 
-            return OnnxNetwork.load(self.weights, self.device).segmenter(key_frames=key_frames)
-        from tmaseg.inference.segmenter import load
-
-        return load(
-            self.weights,
-            device=self.device,
-            precision=self.precision,
+        network = open_network(self.weights, device=self.device, precision=self.precision)
+        return network.segmenter(
             geometry=self.geometry,
             memory_frames=self.memory_frames,
             compile=self.compile,
-            key_frames=key_frames,
+            key_frames=None if follow else self.key_frames,
         )
 
 

@@ -14,7 +14,7 @@ from tmaseg.evaluation import Shard, open_shard
 from tmaseg.files import check_not_read
 from tmaseg.inference.device import Precision, choose_device, choose_precision, has_streams, use_device_of_process
 from tmaseg.inference.engine import can_compile
-from tmaseg.inference.loading import load_network
+from tmaseg.inference.segmenter import load_network
 from tmaseg.model.checkpoint import Checkpoint, load_checkpoint
 from tmaseg.training.batches import Batch, BatchMaker, check_batches, load_batches
 from tmaseg.training.callbacks import Callback, StepReport, TrainResult, ValidationScores

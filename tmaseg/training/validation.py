@@ -8,7 +8,7 @@ import numpy as np
 from tmaseg.data import Clip
 from tmaseg.evaluation import EvalOptions, Shard
 from tmaseg.evaluation.predict import ClassMapping, Predictor
-from tmaseg.inference.loading import LoadedNetwork
+from tmaseg.inference.frame_segmenter import LoadedNetwork
 from tmaseg.metrics import ConfusionMatrix
 from tmaseg.metrics.iou import accuracy
 from tmaseg.training.datasets import ValSet
@@ -40,7 +40,7 @@ def validate(
 
     Classes of a set that are one to the network are scored as one: mIoU is over the classes that it can tell apart.
     """
-    past = weights.net.config.memory_frames
+    past = weights.config.memory_frames
     clips = {each.name: shard.select(each.clips(past, limit), lambda clip: len(clip.frames)) for each in sets}
     total = sum(map(_scored, clips.values()))
     miou, samples, done = {}, [], 0
