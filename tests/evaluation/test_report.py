@@ -66,7 +66,7 @@ def test_report_of_a_data_set(camvid, weights, tmp_path):
     ):
         assert wanted in text
     assert percent(result.to_dict()["miou"], 2) in text
-    scores = result.passes[0].scores
+    scores = result.passes[0]
     lowest = sorted(scores.frames, key=lambda frame: frame.miou)
     assert [frame.miou for frame in scores.worst] == [frame.miou for frame in lowest[:6]]
     assert scores.worst[0].name == lowest[0].name

@@ -28,7 +28,7 @@ def test_noise_flickers_and_memory_is_compared(weights):
     assert all(0 < value < 1 for value in flickers)
     assert flickers[0] != flickers[1]
     assert told == [(count, 6) for count in range(1, 7)]
-    times = [seconds for seconds, _ in result.passes[0].scores.flicker_at]
+    times = [seconds for seconds, _ in result.passes[0].flicker_at]
     assert times == pytest.approx([index / 25 for index in range(6)])
 
 
@@ -37,4 +37,4 @@ def test_a_cut_is_no_flicker(weights):
     (each,) = result.pass_values()
     assert each["memory_resets"] == 1
     assert (each["pairs"], each["flicker"]) == (6, 0)
-    assert np.isnan(result.passes[0].scores.flicker_at[4][1])
+    assert np.isnan(result.passes[0].flicker_at[4][1])

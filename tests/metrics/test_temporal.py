@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tmaseg.metrics import ConfusionMatrix, Flicker, TemporalConsistency, VideoConsistency
+from tmaseg.metrics import ConfusionMatrix, FlowConsistency, VideoConsistency
 from tmaseg.video.optical_flow import BackwardFlow, FlowEstimator
 
 VOID = 255
@@ -138,37 +138,35 @@ def test_motion_follows_a_moving_picture(dx, dy):
     labels = (
         cv2.resize(np.random.default_rng(1).random((6, 8)), (128, 96), interpolation=cv2.INTER_NEAREST) * 4
     ).astype(np.uint8)
-    estimator, flicker, tc = FlowEstimator(), Flicker(), TemporalConsistency(4)
+    estimator, metric = FlowEstimator(), FlowConsistency(4)
     for step in range(4):
         flow = estimator.update(moved(picture, dx * step, dy * step))
-        now = moved(labels, dx * step, dy * step, nearest=True)
-        flicker.update(now, flow)
-        tc.update(now, flow)
+        metric.update(moved(labels, dx * step, dy * step, nearest=True), flow)
         if flow is not None:
             error = flow.flow + np.array([dx, dy])
             assert np.median(np.linalg.norm(error, axis=-1)) < 0.3
 
-    assert flicker.pairs == 3
-    assert flicker.compute() < 0.02
-    assert tc.compute() > 0.93
+    assert metric.pairs == 3
+    assert metric.flicker < 0.02
+    assert metric.tc > 0.93
     if dx:
-        assert flicker.changed > 4 * flicker.compute()
+        assert metric.changed > 4 * metric.flicker
 
 
 def test_flicker_is_the_share_that_was_made_to_flicker():
     """A still picture, a tenth of the labels drawn anew in each frame: the flicker is what was put in."""
     rng = np.random.default_rng(2)
-    estimator, flicker = FlowEstimator(), Flicker()
+    estimator, metric = FlowEstimator(), FlowConsistency(5)
     picture, previous, shares = texture(), None, []
     labels = rng.integers(0, 5, (96, 128)).astype(np.uint8)
     for _ in range(4):
         labels = np.where(rng.random(labels.shape) < 0.1, (labels + 1) % 5, labels).astype(np.uint8)
-        flicker.update(labels, estimator.update(picture))
+        metric.update(labels, estimator.update(picture))
         if previous is not None:
             shares.append((previous != labels).mean())
         previous = labels
-    assert flicker.compute() == pytest.approx(np.mean(shares))
-    assert flicker.changed == pytest.approx(np.mean(shares))
+    assert metric.flicker == pytest.approx(np.mean(shares))
+    assert metric.changed == pytest.approx(np.mean(shares))
 
 
 @given(hnp.arrays(np.uint8, (2, 6, 7), elements=st.integers(0, 3)), st.integers(-3, 3), st.integers(-3, 3))
@@ -177,10 +175,9 @@ def test_tc_is_miou_with_the_moved_previous(maps, dx, dy):
     y, x = np.mgrid[:6, :7]
     inside = (x >= dx) & (x < 7 + dx) & (y >= dy) & (y < 6 + dy)
     flow = BackwardFlow(np.full((6, 7, 2), [-dx, -dy], np.float32), inside, inside)
-    tc, flicker = TemporalConsistency(4), Flicker()
-    assert math.isnan(tc.update(maps[0], None))
-    flicker.update(maps[0], None)
-    value, share = tc.update(maps[1], flow), flicker.update(maps[1], flow)
+    metric = FlowConsistency(4)
+    assert math.isnan(metric.update(maps[0], None))
+    flicker = metric.update(maps[1], flow)
     pairs = [
         (maps[1][row, column], maps[0][row - dy, column - dx])
         for row in range(6)
@@ -190,9 +187,8 @@ def test_tc_is_miou_with_the_moved_previous(maps, dx, dy):
     now, before = (np.array(column, np.uint8)[None] for column in zip(*pairs, strict=True))
     matrix = ConfusionMatrix(4)
     matrix.update(now, before)
-    assert value == pytest.approx(matrix.compute().miou)
-    assert tc.compute() == pytest.approx(value)
-    assert share == pytest.approx((now != before).mean())
+    assert metric.tc == pytest.approx(matrix.compute().miou)
+    assert flicker == metric.flicker == pytest.approx((now != before).mean())
 
 
 def test_runs_do_not_touch():
@@ -203,12 +199,13 @@ def test_runs_do_not_touch():
     flow.update(picture)
     step = flow.update(picture)
     assert step is not None
-    tc, flicker = TemporalConsistency(3), Flicker()
-    for metric in (tc, flicker):
-        metric.update(labels, None)
-        metric.end_run()
-        assert math.isnan(metric.update(labels + 1, step))
-        assert metric.pairs == 0
+    metric = FlowConsistency(3)
+    metric.update(labels, None)
+    metric.end_run()
+    assert math.isnan(metric.update(labels + 1, step))
+    assert metric.pairs == 0
+    assert math.isnan(metric.tc)
+    assert math.isnan(metric.flicker)
     flow.reset()
     assert flow.update(picture) is None
     assert flow.update(texture(24, 24)) is None  # another size starts again

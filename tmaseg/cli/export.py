@@ -114,6 +114,6 @@ def _score(options: ExportOptions, screen: Screen) -> float:
     with screen.progress(options.dataset) as progress:
         result = evaluate(dataset, open_network(options.output, device="cpu"), scored, progress=progress)
     assert result is not None  # there is one process
-    miou = result.passes[0].scores.matrix.compute().miou
+    miou = result.passes[0].matrix.compute().miou
     screen.say(f"{options.output}: mIoU {100 * miou:.2f} on {result.frames} frames of {options.dataset}")
     return miou

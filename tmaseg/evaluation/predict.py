@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from tmaseg.arrays import RGB, Labels
 from tmaseg.errors import ConfigError, LabelError
+from tmaseg.evaluation.scores import Pass
 from tmaseg.inference.frame_segmenter import FrameSegmenter, LoadedNetwork
 from tmaseg.inference.postprocess import classify
 from tmaseg.inference.sliding_window import window_grid
@@ -134,6 +135,16 @@ class Predictor:
         self.seconds: list[float] = []
         """Seconds of each frame, from its pixels to its labels."""
         self.start()
+
+    def new_pass(self, *, worst: int = 0) -> Pass:
+        """Scores for what this predicts, empty; `worst` as of `Pass`."""
+        return Pass(
+            self._mapping.data,
+            self.seconds,
+            memory_frames=self.memory_frames,
+            key_frames=self._options.key_frames,
+            worst=worst,
+        )
 
     def start(self) -> None:
         """The next frame begins another sequence."""

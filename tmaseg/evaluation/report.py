@@ -65,10 +65,10 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 
 def _dataset_context(evaluation: Evaluation) -> dict[str, Any]:
-    scores = evaluation.passes[0].scores
+    scores = evaluation.passes[0]
     frames = scores.frames
     series = [
-        Series(each.title, [(index, 100 * frame.miou) for index, frame in enumerate(each.scores.frames)])
+        Series(each.title, [(index, 100 * frame.miou) for index, frame in enumerate(each.frames)])
         for each in evaluation.passes
     ]
     breaks = [index - 0.5 for index in range(1, len(frames)) if frames[index].clip != frames[index - 1].clip]
@@ -87,8 +87,7 @@ def _dataset_context(evaluation: Evaluation) -> dict[str, Any]:
 
 def _video_context(evaluation: VideoEvaluation) -> dict[str, Any]:
     series = [
-        Series(each.title, [(seconds, 100 * value) for seconds, value in each.scores.flicker_at])
-        for each in evaluation.passes
+        Series(each.title, [(seconds, 100 * value) for seconds, value in each.flicker_at]) for each in evaluation.passes
     ]
     return {
         "is_dataset": False,

@@ -11,7 +11,7 @@ from tmaseg.errors import ConfigError, LabelError
 from tmaseg.evaluation.frames import StreamFrame, batches, limited, read_frames
 from tmaseg.evaluation.pictures import PictureFolder, Submission
 from tmaseg.evaluation.predict import ClassMapping, Predictor, open_predictors
-from tmaseg.evaluation.scores import KEY_FRAMES_NOTE, Evaluation, Pass, Scores, VideoEvaluation
+from tmaseg.evaluation.scores import KEY_FRAMES_NOTE, Evaluation, Pass, VideoEvaluation
 from tmaseg.evaluation.shard import Shard
 from tmaseg.files import check_not_read
 from tmaseg.inference.device import peak_memory_mb
@@ -36,7 +36,7 @@ class _DatasetPass:
     ) -> None:
         """`frames`: all scored frames."""
         self.predictor = predictor
-        self.scores = Scores(dataset.labels, predictor.seconds, worst=_WORST if options.report else 0)
+        self.scores = predictor.new_pass(worst=_WORST if options.report else 0)
         self._batches = options.batch > 1
         folder = options.save
         if folder and len(options.memories) > 1:
@@ -55,10 +55,10 @@ class _DatasetPass:
     def score(
         self, frame: StreamFrame, prediction: Labels, truth: tuple[Labels, Labels] | None, flow: BackwardFlow | None
     ) -> None:
-        """Scores and writes a frame; `truth` as of `Scores.update`, None without ground truth."""
+        """Scores and writes a frame; `truth` as of `Pass.update`, None without ground truth."""
         if not frame.follows:
             self.scores.end_run()
-        self.scores.update_temporal(prediction, flow)
+        self.scores.flow.update(prediction, flow)
         if truth:
             self.scores.update(frame.clip.name, frame.frame.name, frame.rgb, prediction, truth)
         if self.pictures:
@@ -70,7 +70,7 @@ class _DatasetPass:
 class _Part(NamedTuple):
     """Measurements of one process."""
 
-    scores: list[Scores]  # one for each pass
+    passes: list[Pass]
     size_hw: tuple[int, int]  # of the last frame; (0, 0) where there was none
     peak_mb: dict[str, float]
 
@@ -104,8 +104,8 @@ def evaluate(
     parts = shard.gather(_score(data, mapping, passes, mine, options, progress))
     if not shard.first:
         return None
-    finished = _finish(predictors, parts, [frame.name for frame in frames], options)
-    scores = finished[0].scores
+    finished = _finish(predictors, parts, [frame.name for frame in frames])
+    scores = finished[0]
     return Evaluation(
         dataset=data.name,
         split=options.split or data.default_split,
@@ -162,7 +162,7 @@ def evaluate_video(
     groups = _groups(options)
     mapping = _mapping(network.labels, network.labels, groups)
     predictors = open_predictors(network, mapping, options, detect_cuts=True)
-    passes = [(predictor, Scores(mapping.data, predictor.seconds)) for predictor in predictors]
+    passes = [(predictor, predictor.new_pass()) for predictor in predictors]
     estimator = FlowEstimator()
     frames, size_hw = 0, (source.info.height, source.info.width)
     for frame in source:
@@ -174,13 +174,15 @@ def evaluate_video(
             if predictor.reset_before:  # another scene: nothing to be consistent with
                 scores.memory_resets += 1
                 scores.end_run()
-            scores.flicker_at.append((frame.seconds, scores.update_temporal(prediction, flow)))
+            scores.flicker_at.append((frame.seconds, scores.flow.update(prediction, flow)))
         frames += 1
         size_hw = (frame.rgb.shape[0], frame.rgb.shape[1])
         progress(frames, options.limit or source.info.frames)
         if frames == options.limit:
             break
-    finished = tuple(_pass(predictor, scores, size_hw, options) for predictor, scores in passes)
+    for predictor, scores in passes:
+        scores.gmacs = predictor.frame_gmacs(size_hw)
+    finished = tuple(scores for _, scores in passes)
     return VideoEvaluation(
         video=source.info.name,
         images=frames,
@@ -238,29 +240,22 @@ def _score(
     return _Part([each.scores for each in passes], size_hw, peak_memory_mb(passes[0].predictor.network.device))
 
 
-def _finish(
-    predictors: Sequence[Predictor], parts: Sequence[_Part], names: Sequence[str], options: EvalOptions
-) -> tuple[Pass, ...]:
+def _finish(predictors: Sequence[Predictor], parts: Sequence[_Part], names: Sequence[str]) -> tuple[Pass, ...]:
     """The passes with the scores of all processes together; `names`: those of the scored frames, in order."""
     order = {name: index for index, name in enumerate(names)}
     size_hw = max(part.size_hw for part in parts)
-    finished = []
-    for index, predictor in enumerate(predictors):
-        scores, *others = (part.scores[index] for part in parts)
-        for other in others:
-            scores.merge(other)
+    finished = tuple(parts[0].passes)
+    for index, (predictor, scores) in enumerate(zip(predictors, finished, strict=True)):
+        for part in parts[1:]:
+            scores.merge(part.passes[index])
         scores.frames.sort(key=lambda frame: order[frame.name])
-        finished.append(_pass(predictor, scores, size_hw, options))
-    return tuple(finished)
-
-
-def _pass(predictor: Predictor, scores: Scores, size_hw: tuple[int, int], options: EvalOptions) -> Pass:
-    return Pass(predictor.memory_frames, scores, options.key_frames, predictor.frame_gmacs(size_hw))
+        scores.gmacs = predictor.frame_gmacs(size_hw)
+    return finished
 
 
 def _facts(network: LoadedNetwork, start_time: float, passes: Sequence[Pass], processes: int = 1) -> dict[str, Any]:
     """The fields of a result about the network and its speed."""
-    frames = sum(len(each.scores.seconds) for each in passes)
+    frames = sum(len(each.seconds) for each in passes)
     return {
         "weights": network.name,
         "device": str(network.device),
@@ -269,7 +264,7 @@ def _facts(network: LoadedNetwork, start_time: float, passes: Sequence[Pass], pr
     }
 
 
-def _notes(data: Dataset, scores: Scores, options: EvalOptions) -> Iterator[str]:
+def _notes(data: Dataset, scores: Pass, options: EvalOptions) -> Iterator[str]:
     if data.name == "camvid":
         extra = "the 11 classes and void" if options.score_void else "the 11 classes; void is not scored"
         yield f"mIoU is over {extra}"
@@ -277,5 +272,5 @@ def _notes(data: Dataset, scores: Scores, options: EvalOptions) -> Iterator[str]
         yield KEY_FRAMES_NOTE
     if not scores.frames:
         yield _NO_TRUTH
-    elif not options.no_temporal and not scores.flicker.pairs:
+    elif not options.no_temporal and not scores.flow.pairs:
         yield _NO_RUNS

@@ -1,4 +1,4 @@
-"""Scores: every metric of one pass over the frames; Evaluation: the passes, as one JSON object."""
+"""Pass: every metric of one pass over the frames; Evaluation: the passes, as one JSON object."""
 
 import math
 from collections.abc import Sequence
@@ -10,9 +10,8 @@ import numpy as np
 
 from tmaseg.arrays import RGB, Labels
 from tmaseg.labels import LabelSet
-from tmaseg.metrics import BoundaryIoU, ConfusionMatrix, Flicker, TemporalConsistency, VideoConsistency
+from tmaseg.metrics import BoundaryIoU, ConfusionMatrix, FlowConsistency, VideoConsistency
 from tmaseg.metrics.iou import accuracy, mean_known
-from tmaseg.video.optical_flow import BackwardFlow
 
 _VC_FRAMES = (8, 16)
 _DEFINITIONS: tuple[Literal["published", "corrected"], ...] = ("published", "corrected")
@@ -43,12 +42,22 @@ class WorstFrame:
     truth: Labels
 
 
-class Scores:
-    """The metrics of one pass. Parts scored by other processes can be merged in."""
+class Pass:
+    """The metrics of one pass over the frames, with one amount of memory. Those of other processes can be merged in."""
 
-    def __init__(self, labels: LabelSet, seconds: list[float], *, worst: int = 0) -> None:
+    gmacs = math.nan
+    """Multiply-adds of a frame, attention included, in thousands of millions; optical flow is not counted."""
+
+    def __init__(
+        self, labels: LabelSet, seconds: list[float], *, memory_frames: int, key_frames: int = 1, worst: int = 0
+    ) -> None:
         """`worst`: how many of the frames with the lowest mIoU are kept, pixels included."""
         classes, ignore_index, void = len(labels), labels.ignore_index, labels.void
+        self.memory_frames = memory_frames
+        """0: each frame alone."""
+        self.seconds = seconds
+        """Seconds of each frame, scored or not; the caller appends to it."""
+        self._key_frames = key_frames
         self.matrix = ConfusionMatrix(classes, ignore_index=ignore_index, void=void)
         self.boundary = BoundaryIoU(classes, ignore_index=ignore_index, void=void)
         self.vc = {
@@ -56,8 +65,7 @@ class Scores:
             for frames in _VC_FRAMES
             for definition in _DEFINITIONS
         }
-        self.tc = TemporalConsistency(classes, ignore_index=ignore_index, void=void)
-        self.flicker = Flicker()
+        self.flow = FlowConsistency(classes, ignore_index=ignore_index, void=void)
         self.frames: list[FrameScore] = []
         self._worst = worst
         self.worst: list[WorstFrame] = []
@@ -65,20 +73,23 @@ class Scores:
         self.flicker_at: list[tuple[float, float]] = []
         """(seconds, flicker) of each frame of a video; flicker is NaN where a frame follows none."""
         self.memory_resets = 0
-        self.seconds = seconds
-        """Seconds of each frame, scored or not; the caller appends to it."""
+
+    @property
+    def title(self) -> str:
+        """Title for tables."""
+        return f"memory {self.memory_frames}" if self.memory_frames else "memory off"
+
+    @property
+    def median_seconds(self) -> float:
+        """Median time of a frame, from its pixels to its labels; NaN of none. Slow first frames hardly affect it."""
+        seconds = moving_means(self.seconds, self._key_frames)
+        return median(seconds) if seconds else math.nan
 
     def end_run(self) -> None:
         """The next frame does not follow the last one closely."""
         for metric in self.vc.values():
             metric.end_run()
-        self.tc.end_run()
-        self.flicker.end_run()
-
-    def update_temporal(self, prediction: Labels, flow: BackwardFlow | None) -> float:
-        """The next frame's classes (H, W) and its flow from the frame before. Returns the pair's flicker, or NaN."""
-        self.tc.update(prediction, flow)
-        return self.flicker.update(prediction, flow)
+        self.flow.end_run()
 
     def update(self, clip: str, name: str, rgb: RGB, prediction: Labels, truth: tuple[Labels, Labels]) -> None:
         """The next frame with ground truth: its class ids, and the values in the label file, for VC as published."""
@@ -91,14 +102,13 @@ class Scores:
         if not math.isnan(miou):
             self._keep_worst([*self.worst, WorstFrame(miou, name, rgb, prediction, ids)])
 
-    def merge(self, other: "Scores") -> None:
+    def merge(self, other: "Pass") -> None:
         """Add what another process scored."""
         self.matrix.merge(other.matrix)
         self.boundary.merge(other.boundary)
         for key, metric in self.vc.items():
             metric.merge(other.vc[key])
-        self.tc.merge(other.tc)
-        self.flicker.merge(other.flicker)
+        self.flow.merge(other.flow)
         self.frames += other.frames
         self._keep_worst([*self.worst, *other.worst])
         self.seconds += other.seconds
@@ -113,13 +123,21 @@ class Scores:
             groups.setdefault(frame.clip, []).append(frame.miou)
         return [(name, len(values), mean_known(np.array(values))) for name, values in groups.items()]
 
+    def cost(self) -> dict[str, Any]:
+        """Speed and multiply-adds as plain values."""
+        return {
+            "memory_frames": self.memory_frames,
+            "network_seconds_per_frame": none_if_nan(self.median_seconds),
+            "gmacs_per_frame": none_if_nan(self.gmacs),
+        }
+
     def temporal_values(self) -> dict[str, Any]:
         """Consistency along the optical flow, as plain values; what could not be measured is None."""
         return {
-            "flicker": none_if_nan(self.flicker.compute()),
-            "changed": none_if_nan(self.flicker.changed),
-            "tc": none_if_nan(self.tc.compute()),
-            "pairs": self.flicker.pairs,
+            "flicker": none_if_nan(self.flow.flicker),
+            "changed": none_if_nan(self.flow.changed),
+            "tc": none_if_nan(self.flow.tc),
+            "pairs": self.flow.pairs,
             "memory_resets": self.memory_resets,
         }
 
@@ -144,37 +162,6 @@ class Scores:
         }
 
 
-@dataclass(frozen=True)
-class Pass:
-    """One pass over the frames, with one amount of memory."""
-
-    memory_frames: int
-    """0: each frame alone."""
-    scores: Scores
-    key_frames: int
-    gmacs: float
-    """Multiply-adds of a frame, attention included, in thousands of millions; optical flow is not counted."""
-
-    @property
-    def title(self) -> str:
-        """Title for tables."""
-        return f"memory {self.memory_frames}" if self.memory_frames else "memory off"
-
-    @property
-    def median_seconds(self) -> float:
-        """Median time of a frame, from its pixels to its labels; NaN of none. Slow first frames hardly affect it."""
-        seconds = moving_means(self.scores.seconds, self.key_frames)
-        return median(seconds) if seconds else math.nan
-
-    def cost(self) -> dict[str, Any]:
-        """Speed and multiply-adds as plain values."""
-        return {
-            "memory_frames": self.memory_frames,
-            "network_seconds_per_frame": none_if_nan(self.median_seconds),
-            "gmacs_per_frame": none_if_nan(self.gmacs),
-        }
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Result:
     """An evaluation on a data set or a video. Its fields but for the last two are entries of the JSON object."""
@@ -194,7 +181,7 @@ class _Result:
 
     def pass_values(self) -> list[dict[str, Any]]:
         """The figures of each pass as plain values; what could not be measured is None."""
-        return [each.cost() | each.scores.temporal_values() for each in self.passes]
+        return [each.cost() | each.temporal_values() for each in self.passes]
 
     def _to_dict(self, *other: str) -> dict[str, Any]:
         """The first pass's figures beside the fields, but for the `other` ones, and every pass under "passes"."""
@@ -229,16 +216,16 @@ class Evaluation(_Result):
         names = {index: self.labels.names[index] for index in self.scored}
         found = []
         for each in self.passes:
-            temporal = each.scores.temporal_values()
+            temporal = each.temporal_values()
             temporal = {"tc": temporal["tc"], "tc_pairs": temporal["pairs"], "flicker": temporal["flicker"]}
-            found.append(each.cost() | each.scores.accuracy_values(names) | temporal | {"tc_flow": _FLOW_NOTE})
+            found.append(each.cost() | each.accuracy_values(names) | temporal | {"tc_flow": _FLOW_NOTE})
         return found
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
         sequences = [
             {"name": name, "images": count, "miou": none_if_nan(miou)}
-            for name, count, miou in self.passes[0].scores.sequences()
+            for name, count, miou in self.passes[0].sequences()
         ]
         facts = self._to_dict("input", "labels", "scored")
         return {**facts, **self.input, "scored_classes": len(self.scored), "per_sequence": sequences}

@@ -1,13 +1,12 @@
-"""Accuracy and temporal consistency of label maps. Each metric has `update`, `merge` and `compute`."""
+"""Accuracy and temporal consistency of label maps. Each metric has `update` and `merge`."""
 
 from tmaseg.metrics.iou import Accuracy, BoundaryIoU, ConfusionMatrix
-from tmaseg.metrics.temporal import Flicker, TemporalConsistency, VideoConsistency
+from tmaseg.metrics.temporal import FlowConsistency, VideoConsistency
 
 __all__ = [
     "Accuracy",
     "BoundaryIoU",
     "ConfusionMatrix",
-    "Flicker",
-    "TemporalConsistency",
+    "FlowConsistency",
     "VideoConsistency",
 ]

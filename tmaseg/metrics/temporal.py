@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmaseg.arrays import Labels
-from tmaseg.metrics.iou import ConfusionMatrix, accuracy
+from tmaseg.metrics.iou import ConfusionMatrix
 from tmaseg.video.optical_flow import BackwardFlow
 
 Runs = NDArray[np.int32]
@@ -95,56 +95,19 @@ class VideoConsistency:
         return self.total / self.windows if self.windows else float("nan")
 
 
-class TemporalConsistency:
-    """TC: mIoU between each prediction and the previous prediction moved along the optical flow.
+class FlowConsistency:
+    """Predictions against those of the frame before, moved along the optical flow. No ground truth is needed.
 
-    It needs no ground truth. Pixels that were outside the previous frame are not counted. VSPW moves the later
-    prediction back with RAFT's flow: these figures are not comparable with those.
+    TC is the mIoU between the two; pixels that were outside the frame before are not counted. VSPW moves the later
+    prediction back with RAFT's flow: its figures are not comparable. Flicker is the fraction of pixels of another
+    label; only those with consistent flow count: occlusions and lost flow would count as flicker.
     """
 
     def __init__(self, classes: int, *, ignore_index: int = 255, void: Sequence[int] = ()) -> None:
         self._matrix = ConfusionMatrix(classes, ignore_index=ignore_index, void=void)
+        self._flicker = self._changed = 0.0  # sums over the pairs
         self.pairs = 0
-        self.end_run()
-
-    def end_run(self) -> None:
-        """The next frame does not follow the last one."""
-        self._previous: Labels | None = None
-
-    def update(self, prediction: Labels, flow: BackwardFlow | None) -> float:
-        """The next prediction (H, W) uint8 and its backward flow. Returns the pair's own TC, or NaN."""
-        previous, self._previous = self._previous, prediction.copy()
-        if previous is None or flow is None or previous.shape != prediction.shape:
-            return float("nan")
-        expected = flow.warp(previous)
-        # Outside the previous frame, and where it predicted no class, nothing is expected.
-        known = (expected < self._matrix.classes) & flow.inside
-        now = np.where(known, prediction, 0)
-        expected = np.where(known, expected, self._matrix.ignore_index).astype(np.uint8)
-        counts = self._matrix.update(now.astype(np.uint8), expected)
-        self.pairs += 1
-        return accuracy(counts).miou
-
-    def merge(self, other: "TemporalConsistency") -> None:
-        """Add another metric's pairs."""
-        self._matrix.merge(other._matrix)
-        self.pairs += other.pairs
-
-    def compute(self) -> float:
-        """TC in [0, 1] over all pixels of all pairs; NaN when there was no pair."""
-        return self._matrix.compute().miou
-
-
-class Flicker:
-    """How many pixels change their label along the optical flow. It needs no ground truth.
-
-    Only pixels with consistent flow count: occlusions and lost flow would count as flicker.
-    """
-
-    def __init__(self) -> None:
-        self.flicker_total = 0.0
-        self.changed_total = 0.0
-        self.pairs = 0
+        """Pairs of frames with consistent flow."""
         self.end_run()
 
     def end_run(self) -> None:
@@ -154,28 +117,42 @@ class Flicker:
     def update(self, prediction: Labels, flow: BackwardFlow | None) -> float:
         """The next prediction (H, W) uint8 and its backward flow. Returns the pair's own flicker, or NaN."""
         previous, self._previous = self._previous, prediction.copy()
-        if previous is None or flow is None or previous.shape != prediction.shape or not flow.consistent.any():
+        if previous is None or flow is None or previous.shape != prediction.shape:
             return float("nan")
-        flicker = float((flow.warp(previous) != prediction)[flow.consistent].mean())
-        self.flicker_total += flicker
-        self.changed_total += float((previous != prediction).mean())
+        expected = flow.warp(previous)
+        # Outside the previous frame, and where it predicted no class, nothing is expected.
+        known = (expected < self._matrix.classes) & flow.inside
+        truth = np.where(known, expected, self._matrix.ignore_index).astype(np.uint8)
+        self._matrix.update(np.where(known, prediction, 0).astype(np.uint8), truth)
+        if not flow.consistent.any():
+            return float("nan")
+        flicker = float((expected != prediction)[flow.consistent].mean())
+        self._flicker += flicker
+        self._changed += float((previous != prediction).mean())
         self.pairs += 1
         return flicker
 
-    def merge(self, other: "Flicker") -> None:
+    def merge(self, other: "FlowConsistency") -> None:
         """Add another metric's pairs."""
-        self.flicker_total += other.flicker_total
-        self.changed_total += other.changed_total
+        self._matrix.merge(other._matrix)
+        self._flicker += other._flicker
+        self._changed += other._changed
         self.pairs += other.pairs
 
-    def compute(self) -> float:
-        """Mean fraction, in [0, 1], of pixels whose label is not the one they had before; NaN without a pair."""
-        return self.flicker_total / self.pairs if self.pairs else float("nan")
+    @property
+    def tc(self) -> float:
+        """In [0, 1], over all pixels of all pairs; NaN without a pair."""
+        return self._matrix.compute().miou
+
+    @property
+    def flicker(self) -> float:
+        """Mean over the pairs, in [0, 1]; NaN without a pair."""
+        return self._flicker / self.pairs if self.pairs else float("nan")
 
     @property
     def changed(self) -> float:
         """Mean fraction of all pixels whose label differs from the frame before at the same position: motion, too."""
-        return self.changed_total / self.pairs if self.pairs else float("nan")
+        return self._changed / self.pairs if self.pairs else float("nan")
 
 
 def _fraction(part: NDArray[np.bool_], total: NDArray[np.bool_]) -> float | None:
