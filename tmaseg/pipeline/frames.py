@@ -17,9 +17,8 @@ from tmaseg.options import FramesOutputOptions, ModelOptions, PaintOptions
 from tmaseg.pipeline.outputs import check_no_images, folders_of, picture_outputs
 from tmaseg.pipeline.report import FramesReport, network_facts
 from tmaseg.pipeline.stages import STAGES, Outcome, Output, segment
-from tmaseg.video.image_sink import Existing
 from tmaseg.video.image_source import ImageSource
-from tmaseg.video.images import list_images, walk_folders
+from tmaseg.video.images import Existing, list_images, walk_folders
 from tmaseg.video.source import Damage, Frame, ReadOptions
 
 # What a Segmenter carries besides its memory (scene cuts, gaps in time) depends on fewer past frames than this.

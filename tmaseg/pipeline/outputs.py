@@ -12,7 +12,7 @@ from typing import IO, Self
 
 import numpy as np
 
-from tmaseg.arrays import Labels
+from tmaseg.arrays import RGB, Labels
 from tmaseg.errors import ConfigError, OutputError
 from tmaseg.files import PartFile, check_not_read, check_output_file
 from tmaseg.labels import LabelSet
@@ -21,9 +21,9 @@ from tmaseg.pipeline.events import EventsFile, Region
 from tmaseg.pipeline.parts import UnfinishedRun
 from tmaseg.pipeline.stages import Output
 from tmaseg.render import Painter
-from tmaseg.video.image_sink import Existing, MaskSink, PictureSink
 from tmaseg.video.image_source import ImageSource
-from tmaseg.video.segments import JoinedSink, SegmentedSink, numbered
+from tmaseg.video.images import Existing, PictureFolder
+from tmaseg.video.segments import JoinedSink, SegmentedSink
 from tmaseg.video.sink import VideoSink
 from tmaseg.video.source import Frame, Source, StreamInfo
 from tmaseg.video.stream_sink import StreamSink
@@ -82,7 +82,7 @@ def open_outputs(
     if wanted.output:
         sink = _video_sink(source.info, options, run)
         stack.enter_context(sink)
-        outputs.append(_painted(sink, painter))
+        outputs.append(_painted(sink.write, painter.paint))
     return Outputs(labels, outputs, tables, sink)
 
 
@@ -96,8 +96,7 @@ def _video_sink(info: StreamInfo, options: RunOptions, run: UnfinishedRun | None
         return JoinedSink(wanted.video, info, written)
     if wanted.segment is None:
         return VideoSink(wanted.video, info, written)
-    name = numbered(wanted.video, overwrite=wanted.overwrite)
-    return SegmentedSink(name, info, written, length=Fraction(wanted.segment))
+    return SegmentedSink(wanted.video, info, written, length=Fraction(wanted.segment))
 
 
 def picture_outputs(
@@ -108,20 +107,19 @@ def picture_outputs(
     name: Callable[[Frame], str] | None = None,
     existing: Existing = "refuse",
 ) -> list[Output]:
-    """PNGs in each of `formats`, in the folder beside it in `folders`; `name` and `existing` as in `MaskSink`.
+    """PNGs in each of `formats`, in the folder beside it in `folders`; `name` and `existing` as in `PictureFolder`.
 
     Raises OutputError.
     """
-    outputs = []
+    outputs, table = [], painter.table
     for folder, kind in zip(folders, formats, strict=True):
+        sink = PictureFolder(folder, palette=table if kind == "indexed" else None, name=name, existing=existing)
         if kind == "overlay":
-            outputs.append(_painted(PictureSink(folder, name=name, existing=existing), painter))
-        elif kind == "confidence":
-            sure = MaskSink(folder, name=name, existing=existing)
-            outputs.append(Output(sure.write, confidence=True))
+            outputs.append(_painted(sink.write, painter.paint))
+        elif kind == "color":
+            outputs.append(_painted(sink.write, lambda _, labels: table[labels]))
         else:
-            masks = MaskSink(folder, style=kind, palette=painter.table, name=name, existing=existing)
-            outputs.append(Output(masks.write))
+            outputs.append(Output(sink.write, confidence=kind == "confidence"))
     return outputs
 
 
@@ -148,11 +146,8 @@ def check_no_images(folders: Iterable[Path], read: Iterable[Path]) -> None:
             raise OutputError(f"{folder} holds images that are read; write the masks to another folder")
 
 
-def _painted(sink: VideoOutput | PictureSink, painter: Painter) -> Output:
-    return Output(
-        write=lambda frame, _: sink.write(frame),
-        render=lambda frame, labels: frame.with_rgb(painter.paint(frame.rgb, labels)),
-    )
+def _painted(write: Callable[[Frame], None], paint: Callable[[RGB, Labels], RGB]) -> Output:
+    return Output(lambda frame, _: write(frame), render=lambda frame, labels: frame.with_rgb(paint(frame.rgb, labels)))
 
 
 class StatsFile:

@@ -1,4 +1,4 @@
-"""Addresses of sources that are no files: which there are, what FFmpeg opens for each, and what of them is shown."""
+"""Addresses of sources that are not files: what FFmpeg opens for each, and how they are shown without secrets."""
 
 import os
 import re
@@ -19,9 +19,9 @@ STREAM_FORMATS = {
     "rtp": "rtp_mpegts",
 }
 """Schemes of addresses that can be sent to, and FFmpeg's name of the format of each."""
-_PROTOCOLS = "rtsp,rtsps,rtp,srtp,udp,tcp,tls,rtmp,rtmps,rtmpt,ffrtmphttp,srt,http,https,httpproxy,crypto"
+_STREAM_PROTOCOLS = "rtsp,rtsps,rtp,srtp,udp,tcp,tls,rtmp,rtmps,rtmpt,ffrtmphttp,srt,http,https,httpproxy,crypto"
+_WEB_PROTOCOLS = "http,https,tcp,tls,crypto,httpproxy"  # streams on the web are playlists; their parts are there, too
 _SECRET = re.compile(r"pass|token|key|secret|auth|sig|pwd|user", re.IGNORECASE)
-_GRABBERS = {"darwin": ("avfoundation", "avfoundation"), "win32": ("dshow", "gdigrab")}  # else v4l2, x11grab
 _SOCKET = "buffer_size localaddr pkt_size sources block timeout ttl connect dscp"
 # What may follow "?" in an address; of other kinds it is for the server.
 _OPTIONS = {
@@ -34,19 +34,19 @@ _OPTIONS = {
 
 
 @dataclass(frozen=True)
-class LiveAddress:
-    """What FFmpeg opens for a source without end."""
+class Address:
+    """What FFmpeg opens for a source that is no file."""
 
     location: str
     format: str | None = None
     """FFmpeg's name of the device; None: the format of a stream is detected."""
     options: dict[str, str] = field(default_factory=dict)
-    protocols: str = _PROTOCOLS
+    protocols: str = _STREAM_PROTOCOLS
     """The only ones that may be used."""
 
 
 def is_url(spec: object) -> bool:
-    """Whether `spec` is an address on a network rather than a path."""
+    """Whether `spec` is a network address rather than a path."""
     return isinstance(spec, str) and "://" in spec and not Path(spec).exists()
 
 
@@ -56,24 +56,36 @@ def is_live(spec: object) -> bool:
     return bool(_DEVICE.match(text)) or is_stream(text)
 
 
-def live_address(spec: str) -> LiveAddress:
-    """What to open for a `spec` that is live. Raises VideoError: an unknown option, no such camera, no screen."""
-    if not _DEVICE.match(spec):
-        check_options(spec)
-        options = {"fflags": "nobuffer", "analyzeduration": "2000000"}
-        if spec.startswith("rtsp"):
-            options["rtsp_flags"] = "prefer_tcp"  # over UDP, pictures are lost where packets are
-        return LiveAddress(spec, None, options)
-    if spec.startswith("lavfi:"):
-        return LiveAddress(spec.removeprefix("lavfi:"), "lavfi", protocols="")
+def is_address(spec: object) -> bool:
+    """Whether `spec` is opened by `address_of` rather than as a file: a URL, a device, or standard input read live."""
+    return is_url(spec) or is_live(spec) or spec == STDIN
+
+
+def address_of(spec: str) -> Address:
+    """What to open for an address. Raises VideoError: unknown scheme or option, no such camera, no screen."""
+    if spec == STDIN:
+        return Address("pipe:0", protocols="pipe")
+    check_options(spec)
     name, _, query = spec.partition("?")
     kind, _, number = name.partition(":")
-    if kind.startswith("/dev/"):
-        kind, number = "camera", name
-    _check_known(spec, kind, query)
-    camera, screen = _GRABBERS.get(sys.platform, ("v4l2", "x11grab"))
-    location = _screen(number, screen) if kind == "screen" else _camera(number, camera)
-    return LiveAddress(location, screen if kind == "screen" else camera, dict(parse_qsl(query)), "file")
+    if not _DEVICE.match(spec):
+        if kind in ("http", "https"):
+            return Address(spec, protocols=_WEB_PROTOCOLS)
+        if kind not in STREAM_FORMATS:
+            raise VideoError(
+                f"{hidden(spec)}: {kind}:// is not supported; give a file, a folder, a camera, or the URL of a file or "
+                "a stream: http, https, rtsp, rtmp, srt, udp, tcp"
+            )
+        options = {"fflags": "nobuffer", "analyzeduration": "2000000"}
+        if kind.startswith("rtsp"):
+            options["rtsp_flags"] = "prefer_tcp"  # over UDP, frames are lost where packets are
+        return Address(spec, None, options)
+    if kind == "lavfi":
+        return Address(spec.removeprefix("lavfi:"), "lavfi", protocols="")
+    camera, screen = ("avfoundation", "avfoundation") if sys.platform == "darwin" else ("v4l2", "x11grab")
+    if kind == "screen":
+        return Address(_screen(number), screen, dict(parse_qsl(query)), "file")
+    return Address(_camera(number or name.removeprefix("camera:")), camera, dict(parse_qsl(query)), "file")
 
 
 def is_stream(spec: object) -> bool:
@@ -110,31 +122,19 @@ def without_address(error: BaseException) -> BaseException:
     return error
 
 
-def check_options(url: str, error: type[TmasegError] = VideoError) -> None:
-    """Raises `error` for an option of a URL that FFmpeg does not know, and would ignore."""
-    scheme, _, rest = url.partition("://")
-    _check_known(url, scheme, rest.partition("?")[2], error)
-
-
-def _check_known(spec: str, kind: str, query: str, error: type[TmasegError] = VideoError) -> None:
+def check_options(spec: str, error: type[TmasegError] = VideoError) -> None:
+    """Raises `error` for an option of an address that FFmpeg does not know, and would ignore."""
+    name, _, query = spec.partition("?")
+    kind = "camera" if name.startswith("/dev/") else name.partition(":")[0]
     known = _OPTIONS.get(kind)
-    for name, _ in parse_qsl(query, keep_blank_values=True):
-        if known is not None and name not in known:
-            raise error(f"{hidden(spec)}: {kind} has no option {name!r}; it has {', '.join(known)}")
+    for option, _ in parse_qsl(query, keep_blank_values=True):
+        if known is not None and option not in known:
+            raise error(f"{hidden(spec)}: {kind} has no option {option!r}; it has {', '.join(known)}")
 
 
-def _camera(name: str, grabber: str) -> str:
-    if grabber == "avfoundation":
+def _camera(name: str) -> str:
+    if sys.platform == "darwin":
         return f"{name or 0}:none"
-    if grabber == "dshow":
-        if name.isdecimal():
-            import av
-
-            names = [device.name for device in av.device.enumerate_input_devices("dshow")]
-            if int(name) >= len(names):
-                raise VideoError(f"camera:{name} does not exist; cameras here: {', '.join(names) or 'none'}")
-            name = names[int(name)]
-        return f"video={name}"
     path = Path(name if name.startswith("/") else f"/dev/video{name or 0}")
     if not path.exists():
         there = ", ".join(sorted(map(str, path.parent.glob("video*")))) if path.parent.is_dir() else ""
@@ -142,11 +142,9 @@ def _camera(name: str, grabber: str) -> str:
     return str(path)
 
 
-def _screen(name: str, grabber: str) -> str:
-    if grabber == "avfoundation":
+def _screen(name: str) -> str:
+    if sys.platform == "darwin":
         return f"Capture screen {name or 0}:none"
-    if grabber == "gdigrab":
-        return "desktop"
     display = name or os.environ.get("DISPLAY", "")
     if not display:
         raise VideoError("screen: finds no display; set DISPLAY, or name one, such as screen::0")

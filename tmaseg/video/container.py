@@ -5,7 +5,6 @@ import contextlib
 import os
 from functools import cache
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import av
 from av.codec.hwaccel import HWAccel
@@ -15,7 +14,7 @@ from av.stream import Stream
 
 from tmaseg.errors import VideoError
 from tmaseg.video import missing
-from tmaseg.video.address import STDIN, LiveAddress, hidden, is_live, is_url, live_address, without_address
+from tmaseg.video.address import Address, address_of, hidden, is_address, is_url, without_address
 from tmaseg.video.pipe import Pipe, PipeReader
 
 # Demuxers that open other files or addresses named in the file (a stranger's playlist must not read local files or
@@ -27,9 +26,7 @@ _REFUSED_FORMATS = frozenset(
         *("adf", "bin", "ffmetadata", "idf", "ifv", "rawvideo", "tty", "xbin"),
     }
 )
-# Streams on the web are playlists; their parts can only come from the web.
-_WEB_FORMATS = frozenset({"hls", "dash"})
-_WEB_PROTOCOLS = "http,https,tcp,tls,crypto,httpproxy"
+_WEB_FORMATS = frozenset({"hls", "dash"})  # playlists; the protocols that an address allows bound what they name
 
 
 def open_input(location: str | Path | Pipe, timeout: float = 10.0, hardware: HWAccel | None = None) -> InputContainer:
@@ -40,10 +37,8 @@ def open_input(location: str | Path | Pipe, timeout: float = 10.0, hardware: HWA
     """
     if isinstance(location, Pipe):
         return _open_pipe(location, timeout, hardware)
-    if is_live(location) or location == STDIN:
-        return _open_live(str(location), timeout, hardware)
-    if is_url(location):
-        return _open_url(str(location), timeout, hardware)
+    if is_address(location):
+        return _open_address(str(location), timeout, hardware)
     return _open_file(Path(location), hardware)
 
 
@@ -73,27 +68,15 @@ def _open_pipe(pipe: Pipe, timeout: float, hardware: HWAccel | None) -> InputCon
             raise VideoError(f"{pipe} gave nothing (0 bytes); see what the program that writes into it says")
         return _open(PipeReader(pipe), "file", _allowed_formats(web=False), hardware=hardware)
     except TimeoutError as error:
-        raise VideoError(f"{pipe} {why_silent(error, timeout, pipe=True)}") from error
+        raise VideoError(why_silent(pipe, error, timeout)) from error
     except (av.FFmpegError, OSError) as error:
         raise VideoError(f"{pipe} {_describe(head)}") from error
 
 
-def _open_url(url: str, timeout: float, hardware: HWAccel | None) -> InputContainer:
-    if urlsplit(url).scheme not in ("http", "https"):
-        scheme = urlsplit(url).scheme
-        raise VideoError(
-            f"{hidden(url)}: {scheme}:// is not supported; give a file, a folder, a camera, or the URL of a file or a "
-            "stream: http, https, rtsp, rtmp, srt, udp, tcp"
-        )
-    try:
-        return _open(url, _WEB_PROTOCOLS, _allowed_formats(web=True), timeout=timeout, hardware=hardware)
-    except (av.FFmpegError, OSError) as error:
-        raise VideoError(f"{hidden(url)} {why_silent(error, timeout)}") from without_address(error)
-
-
-def _open_live(spec: str, timeout: float, hardware: HWAccel | None) -> InputContainer:
-    address = LiveAddress("pipe:0", protocols="pipe") if spec == STDIN else live_address(spec)
-    formats = address.format or f"{_allowed_formats(web=True)},rtsp,sdp,rtp"
+def _open_address(spec: str, timeout: float, hardware: HWAccel | None) -> InputContainer:
+    address = address_of(spec)
+    streams = "" if spec.startswith(("http:", "https:")) else ",rtsp,sdp,rtp"
+    formats = address.format or _allowed_formats(web=True) + streams
     try:
         return _open(address.location, address.protocols, formats, address, timeout=timeout, hardware=hardware)
     except (av.FFmpegError, OSError, ValueError) as error:
@@ -101,7 +84,7 @@ def _open_live(spec: str, timeout: float, hardware: HWAccel | None) -> InputCont
             reason = getattr(error, "strerror", None) or str(error)
             remedy = "see that it is connected, that no other program uses it, and what it can do (its options)"
             raise VideoError(f"{spec} cannot be opened: {reason}; {remedy}") from error
-        raise VideoError(f"{hidden(spec)} {why_silent(error, timeout)}") from without_address(error)
+        raise VideoError(why_silent(spec, error, timeout)) from without_address(error)
 
 
 def coder_of(stream: Stream) -> str:
@@ -109,15 +92,15 @@ def coder_of(stream: Stream) -> str:
     return getattr(stream, "name", None) or "unknown"
 
 
-def why_silent(error: BaseException, timeout: float, *, pipe: bool = False) -> str:
-    """What went wrong with a URL or a pipe: the rest of a sentence that begins with it."""
-    if pipe:
-        return f"gave nothing for {timeout:g} s; check the program that writes into it, or raise --timeout"
+def why_silent(location: str | Pipe, error: BaseException, timeout: float) -> str:
+    """What went wrong with reading from an address or a pipe."""
+    name, reason = hidden(location), getattr(error, "strerror", None) or str(error)
+    if isinstance(location, Pipe) and isinstance(error, TimeoutError):
+        return f"{name} gave nothing for {timeout:g} s; check the program that writes into it, or raise --timeout"
     if isinstance(error, av.error.ExitError | TimeoutError):
-        return f"did not answer within {timeout:g} s; check the address and the connection, or raise --timeout"
+        return f"{name} did not answer within {timeout:g} s; check the address and the connection, or raise --timeout"
     if isinstance(error, av.error.InvalidDataError | av.error.ArgumentError):
-        return "answered, but not with a video that can be read; check the address in a browser"
-    reason = getattr(error, "strerror", None) or str(error)
+        return f"{name} answered, but not with a video that can be read; check the address in a browser"
     remedy = "check the address and the connection"
     if isinstance(error, av.error.HTTPUnauthorizedError | av.error.HTTPForbiddenError):
         remedy = "write user name and password before the host, as USER:PASSWORD@HOST, or correct them"
@@ -126,14 +109,14 @@ def why_silent(error: BaseException, timeout: float, *, pipe: bool = False) -> s
     elif isinstance(error, av.error.ProtocolNotFoundError):
         reason = "this build of PyAV does not have the protocol"
         remedy = "pipe it in: ffmpeg -i URL -c copy -f mpegts - | tmaseg run - --live ..."
-    return f"cannot be fetched: {reason}; {remedy}"
+    return f"{name} cannot be fetched: {reason}; {remedy}"
 
 
 def _open(
     location: str | PipeReader,
     protocols: str,
     formats: str,
-    address: LiveAddress | None = None,
+    address: Address | None = None,
     *,
     timeout: float | None = None,
     hardware: HWAccel | None = None,

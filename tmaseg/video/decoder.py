@@ -18,7 +18,7 @@ from av.video.stream import VideoStream
 
 from tmaseg.errors import VideoError
 from tmaseg.video import DEMO
-from tmaseg.video.address import STDIN, hidden, is_live, is_url
+from tmaseg.video.address import hidden, is_address
 from tmaseg.video.container import is_complete_matroska, open_input, why_silent
 from tmaseg.video.pipe import Pipe
 from tmaseg.video.timeline import Timeline
@@ -213,9 +213,8 @@ class Decoder:
             except (av.FFmpegError, OSError) as error:
                 errors += 1
                 self.packets += 1
-                pipe = isinstance(self.location, Pipe) and isinstance(error, TimeoutError)
-                if pipe or is_url(self.location) or is_live(self.location) or self.location == STDIN:
-                    self.stopped = f"{hidden(self.location)} {why_silent(error, self._timeout, pipe=pipe)}"
+                if is_address(self.location) or (isinstance(self.location, Pipe) and isinstance(error, TimeoutError)):
+                    self.stopped = why_silent(self.location, error, self._timeout)
                     return
                 packets = self.container.demux()
                 continue

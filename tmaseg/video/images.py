@@ -1,17 +1,21 @@
-"""Image files: which there are in a folder, in which order, and how one becomes RGB."""
+"""Image files: which there are in a folder, in which order, how one becomes RGB, and how PNGs are written."""
 
 import os
 import re
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tmaseg.arrays import RGB
-from tmaseg.errors import VideoError
+from tmaseg.errors import OutputError, VideoError
+from tmaseg.files import check_output_file, check_output_folder, output_file
+from tmaseg.video.source import Frame
 
 IMAGE_SUFFIXES = frozenset(
     {
@@ -89,7 +93,7 @@ def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name.casefold() in _SYSTEM
 
 
-# Files ----------------------------------------------------------------------------------------------------------------
+# Reading --------------------------------------------------------------------------------------------------------------
 
 
 class ImageReader:
@@ -111,10 +115,9 @@ class ImageReader:
             return _to_rgb(self._image, path, warn=warn)
 
     def close(self) -> None:
-        """Closes the file that was read last."""
+        """Closes the file that was read last; twice does no harm."""
         if self._image is not None:
             self._image.close()
-        self._image = None
 
 
 def read_image(path: Path, *, mask_size: Callable[[], Size] | None = None, warn: Warn | None = None) -> RGB:
@@ -263,3 +266,53 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, UnidentifiedImageError):
         return "of no kind that is known"
     return " ".join(str(error).split())[:120] or type(error).__name__
+
+
+# Writing --------------------------------------------------------------------------------------------------------------
+
+Existing = Literal["refuse", "replace", "keep"]
+
+
+class PictureFolder:
+    """PNGs in a folder, one for each frame, each complete or absent; finished ones stay when a later one fails.
+
+    `name(frame)` gives the stem; by default the frame's index, six digits. `existing` is for a picture of that name
+    that is there: refuse (OutputError), replace, or keep it and write nothing. The folder is made with the first one.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        palette: NDArray[np.uint8] | None = None,
+        name: Callable[[Frame], str] | None = None,
+        existing: Existing = "refuse",
+    ) -> None:
+        """`palette` (256, 3): of class ids that are written. Raises OutputError: a file, or it cannot be written."""
+        self.folder = Path(folder)
+        self._name = name or (lambda frame: f"{frame.index:06d}")
+        self._palette, self._existing = palette, existing
+        check_output_folder(next(folder for folder in (self.folder, *self.folder.parents) if folder.exists()))
+
+    def write(self, frame: Frame, labels: NDArray[np.uint8] | None = None) -> None:
+        """Writes the frame's pixels as RGB, or labels (H, W) as 8 bit grey or with the palette. Raises OutputError."""
+        stem = self._name(frame)
+        if not stem or stem != os.path.basename(stem):  # noqa: PTH119
+            raise OutputError(f"{stem!r} cannot name a picture in {self.folder}; give a name without slashes")
+        path = self.folder / f"{stem}.png"
+        if path.exists():
+            if self._existing == "keep":
+                return
+            check_output_file(path, overwrite=self._existing == "replace")
+        image = Image.fromarray(np.ascontiguousarray(frame.rgb if labels is None else labels, np.uint8))
+        if labels is not None and self._palette is not None:
+            image.putpalette(self._palette.tobytes())
+        missing = [folder for folder in (self.folder, *self.folder.parents) if not folder.exists()]
+        try:
+            with output_file(path, "the picture") as part:
+                image.save(part, "PNG")
+        except BaseException:
+            for folder in missing:
+                with suppress(OSError):  # it holds the folder of another format
+                    folder.rmdir()
+            raise

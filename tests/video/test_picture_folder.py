@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tmaseg.errors import OutputError
-from tmaseg.video.image_sink import MaskSink, PictureSink
+from tmaseg.video.images import PictureFolder
 from tmaseg.video.source import Frame
 
 RNG = np.random.default_rng(0)
@@ -26,7 +26,7 @@ def read(path):
 
 
 def test_ids(tmp_path):
-    sink = MaskSink(tmp_path / "out")
+    sink = PictureFolder(tmp_path / "out")
     sink.write(frame_of(7), LABELS)
     with Image.open(tmp_path / "out" / "000007.png") as image:
         assert image.mode == "L"
@@ -34,46 +34,36 @@ def test_ids(tmp_path):
 
 
 def test_indexed(tmp_path):
-    sink = MaskSink(tmp_path, style="indexed", palette=PALETTE)
-    sink.write(frame_of(), LABELS)
-    with Image.open(sink.path_of(frame_of())) as image:
+    PictureFolder(tmp_path, palette=PALETTE).write(frame_of(), LABELS)
+    with Image.open(tmp_path / "000000.png") as image:
         assert image.mode == "P"
         np.testing.assert_array_equal(np.asarray(image), LABELS)
         np.testing.assert_array_equal(np.asarray(image.convert("RGB")), PALETTE[LABELS])
 
 
-def test_color(tmp_path):
-    sink = MaskSink(tmp_path, style="color", palette=PALETTE)
-    sink.write(frame_of(), LABELS)
-    np.testing.assert_array_equal(read(sink.path_of(frame_of())), PALETTE[LABELS])
-
-
 def test_pictures_and_names(tmp_path):
-    sink = PictureSink(tmp_path, name=lambda frame: f"left.{frame.index}")
+    sink = PictureFolder(tmp_path, name=lambda frame: f"left.{frame.index}")
     sink.write(frame_of(3))
     np.testing.assert_array_equal(read(tmp_path / "left.3.png"), RGB)
     with pytest.raises(OutputError, match="without slashes"):
-        PictureSink(tmp_path, name=lambda _: "../out").write(frame_of())
+        PictureFolder(tmp_path, name=lambda _: "../out").write(frame_of())
 
 
 def test_existing_pictures(tmp_path):
     path = tmp_path / "000000.png"
     Image.fromarray(np.zeros((2, 2), np.uint8)).save(path)
     with pytest.raises(OutputError, match="exists already"):
-        MaskSink(tmp_path).write(frame_of(), LABELS)
-    keep = MaskSink(tmp_path, existing="keep")
-    assert not keep.wants(frame_of())
-    assert keep.wants(frame_of(1))
-    keep.write(frame_of(), LABELS)
+        PictureFolder(tmp_path).write(frame_of(), LABELS)
+    PictureFolder(tmp_path, existing="keep").write(frame_of(), LABELS)
     assert read(path).shape == (2, 2)
-    MaskSink(tmp_path, existing="replace").write(frame_of(), LABELS)
+    PictureFolder(tmp_path, existing="replace").write(frame_of(), LABELS)
     assert read(path).shape == (48, 64)
     assert [found.name for found in tmp_path.iterdir()] == ["000000.png"]
 
 
 def test_a_failure_leaves_nothing_half_done(tmp_path, monkeypatch):
     folder = tmp_path / "a" / "b"
-    sink = MaskSink(folder)
+    sink = PictureFolder(folder)
     assert not folder.exists()  # made with the first picture
 
     def fail(self, file, kind):
@@ -92,6 +82,6 @@ def test_a_failure_leaves_nothing_half_done(tmp_path, monkeypatch):
 def test_a_folder_that_cannot_be(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(OutputError, match="is a file, not a folder"):
-        MaskSink(tmp_path / "file")
+        PictureFolder(tmp_path / "file")
     with pytest.raises(OutputError, match="is a file, not a folder"):
-        PictureSink(tmp_path / "file" / "inner")
+        PictureFolder(tmp_path / "file" / "inner")
