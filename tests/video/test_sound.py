@@ -147,7 +147,7 @@ def test_sound_is_read_in_step_with_the_pictures(tmp_path):
     """Nothing of the sound is held back or read ahead: the packets of one second come with that second's pictures."""
     path = beeping(tmp_path / "in.mp4", "libx264", "aac", count=100)
     info = StreamInfo("in", 64, 48, Fraction(25), Fraction(1, 25), location=str(path))
-    passthrough = Passthrough(info, audio=True, timeout=5, warn=pytest.fail)
+    passthrough = Passthrough(info, WriteOptions(), pytest.fail)
     with av.open(str(tmp_path / "out.mkv"), "w") as output:
         passthrough.add_to(output)
         written = []

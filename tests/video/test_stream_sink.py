@@ -11,8 +11,8 @@ from films import film, moving, patch_means, patches
 
 from tmaseg.errors import OutputError
 from tmaseg.video.encoder import WriteOptions
+from tmaseg.video.sink import StreamSink
 from tmaseg.video.source import open_source
-from tmaseg.video.stream_sink import StreamSink
 
 ADDRESS = "rtmp://bob:pa55@127.0.0.1:1/live/x"
 

@@ -78,7 +78,7 @@ def _measure_reading(path: Path, count: int) -> list[Row]:
             for frame in islice(source, count):
                 assert frame.rgb.size  # converted by now, even if on demand
         if isinstance(source, VideoSource):
-            with timer.stage("decode"), closing(Decoder(str(path), ReadOptions().timeout)) as decoder:
+            with timer.stage("decode"), closing(Decoder(str(path), ReadOptions())) as decoder:
                 for _ in islice(decoder.frames(), count):
                     pass
     read = min(timer.seconds["read"]) / count

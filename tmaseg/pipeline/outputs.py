@@ -24,9 +24,8 @@ from tmaseg.render import Painter
 from tmaseg.video.image_source import ImageSource
 from tmaseg.video.images import Existing, PictureFolder
 from tmaseg.video.segments import JoinedSink, SegmentedSink
-from tmaseg.video.sink import VideoSink
+from tmaseg.video.sink import StreamSink, VideoSink
 from tmaseg.video.source import Frame, Source, StreamInfo
-from tmaseg.video.stream_sink import StreamSink
 
 VideoOutput = VideoSink | SegmentedSink | StreamSink | JoinedSink
 

@@ -55,11 +55,9 @@ class Orientation:
 
 
 def orientation_of(frame: VideoFrame) -> Orientation:
-    """Reads the display matrix of a decoded frame; without one it is upright.
-
-    The matrix maps a stored point to a shown one, x' = a x + c y and y' = b x + d y. `VideoFrame.rotation` knows the
-    angle only, and takes a mirrored picture for one that is upside down.
-    """
+    """Reads the display matrix of a decoded frame; without one it is upright."""
+    # The matrix maps a stored point to a shown one, x' = a x + c y and y' = b x + d y. `VideoFrame.rotation` knows the
+    # angle only, and takes a mirrored frame for one that is upside down.
     try:
         matrix = struct.unpack("=9i", bytes(frame.side_data[Type.DISPLAYMATRIX]))  # type: ignore[typeddict-item]
         a, b, c, d = matrix[0], matrix[1], matrix[3], matrix[4]
@@ -130,11 +128,10 @@ def colour_of(frame: VideoFrame, given: ColourSpace | None = None) -> Colour:
 
 
 class EncoderPictures:
-    """Makes RGB pictures into frames for an encoder; for one video, in one thread.
+    """Makes RGB arrays into frames for an encoder; for one video, in one thread."""
 
-    The RGB frame is kept between pictures: fresh memory for each costs more than the conversion does. Measured on one
-    core, 1920x1080 to yuv420p: 11.0 ms with a new frame each time, so 5.3 ms.
-    """
+    # The RGB frame is kept between pictures: fresh memory for each costs more than the conversion does. Measured on one
+    # core, 1920x1080 to yuv420p: 11.0 ms with a new frame each time, so 5.3 ms.
 
     def __init__(self, width: int, height: int, pixel_format: str) -> None:
         """Size of the frames, at least that of the pictures, and FFmpeg's name of what the encoder takes."""
@@ -146,10 +143,7 @@ class EncoderPictures:
         self._is_rgb = VideoFormat(pixel_format).is_rgb
 
     def make(self, rgb: RGB) -> VideoFrame:
-        """A new frame of `rgb` (H, W, 3), its last row and column repeated up to the frame's size.
-
-        BT.709 limited range and tagged so, unless the encoder stores RGB.
-        """
+        """A new frame of `rgb` (H, W, 3), its last row and column repeated; BT.709 limited range unless it is RGB."""
         height, width = rgb.shape[:2]
         self._pixels[:height, :width] = rgb
         self._pixels[:height, width:] = rgb[:, -1:]
@@ -173,11 +167,9 @@ class PictureMaker:
     def __init__(self, name: str, options: ReadOptions, warn: Callable[[str], None]) -> None:
         """`name` of the stream for errors; `warn` is called with sentences for the user, perhaps repeatedly."""
         self.resized = 0
-        """Pictures fitted into the first one's size."""
-        self.colour: Colour | None = None
-        """Of the latest frame."""
+        """Frames fitted into the first one's size."""
+        self.colour: Colour | None = None  # of the latest frame, as the next
         self.orientation = Orientation()
-        """Of the latest frame."""
         self._name, self._options, self._warn = name, options, warn
         self._reformatter = VideoReformatter()  # one for each frame would cost time and, in PyAV 18, memory
         self._orientations: dict[tuple[int, int, int], Orientation] = {}
@@ -201,13 +193,11 @@ class PictureMaker:
         return self._fit(self.orientation.apply(stored), seconds)
 
     def _to_rgb(self, frame: VideoFrame, colour: Colour) -> RGB:
-        """(H, W, 3) uint8 full range, in the stored orientation.
-
-        Every frame becomes full RGB because that is cheap. Work of one core a frame at 1920x1080: decoded 8 ms, RGB 0.9
-        ms, and then 1.5 ms to shrink it to 640x360 with a filter; shrunk and converted by swscale in one pass, 1.9 ms
-        in all. Overlays mixed in YUV, with no full RGB at all, spared 1.6 of 24 ms and differed by up to 13 levels of
-        chroma along outlines.
-        """
+        """(H, W, 3) uint8 full range, in the stored orientation."""
+        # Every frame becomes full RGB because that is cheap. Work of one core a frame at 1920x1080: decoded 8 ms, RGB
+        # 0.9 ms, and then 1.5 ms to shrink it to 640x360 with a filter; shrunk and converted by swscale in one pass,
+        # 1.9 ms in all. Overlays mixed in YUV, with no full RGB at all, spared 1.6 of 24 ms and differed by up to 13
+        # levels of chroma along outlines.
         try:
             picture = self._reformatter.reformat(
                 frame,

@@ -32,8 +32,7 @@ _WEB_FORMATS = frozenset({"hls", "dash"})  # playlists; the protocols that an ad
 def open_input(location: str | Path | Pipe, timeout: float = 10.0, hardware: HWAccel | None = None) -> InputContainer:
     """Opens a local file, a URL, a camera, a screen or a pipe for reading; the caller closes it.
 
-    `timeout` is how many seconds a URL may stay silent, at opening and at each read. Raises VideoError: missing, not a
-    file, empty, not readable, not a video, a playlist, a server that sends nothing; or `hardware` that does not open.
+    `timeout`: seconds a URL or pipe may stay silent. Raises VideoError, also when `hardware` does not open.
     """
     if isinstance(location, Pipe):
         return _open_pipe(location, timeout, hardware)

@@ -21,41 +21,8 @@ from tmaseg.video import DEMO
 from tmaseg.video.address import hidden, is_address
 from tmaseg.video.container import is_complete_matroska, open_input, why_silent
 from tmaseg.video.pipe import Pipe
+from tmaseg.video.source import ReadOptions
 from tmaseg.video.timeline import Timeline
-
-
-def deinterlaced(frames: Iterable[VideoFrame], time_base: Fraction) -> Iterator[VideoFrame]:
-    """One picture for each of `frames` by FFmpeg's bwdif, one frame later; progressive frames pass unchanged.
-
-    `time_base`: seconds a unit of the frames' pts.
-    """
-    graph: Graph | None = None
-    shape: tuple[int, int, str] | None = None
-    for frame in frames:
-        if shape != (frame.width, frame.height, frame.format.name):
-            if graph is not None:
-                yield from _filtered(graph, None, time_base)
-            graph, shape = Graph(), (frame.width, frame.height, frame.format.name)
-            buffer = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=time_base)
-            bwdif = graph.add("bwdif", "mode=send_frame:deint=interlaced")
-            graph.link_nodes(buffer, bwdif, graph.add("buffersink")).configure()
-        assert graph is not None
-        yield from _filtered(graph, frame, time_base)
-    if graph is not None:
-        yield from _filtered(graph, None, time_base)
-
-
-def _filtered(graph: Graph, frame: VideoFrame | None, time_base: Fraction) -> Iterator[VideoFrame]:
-    """The frames that are ready after this one; None: the frames held back, at the end."""
-    graph.vpush(frame)
-    with contextlib.suppress(av.error.BlockingIOError, av.error.EOFError):
-        while True:
-            ready = graph.vpull()
-            unit = (ready.time_base or time_base) / time_base  # the filter counts in halves
-            ready.pts = None if ready.pts is None else round(ready.pts * unit)
-            ready.duration, ready.time_base = round(ready.duration * unit), time_base
-            yield ready
-
 
 _DEFAULT_RATE = Fraction(25)
 _HARDWARE = ("cuda", "videotoolbox", "vaapi")  # in order of preference
@@ -64,14 +31,11 @@ _MOST_HELD_PACKETS = 2000
 
 
 class Decoder:
-    """One open file or URL, and its first video stream that is not a cover picture.
+    """The first video stream, cover pictures aside, of an open file or URL; all times are on its `Timeline`."""
 
-    All times, those of the frames included, are on the container's `Timeline`.
-    """
-
-    def __init__(self, location: str | Pipe, timeout: float, *, hardware: bool = False) -> None:
-        """`hardware`: decode on a device if one opens. Raises VideoError: no video stream, or no decoder for it."""
-        self.location, self._timeout = location, timeout
+    def __init__(self, location: str | Pipe, options: ReadOptions) -> None:
+        """Raises VideoError: no video stream, or no decoder for it."""
+        self.location, self._options = location, options
         self.packets = 0
         """Packets that did not decode or could not be read."""
         self.stopped: str | None = None
@@ -83,7 +47,7 @@ class Decoder:
         self.arrival = time.monotonic()
         """Time of arrival of the latest packet, in seconds of `time.monotonic`."""
         self._packets_read = 0
-        self._device, self.container = _open_on_device(location, timeout, hardware)
+        self._device, self.container = _open_on_device(location, options)
         try:
             self.stream = self._first_stream()
             self.timeline = Timeline(self.container)
@@ -111,10 +75,8 @@ class Decoder:
 
     @property
     def end_of_last_picture(self) -> Fraction | None:
-        """Where the video of a complete MP4, MOV or Matroska file ends; None: not known.
-
-        The last packet's duration does not give it: that packet is the last in decoding order, or has no duration.
-        """
+        """Where the video of a complete MP4, MOV or Matroska file ends; None: not known."""
+        # The last packet's duration does not give it: that packet is the last in decoding order, or has no duration.
         if self.stopped:
             return None
         complete = bool(self._announced_packets) and self._packets_read >= self._announced_packets
@@ -185,7 +147,11 @@ class Decoder:
         return True
 
     def frames(self, start: Fraction | None = None) -> Iterator[VideoFrame]:
-        """Every frame from here on; with `start`, those more than a key frame before that time are left out."""
+        """Every frame from here on, deinterlaced if wanted; `start`: none more than a key frame before that time."""
+        frames = self._stored(start)
+        return _deinterlaced(frames, self.time_base) if self._options.deinterlace else frames
+
+    def _stored(self, start: Fraction | None) -> Iterator[VideoFrame]:
         held: list[Packet[Stream]] = []  # since the last key frame
         for packet in self._packets():
             if packet.is_keyframe:
@@ -214,7 +180,7 @@ class Decoder:
                 errors += 1
                 self.packets += 1
                 if is_address(self.location) or (isinstance(self.location, Pipe) and isinstance(error, TimeoutError)):
-                    self.stopped = why_silent(self.location, error, self._timeout)
+                    self.stopped = why_silent(self.location, error, self._options.timeout)
                     return
                 packets = self.container.demux()
                 continue
@@ -249,15 +215,45 @@ class Decoder:
 
 def hardware_decoder() -> str | None:
     """The kind of device that decodes the demo clip here; None where none does."""
-    with contextlib.closing(Decoder(str(DEMO), 10.0, hardware=True)) as decoder:
+    with contextlib.closing(Decoder(str(DEMO), ReadOptions(hardware=True))) as decoder:
         next(decoder.frames(), None)
         return decoder.device
 
 
-def _open_on_device(location: str | Pipe, timeout: float, hardware: bool) -> tuple[str | None, InputContainer]:
+def _open_on_device(location: str | Pipe, options: ReadOptions) -> tuple[str | None, InputContainer]:
     """The file, with the first kind of decoding device that opens; None where none does."""
-    kinds = [kind for kind in _HARDWARE if kind in hwdevices_available()] if hardware else []
-    for kind in kinds:
+    available = hwdevices_available() if options.hardware else ()
+    for kind in (kind for kind in _HARDWARE if kind in available):
         with contextlib.suppress(VideoError):
-            return kind, open_input(location, timeout, HWAccel(kind, allow_software_fallback=True))
-    return None, open_input(location, timeout)
+            return kind, open_input(location, options.timeout, HWAccel(kind, allow_software_fallback=True))
+    return None, open_input(location, options.timeout)
+
+
+def _deinterlaced(frames: Iterable[VideoFrame], time_base: Fraction) -> Iterator[VideoFrame]:
+    """One frame for each of `frames` by FFmpeg's bwdif, one frame later; progressive ones pass unchanged."""
+    graph: Graph | None = None
+    shape: tuple[int, int, str] | None = None
+    for frame in frames:
+        if shape != (frame.width, frame.height, frame.format.name):
+            if graph is not None:
+                yield from _filtered(graph, None, time_base)
+            graph, shape = Graph(), (frame.width, frame.height, frame.format.name)
+            buffer = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=time_base)
+            bwdif = graph.add("bwdif", "mode=send_frame:deint=interlaced")
+            graph.link_nodes(buffer, bwdif, graph.add("buffersink")).configure()
+        assert graph is not None
+        yield from _filtered(graph, frame, time_base)
+    if graph is not None:
+        yield from _filtered(graph, None, time_base)
+
+
+def _filtered(graph: Graph, frame: VideoFrame | None, time_base: Fraction) -> Iterator[VideoFrame]:
+    """The frames that are ready after this one; None: the frames held back, at the end."""
+    graph.vpush(frame)
+    with contextlib.suppress(av.error.BlockingIOError, av.error.EOFError):
+        while True:
+            ready = graph.vpull()
+            unit = (ready.time_base or time_base) / time_base  # the filter counts in halves
+            ready.pts = None if ready.pts is None else round(ready.pts * unit)
+            ready.duration, ready.time_base = round(ready.duration * unit), time_base
+            yield ready

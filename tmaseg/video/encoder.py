@@ -14,6 +14,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from tmaseg.errors import ConfigError, OutputError
+from tmaseg.video.source import StreamInfo
 
 _HARDWARE = ("h264_nvenc", "h264_videotoolbox")
 _PREFERRED = {
@@ -98,22 +99,33 @@ class Encoder:
         return width + -width % (4 // block.chroma_width()), height + -height % (4 // block.chroma_height())
 
     def add_to(
-        self, container: OutputContainer, size: tuple[int, int], rate: Fraction, time_base: Fraction, aspect: Fraction
+        self, container: OutputContainer, size: tuple[int, int], info: StreamInfo, time_base: Fraction
     ) -> VideoStream:
-        """A new stream of pictures of `size` (width, height), not yet open.
-
-        `aspect`: width of a pixel over its height. Raises ValueError when the container cannot hold it.
-        """
-        stream = container.add_stream(self.name, rate=rate, options=dict(self.options))
+        """A new stream of `size` (width, height). Raises OutputError when the container or the encoder refuses it."""
+        try:
+            stream = container.add_stream(self.name, rate=info.rate, options=dict(self.options))
+        except ValueError as error:
+            suffix = suffix_of(container.format.name)
+            raise OutputError(
+                f"{suffix} cannot hold what {self.name} writes; give another suffix or --encoder"
+            ) from error
         assert isinstance(stream, VideoStream)
         (stream.width, stream.height), stream.pix_fmt = size, self.pixel_format
         context = stream.codec_context
         stream.time_base = context.time_base = time_base
-        context.sample_aspect_ratio = aspect
+        context.sample_aspect_ratio = info.sample_aspect
         if self.rgb:
             context.color_range = 2
         else:
             context.colorspace = context.color_range = context.color_primaries = context.color_trc = 1
+        if "265" in self.name or self.name.startswith("hevc"):
+            context.codec_tag = "hvc1"  # the tag that Apple's players need
+        try:
+            context.open()
+        except (av.FFmpegError, OSError) as error:
+            raise OutputError(
+                f"{self.name} cannot encode frames of {size[0]}x{size[1]}; choose another --encoder"
+            ) from error
         return stream
 
 
@@ -231,13 +243,15 @@ def kind_of(path: Path, *, lossless: bool) -> str:
     return kind
 
 
-def time_base_of(kind: str, time_base: Fraction) -> Fraction:
-    """The unit of time that holds stamps in `time_base` without rounding, where the container has one.
+def suffix_of(kind: str) -> str:
+    """The suffix of a container; FFmpeg's name of it where it has none."""
+    return next((suffix for suffix, name in SUFFIXES.items() if name == kind), kind)
 
-    Matroska has milliseconds only; in MP4 units finer than half a microsecond become microseconds.
-    """
+
+def time_base_of(kind: str, time_base: Fraction) -> Fraction:
+    """The container's unit of time that holds stamps in `time_base` without rounding, or else the finest it has."""
     if kind in ("matroska", "webm"):
-        return Fraction(1, 1000)
+        return Fraction(1, 1000)  # they have no other
     return time_base if _timescale(time_base) <= _LARGEST_TIMESCALE else Fraction(1, 1_000_000)
 
 

@@ -35,10 +35,7 @@ class ImageSource(Source):
     of the picture in a file that has several."""
 
     def __init__(self, folder: str | Path, options: ReadOptions = _DEFAULTS, *, one_size: bool = True) -> None:
-        """Finds the images; a single file is a sequence of one.
-
-        Raises VideoError when `folder` is missing, unreadable, or holds no image that can be read.
-        """
+        """Raises VideoError when `folder` (or a single file) is missing, or holds no image that can be read."""
         super().__init__()
         self._options, self._one_size = options, one_size
         self._unreadable: list[str] = []

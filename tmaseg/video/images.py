@@ -36,17 +36,14 @@ Warn = Callable[[str], None]
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The images of one folder in natural order: links followed, hidden and system files left out.
-
-    A broken link is listed, so that reading it is an error. Raises OSError when the folder cannot be read.
-    """
+    """The images of one folder in natural order, linked ones too; hidden and system files left out. Raises OSError."""
     with os.scandir(folder) as entries:
         found = [
             Path(entry)
             for entry in entries
             if Path(entry).suffix.lower() in IMAGE_SUFFIXES
             and not _is_hidden(entry.name)
-            and (entry.is_file() or (entry.is_symlink() and not Path(entry).exists()))
+            and (entry.is_file() or (entry.is_symlink() and not Path(entry).exists()))  # reading it is an error
         ]
     return sorted(found, key=lambda path: (natural_key(path.stem), path.name))
 
@@ -59,10 +56,9 @@ def list_folders(folder: Path) -> list[Path]:
 
 
 def walk_folders(root: Path, problems: list[str], *, leave_out: Collection[Path] = ()) -> Iterator[Path]:
-    """`root` and every folder below it, in natural order, linked ones too.
+    """`root` and every folder below it but the resolved ones in `leave_out`, in natural order, linked ones too.
 
-    Resolved folders in `leave_out` are skipped. Links that lead in a circle, and folders that cannot be read, are
-    skipped and added to `problems`.
+    Links that lead in a circle, and folders that cannot be read, are left out and added to `problems`.
     """
 
     def walk(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
@@ -123,9 +119,8 @@ class ImageReader:
 def read_image(path: Path, *, mask_size: Callable[[], Size] | None = None, warn: Warn | None = None) -> RGB:
     """One image file as upright RGB (H, W, 3) uint8; 16 bits are reduced to 8, transparency is dropped.
 
-    `mask_size` gives the (width, height) of a mask that belongs to it: when only the stored picture has that size, the
-    picture stays as it is stored. `warn` receives a sentence about a file that can be read but is odd.
-    Raises VideoError when it is missing, cut short or cannot be read.
+    `mask_size` gives the (width, height) of its mask: where only the stored image has that size, it is not rotated.
+    `warn` receives a sentence about a file that can be read but is odd. Raises VideoError.
     """
     try:
         with _clear_errors(path), _open(path) as image:
@@ -149,10 +144,7 @@ def image_size(path: Path, *, mask_size: Callable[[], Size] | None = None) -> Si
 
 
 def image_pages(path: Path) -> list[int]:
-    """The pages of an image file that are frames of one sequence: [0] for a still one, or one that cannot be read.
-
-    Frames of animated PNG, WebP, AVIF and GIF files, and pages of a TIFF that have the first one's size.
-    """
+    """The frames of an animated image, or the pages of a TIFF with the first one's size; [0] for any other file."""
     suffix = path.suffix.lower()
     with suppress(VideoError), _clear_errors(path):
         if suffix in _PAGED and (suffix != ".png" or _is_animated_png(path)):

@@ -12,7 +12,7 @@ from av.video.frame import VideoFrame
 from tmaseg.errors import ConfigError, VideoError
 from tmaseg.video.address import STDIN, hidden
 from tmaseg.video.colour import PictureMaker
-from tmaseg.video.decoder import Decoder, deinterlaced
+from tmaseg.video.decoder import Decoder
 from tmaseg.video.source import Damage, Frame, ReadOptions, Source, StreamInfo
 from tmaseg.video.timeline import FrameClock
 from tmaseg.video.video_source import picture_facts
@@ -70,7 +70,7 @@ class LiveSource(Source):
         self._pause = _FIRST_PAUSE_SECONDS
         self._stopping = threading.Event()
         self._pictures = PictureMaker(hidden(spec), options, self.warn)
-        self._decoder = decoder or Decoder(spec, options.timeout, hardware=options.hardware)
+        self._decoder = decoder or Decoder(spec, options)
         self._frames = self._live()
         try:
             self.info = self._describe()
@@ -134,7 +134,8 @@ class LiveSource(Source):
                     if offset is None:
                         now = round((self._decoder.arrival - begun) / _TIME_BASE) if index >= 0 else 0
                         offset = now - pts
-                        self._found_again(index >= 0)
+                        self._pause, self._lost = _FIRST_PAUSE_SECONDS, None
+                        self.reconnects += index >= 0
                     last = max(last + 1, pts + offset)
                     index += 1
                     self._corrupt += frame.is_corrupt
@@ -160,8 +161,7 @@ class LiveSource(Source):
         paced = _PACED.intersection(decoder.container.format.name.split(","))
         ahead: float | None = None  # of the stream's time, by the clock on the wall
         catch_up, context = CatchUp(), decoder.stream.codec_context
-        frames = decoder.frames()
-        for frame in deinterlaced(frames, decoder.time_base) if self._options.deinterlace else frames:
+        for frame in decoder.frames():
             if not decoder.has_clock:
                 yield frame, round(decoder.arrival / _TIME_BASE)
                 continue
@@ -176,10 +176,6 @@ class LiveSource(Source):
                 context.skip_frame = "NONKEY" if catch_up.is_late(decoder.arrival, float(seconds)) else "DEFAULT"
             yield frame, round(seconds / _TIME_BASE)
 
-    def _found_again(self, again: bool) -> None:
-        self._pause, self._lost = _FIRST_PAUSE_SECONDS, None
-        self.reconnects += again
-
     def _reconnect(self) -> bool:
         """Whether a lost connection is open again; False after a while without a frame, or where there was an end."""
         decoder = self._decoder
@@ -192,7 +188,7 @@ class LiveSource(Source):
         while (left := last_try - time.monotonic()) > 0 and not self._stopping.wait(min(self._pause, left)):
             self._pause = min(2 * self._pause, _LONGEST_PAUSE_SECONDS)
             try:
-                self._decoder = Decoder(self._spec, self._options.timeout, hardware=self._options.hardware)
+                self._decoder = Decoder(self._spec, self._options)
             except VideoError as error:
                 self._lost = str(error)
                 continue

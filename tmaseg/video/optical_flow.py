@@ -29,10 +29,7 @@ class DenseFlow:
 
 
 def warp_labels(labels: NDArray[np.uint8], flow: Flow) -> NDArray[np.uint8]:
-    """Labels (H, W) of one frame moved to another; `flow` (H, W, 2) leads from the other frame back to it.
-
-    Nearest neighbour; positions outside the frame take the label at its edge.
-    """
+    """Labels (H, W) of one frame moved to another, nearest neighbour; `flow` (H, W, 2) leads from the other back."""
     source = _positions(flow)
     moved = cv2.remap(labels, source[..., 0], source[..., 1], cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(moved, np.uint8)

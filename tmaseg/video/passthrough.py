@@ -8,7 +8,6 @@ import io
 import re
 from collections.abc import Callable, Iterator
 from fractions import Fraction
-from typing import Protocol
 
 import av
 from av.audio.frame import AudioFrame
@@ -19,24 +18,15 @@ from av.stream import Discard, Stream
 
 from tmaseg.errors import VideoError
 from tmaseg.video.container import coder_of, open_input
+from tmaseg.video.encoder import WriteOptions, suffix_of
 from tmaseg.video.pipe import Pipe
 from tmaseg.video.sound import CHANGE, SoundFormat, Transcode, decoded, format_for, with_adts
 from tmaseg.video.source import StreamInfo
 from tmaseg.video.timeline import Timeline
 
 
-class Track(Protocol):
-    """One stream on its way. Packets come with the output's time stamps."""
-
-    def take(self, packet: "Packet[Stream]") -> "list[Packet[Stream]]":
-        """The packets to write for this one."""
-
-    def flush(self) -> "list[Packet[Stream]]":
-        """The packets that are left at the end."""
-
-
 class Copy:
-    """Packets as they are."""
+    """A stream whose packets are written as they are; they come with the output's time stamps."""
 
     def __init__(self, target: Stream, *, negative: bool) -> None:
         """`negative`: the container can hold times below zero (the run-in of a sound encoder)."""
@@ -59,7 +49,7 @@ class Copy:
         return [packet]
 
     def flush(self) -> "list[Packet[Stream]]":
-        """Nothing: packets are not held back."""
+        """The packets that are left at the end: none are held back."""
         return []
 
 
@@ -126,21 +116,21 @@ _NAME_KEYS = ("language", "title", "handler_name")
 class Passthrough:
     """All streams but the pictures. Made before the output's header is written, pumped as the video's time advances."""
 
-    def __init__(self, info: StreamInfo, *, audio: bool, timeout: float, warn: Callable[[str], None]) -> None:
+    def __init__(self, info: StreamInfo, options: WriteOptions, warn: Callable[[str], None]) -> None:
         """Opens `info.location` again; when that fails, `warn` is called and the video has no other streams."""
         self.metadata: dict[str, str] = {}
         """Of the input's container."""
         self.shift = Fraction(0)
         """Seconds from the input's time to the output's."""
-        self._info, self._audio, self._warn = info, audio, warn
-        self._tracks: dict[int, Track] = {}
+        self._info, self._audio, self._warn = info, options.audio, warn
+        self._tracks: dict[int, Copy | Transcode] = {}
         self._input: InputContainer | None = None
         self._waiting: Packet[Stream] | None = None
-        self._packets: Iterator[Packet[Stream]] = iter(())
+        self._packets = self._read()
         self._has_timecode = False
         if info.location is not None:
             try:
-                self._input, self._timeline = _open_at(info.location, info.start, timeout)
+                self._input, self._timeline = _open_at(info.location, info.start, options.timeout)
                 self.metadata = dict(self._input.metadata)
             except VideoError as error:
                 warn(f"sound and metadata are left out: {error}")
@@ -165,20 +155,18 @@ class Passthrough:
                 continue  # FFmpeg makes the track from the metadata of the pictures' stream
             if stream.discard == Discard.all:
                 continue  # the demuxer itself drops it: chapter titles, which are copied as chapters
-            track = self._track(stream)
-            if track is not None:
+            if (track := self._track(stream)) is not None:
                 self._tracks[stream.index] = track
-        # All packets, those of the pictures too: the time line follows every stream, as the one that frames have does.
-        self._packets = self._input.demux() if self._tracks else iter(())
         self._copy_chapters()
 
     def pump(self, until: Fraction | None) -> None:
         """Writes all that comes before `until`, in seconds of the input's time; None: everything."""
-        while (packet := self._next()) is not None:
+        while (packet := self._waiting or next(self._packets, None)) is not None:
             stamp = packet.dts if packet.dts is not None else packet.pts
             if until is not None and stamp is not None and stamp * packet.time_base > until:
                 self._waiting = packet
                 return
+            self._waiting = None
             if self._within(packet):
                 ticks = round(self.shift / packet.time_base)
                 packet.pts = None if packet.pts is None else packet.pts + ticks
@@ -204,19 +192,16 @@ class Passthrough:
             except (av.error.InvalidDataError, av.error.ArgumentError):
                 self._warn("the sound is damaged in places; packets that the output cannot hold are left out")
 
-    def _next(self) -> "Packet[Stream] | None":
-        if self._waiting is not None:
-            packet, self._waiting = self._waiting, None
-            return packet
+    def _read(self) -> "Iterator[Packet[Stream]]":
+        """The packets of the tracks, on the time line, which follows those of the video as well."""
         try:
-            for packet in self._packets:
+            for packet in self._input.demux() if self._input is not None and self._tracks else ():
                 if packet.size:
                     self._timeline.place(packet)
                     if packet.stream.index in self._tracks:
-                        return packet
+                        yield packet
         except (av.FFmpegError, OSError) as error:
             self._warn(f"sound ends early: the input cannot be read on ({error.strerror})")
-        return None
 
     def _within(self, packet: "Packet[Stream]") -> bool:
         """Whether any of the packet lies in the part of the video that is read."""
@@ -226,10 +211,10 @@ class Passthrough:
         info = self._info
         return (info.start is None or end > info.start) and (info.end is None or begin < info.end)
 
-    def _track(self, stream: Stream) -> Track | None:
+    def _track(self, stream: Stream) -> Copy | Transcode | None:
         kind, name = self.output.format.name, _name_of(stream)
+        suffix = suffix_of(kind)
         names = {key: text for key, text in stream.metadata.items() if key.lower() in _NAME_KEYS}
-        suffix = ".mkv" if kind == "matroska" else f".{kind}"
         if _holds(kind, stream):
             target = self.output.add_stream_from_template(stream)
             target.metadata.update(names)

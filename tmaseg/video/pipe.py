@@ -20,10 +20,7 @@ _STDIN = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
 
 
 class Pipe:
-    """The data of a pipe, for any number of readers, each of which waits for what has not arrived.
-
-    The temporary file has no name, so that nothing is left of it however the process ends.
-    """
+    """The data of a pipe, for any number of readers, each of which waits for what has not arrived."""
 
     def __init__(self, spec: str, timeout: float) -> None:
         """`timeout`: seconds that the pipe may stay silent. Raises VideoError when it cannot be opened."""
@@ -35,7 +32,7 @@ class Pipe:
         self._last_data = time.monotonic()
         try:
             self._source = os.dup(0) if spec in _STDIN else os.open(spec, os.O_RDONLY | os.O_NONBLOCK)
-            self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  (closed in `close`)
+            self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  (nameless: it never stays behind)
         except OSError as error:
             raise VideoError(f"{self} cannot be read: {error.strerror}") from error
         self._thread = threading.Thread(target=self._copy, name="tmaseg-pipe", daemon=True)
@@ -45,10 +42,7 @@ class Pipe:
         return "standard input" if self.spec in _STDIN else self.spec
 
     def read(self, count: int, position: int) -> bytes:
-        """At most `count` bytes from `position`; none at the end.
-
-        Raises TimeoutError when the pipe is silent for too long, VideoError when the temporary folder is full.
-        """
+        """At most `count` bytes from `position`; none at the end. Raises TimeoutError, and VideoError: no room left."""
         with self._grown:
             self._wait(position + 1)
             if self._full:
@@ -146,10 +140,7 @@ class PipeReader:
 
 
 def open_pipe(spec: str | Path, timeout: float) -> Pipe | Path | None:
-    """The Pipe that `spec` names; the Path of a file that was redirected to standard input; None for anything else.
-
-    Raises VideoError for a terminal or another device.
-    """
+    """The Pipe that `spec` names, or the Path of a file redirected to standard input, or None. Raises VideoError."""
     path = Path("/dev/stdin" if str(spec) == "-" else spec)
     try:
         mode = os.fstat(0).st_mode if str(path) in _STDIN else path.stat().st_mode

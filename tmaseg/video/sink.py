@@ -1,20 +1,22 @@
-"""VideoSink: frames into a video file, with the streams that pass through."""
+"""Sinks for frames: a video file, with the streams that pass through, and a stream to a server."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Self
+from urllib.parse import urlsplit
 
 import av
 from av.container import OutputContainer
 from av.packet import Packet
-from av.video.frame import VideoFrame
+from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
 from tmaseg.errors import OutputError
 from tmaseg.files import PartFile, check_not_read, check_output_file
-from tmaseg.video.address import is_url
+from tmaseg.video.address import STREAM_FORMATS, check_options, hidden, is_url, without_address
 from tmaseg.video.colour import EncoderPictures
 from tmaseg.video.encoder import (
     WriteOptions,
@@ -30,46 +32,41 @@ from tmaseg.video.passthrough import Passthrough
 from tmaseg.video.source import Frame, StreamInfo
 
 _DEFAULTS = WriteOptions()
+_KEY_FRAME_SECONDS = 2  # of a stream: the longest wait of somebody who joins
+_STREAM_OPTIONS = {"flush_packets": "1", "flvflags": "no_duration_filesize", "rtsp_transport": "tcp"}
 
 
 class VideoSink:
     """A video file (.mp4, .mov, .mkv, .webm) that appears under its name only when it is complete.
 
     Leaving the `with` block completes it; leaving it by an exception removes what was written. Made in any thread,
-    written and closed in one.
-    Time stamps are exactly those of the frames (in .mkv and .webm full milliseconds, as these formats have it; at
-    finest microseconds in .mp4 and .mov).
-    When `info.start` is set the output begins at zero, sound with it. Sound, metadata, chapters and subtitles come
-    from `info.location`, as far as the container takes them. All frames must have the size of the first, which need
-    not be that of `info`; an odd width or height gets one more column or row, a copy of the last, where the encoder
-    needs it.
+    written and closed in one. Time stamps are those of the frames (in .mkv and .webm rounded to milliseconds), moved to
+    begin at zero when `info.start` is set. Sound, metadata, chapters and subtitles come from `info.location`. All
+    frames must have the size of the first; where the encoder needs an even one, the last column or row is repeated.
     """
-
-    path: Path
-    encoder: str
-    """Name of the video encoder in use."""
 
     def __init__(
         self, path: str | Path, info: StreamInfo, options: WriteOptions = _DEFAULTS, *, kind: str | None = None
     ) -> None:
-        """Checks everything that can be checked before the first frame.
+        """`kind`: FFmpeg's name of the container; None: that of the suffix.
 
-        `kind` is FFmpeg's name of the container; None: that of the suffix.
         Raises OutputError: unknown suffix, existing output, output is the input, folder missing or not writable,
-        encoder unknown or not working on this machine.
+        encoder unknown or not working here.
         """
         self.path = Path(path)
         self._kind = kind or kind_of(self.path, lossless=options.lossless)
         if isinstance(info.location, str) and not is_url(info.location):
             check_not_read([self.path], [Path(info.location)])
         check_output_file(self.path, overwrite=options.overwrite)
-        self._info, self._options = info, options
+        self._info, self._options, self._failure = info, options, f"{self.path} cannot be written"
         self._file = PartFile(self.path)
-        self._time_base = time_base_of(self._kind, info.time_base)
-        self._longest_gap = longest_gap(self._kind, self._time_base)
-        self._encoder = choose_encoder(self._kind, options, self._time_base)
+        self.time_base = time_base_of(self._kind, info.time_base)
+        """Unit of time of the container."""
+        self._longest_gap = longest_gap(self._kind, self.time_base)
+        self._encoder = choose_encoder(self._kind, options, self.time_base)
         self.encoder = self._encoder.name
-        self._warnings: list[str] = []
+        """Name of the video encoder in use."""
+        self._warnings: dict[str, None] = {}
         if options.hardware and not self._encoder.on_device:
             self._warn(f"--hardware: no device is used for encoding; {self.encoder} does it on the CPU")
         self._container: OutputContainer | None = None  # the next four with it
@@ -77,7 +74,6 @@ class VideoSink:
         self._stream: VideoStream
         self._pictures: EncoderPictures
         self._size = (0, 0)  # (width, height) of the frames
-        self._shift = Fraction(0)  # seconds from the input's time to the output's
         self._first_ticks: int | None = None
         self._last_ticks: int | None = None
         self._first_dts: int | None = None
@@ -92,15 +88,10 @@ class VideoSink:
         """Sentences for the user, each once, in the order found; may grow until the sink is closed."""
         return tuple(self._warnings)
 
-    @property
-    def time_base(self) -> Fraction:
-        """Unit of time of the container."""
-        return self._time_base
-
     def write(self, frame: Frame) -> None:
         """Encodes one frame. Raises OutputError when the size changes, the disk is full, or the encoder fails."""
         size = (frame.rgb.shape[1], frame.rgb.shape[0])
-        with self._failing_clearly():
+        with _clear_errors(self._failure):
             if self._container is None:
                 self._begin(frame, size)
             if size != self._size:
@@ -108,7 +99,9 @@ class VideoSink:
                     f"a frame of {size[0]}x{size[1]} does not fit {self.path}, which was begun at "
                     f"{self._size[0]}x{self._size[1]}; give every frame the same size"
                 )
-            self._mux(self._stream.encode(self._to_video(frame)))
+            picture = self._pictures.make(frame.rgb)
+            picture.pts, picture.time_base = self._stamp(frame), self.time_base
+            self._mux(self._stream.encode(picture))
 
     def copy(self, path: Path, frames: Sequence[Frame], order: Sequence[int], delay: int) -> None:
         """Takes the packets of a video that a sink of the same encoder wrote, as those of `frames`.
@@ -116,7 +109,7 @@ class VideoSink:
         Only the times of frames are used. `order` is the place among them of each packet's frame, and `delay` how
         many frames later than decoded a frame is shown at most, in all videos that are copied. Raises OutputError.
         """
-        with self._failing_clearly(), av.open(str(path)) as part:
+        with _clear_errors(self._failure), av.open(str(path)) as part:
             stream = part.streams.video[0]
             if self._container is None:
                 self._begin(frames[0], (stream.width, stream.height))
@@ -127,7 +120,7 @@ class VideoSink:
             self._ticks = earlier + shown
             packets = (packet for packet in part.demux(stream) if packet.size)
             for packet, place, decoded in zip(packets, order, self._ticks, strict=False):
-                packet.stream, packet.time_base = self._stream, self._time_base
+                packet.stream, packet.time_base = self._stream, self.time_base
                 packet.pts, packet.dts = shown[place], decoded
                 self._mux(self._held)
                 self._held = [packet]
@@ -141,9 +134,9 @@ class VideoSink:
         try:
             if self._container is None:
                 raise OutputError(f"{self.path} was not written: there was no frame to write")
-            with self._failing_clearly():
+            with _clear_errors(self._failure):
                 self._mux(self._with_end(self._held or self._stream.encode(None)))
-                self._passthrough.pump(self._end - self._shift if self._cut else self._info.end)
+                self._passthrough.pump(self._end - self._passthrough.shift if self._cut else self._info.end)
                 self._passthrough.finish()
                 self._container.close()
                 self._file.commit()
@@ -174,17 +167,13 @@ class VideoSink:
         """Opens the file, with every stream it is going to have."""
         self._size = size
         seconds = first.pts * first.time_base
-        if self._info.start is not None:
-            self._shift = -seconds
-        elif seconds < 0:
-            self._shift = -seconds
+        self._passthrough = Passthrough(self._info, self._options, self._warn)
+        if self._info.start is not None or seconds < 0:
+            self._passthrough.shift = -seconds
+        if self._info.start is None and seconds < 0:
             self._warn(f"the video starts {float(-seconds):.3f} s before its zero; it is moved to start at zero")
-        self._passthrough = Passthrough(
-            self._info, audio=self._options.audio, timeout=self._options.timeout, warn=self._warn
-        )
-        self._passthrough.shift = self._shift
         metadata = content_metadata(self._passthrough.metadata)
-        options = muxer_options(self._kind, self._time_base, metadata)
+        options = muxer_options(self._kind, self.time_base, metadata)
         try:
             self._container = av.open(str(self._file.path), "w", format=self._kind, container_options=options)
         except BaseException:
@@ -192,29 +181,16 @@ class VideoSink:
             raise
         self._container.metadata.update(metadata)
         width, height = self._encoder.padded(*size)
-        self._stream = self._add_video(self._container, width, height)
+        self._stream = self._encoder.add_to(self._container, (width, height), self._info, self.time_base)
+        self._warn_of_shape(width, height)
         if code := self._passthrough.timecode(self._kind, seconds if self._info.start is not None else Fraction(0)):
             self._stream.metadata["timecode"] = code
         self._pictures = EncoderPictures(width, height, self._encoder.pixel_format)
         self._passthrough.add_to(self._container)
         self._container.start_encoding()
 
-    def _add_video(self, container: OutputContainer, width: int, height: int) -> VideoStream:
+    def _warn_of_shape(self, width: int, height: int) -> None:
         encoder, aspect = self._encoder, self._info.sample_aspect
-        try:
-            stream = encoder.add_to(container, (width, height), self._info.rate, self._time_base, aspect)
-        except ValueError as error:
-            raise OutputError(
-                f"{self.path.suffix} cannot hold what {encoder.name} writes; give another suffix or --encoder"
-            ) from error
-        if "265" in encoder.name or encoder.name.startswith("hevc"):
-            stream.codec_context.codec_tag = "hvc1"  # the tag that Apple's players need
-        try:
-            stream.codec_context.open()
-        except (av.FFmpegError, OSError) as error:
-            raise OutputError(
-                f"{encoder.name} cannot encode pictures of {width}x{height}; choose another --encoder"
-            ) from error
         if aspect != 1 and not holds_aspect(self._kind, encoder.name):
             self._warn(
                 f"the pixels are not square ({aspect}), which {self.path.suffix} with {encoder.name} "
@@ -225,41 +201,34 @@ class VideoSink:
                 f"{encoder.name} needs an even size: {self._size[0]}x{self._size[1]} became {width}x{height}, "
                 "with the last column or row repeated"
             )
-        return stream
-
-    def _to_video(self, frame: Frame) -> VideoFrame:
-        """The frame as the encoder takes it, with its time in the output."""
-        picture = self._pictures.make(frame.rgb)
-        picture.pts, picture.time_base = self._stamp(frame), self._time_base
-        return picture
 
     def _stamp(self, frame: Frame) -> int:
         """The next frame's time in the output, in its unit."""
         longest = self._longest_gap
-        seconds = frame.pts * frame.time_base + self._shift
-        if self._last_ticks is not None and seconds > (limit := self._last_ticks * self._time_base + longest):
+        seconds = frame.pts * frame.time_base + self._passthrough.shift
+        if self._last_ticks is not None and seconds > (limit := self._last_ticks * self.time_base + longest):
             # What follows is moved to close a gap that the container cannot hold.
             excess = seconds - limit
-            self._shift -= excess
+            self._passthrough.shift -= excess
             self._warn(
                 f"a gap of {float(longest + excess):.0f} s before frame {frame.index} is too long for "
                 f"{self.path.suffix} and became {float(longest):.0f} s; write .mkv to keep it"
             )
             seconds = limit
-        ticks = round(seconds / self._time_base)
+        ticks = round(seconds / self.time_base)
         if self._last_ticks is not None:
             ticks = max(ticks, self._last_ticks + 1)  # frames closer than the container's unit
         self._first_ticks = ticks if self._first_ticks is None else self._first_ticks
         self._last_ticks = ticks
         duration = min(frame.duration * frame.time_base or 1 / self._info.rate, longest)
-        self._durations[ticks] = max(1, round(duration / self._time_base))
-        self._end = ticks * self._time_base + duration
+        self._durations[ticks] = max(1, round(duration / self.time_base))
+        self._end = ticks * self.time_base + duration
         return ticks
 
     def _with_end(self, packets: "list[Packet[VideoStream]]") -> "list[Packet[VideoStream]]":
         """The encoder's last packets. MP4 takes the length of a stream from decoding times, so the last one ends it."""
         if packets and (last := packets[-1]).dts is not None and last.pts is not None:
-            end, first = round(self._end / self._time_base), self._first_dts
+            end, first = round(self._end / self.time_base), self._first_dts
             decoded_end = ((packets[0].dts if first is None else first) or 0) + end - (self._first_ticks or 0)
             last.duration = min(decoded_end - last.dts, end - last.pts)
             last.dts = max(last.dts, min(last.pts, decoded_end - last.duration))
@@ -270,21 +239,89 @@ class VideoSink:
         assert self._container is not None
         for packet in packets:
             stamp = packet.dts if packet.dts is not None else packet.pts or 0
-            self._passthrough.shift = self._shift
-            self._passthrough.pump(stamp * packet.time_base - self._shift)
+            self._passthrough.pump(stamp * packet.time_base - self._passthrough.shift)
             packet.duration = max(packet.duration or 0, self._durations.pop(packet.pts or 0, 0))
             self._first_dts = stamp if self._first_dts is None else self._first_dts
             self._container.mux(packet)
 
     def _warn(self, sentence: str) -> None:
-        if sentence not in self._warnings:
-            self._warnings.append(sentence)
+        self._warnings[sentence] = None
 
-    @contextlib.contextmanager
-    def _failing_clearly(self) -> Iterator[None]:
+
+class StreamSink:
+    """Frames, of the first one's size, to rtmp://, rtsp://, udp:// and the like, without sound, from time zero on.
+
+    A context manager; leaving its block closes the connection.
+    """
+
+    def __init__(self, url: str, info: StreamInfo, options: WriteOptions) -> None:
+        """Raises OutputError for an unknown option of the URL, and for an encoder that does not work."""
+        check_options(url, OutputError)
+        self._url, self._info = url, info
+        self._failure = f"{hidden(url)} cannot be sent to", "check the address, the server, and --encoder"
+        self._kind = STREAM_FORMATS[urlsplit(url).scheme]
+        self._time_base = Fraction(1, 1000 if self._kind == "flv" else 90_000)
+        self._encoder = choose_encoder(self._kind, options, self._time_base)
+        self._container: OutputContainer | None = None
+        self._stream: VideoStream
+        self._pictures: EncoderPictures
+        self._origin = self._key_frame = Fraction(0)
+        self._ticks = -1
+        self.encoder = self._encoder.name
+        """Name of the video encoder in use."""
+        self.warnings = ("the sound is not sent to a stream",) if info.sound and options.audio else ()
+        """Sentences a user should read."""
+
+    def write(self, frame: Frame) -> None:
+        """Encodes and sends one frame. Raises OutputError when there is no server, or no longer."""
+        seconds = frame.pts * frame.time_base
+        with _clear_errors(*self._failure):
+            if self._container is None:
+                self._begin(frame)
+                self._origin = self._key_frame = seconds
+            picture = self._pictures.make(frame.rgb)
+            self._ticks = max(self._ticks + 1, round((seconds - self._origin) / self._time_base))
+            picture.pts, picture.time_base = self._ticks, self._time_base
+            if seconds - self._key_frame >= _KEY_FRAME_SECONDS:
+                picture.pict_type, self._key_frame = PictureType.I, seconds
+            assert self._container is not None
+            self._container.mux(self._stream.encode(picture))
+
+    def cut_sound(self) -> None:
+        """Nothing: there is none."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._container is None:
+            return
         try:
-            yield
-        except (av.FFmpegError, OSError) as error:
-            reason = error.strerror or str(error)
-            remedy = "check disk and folder" if isinstance(error, OSError) else "try another suffix or --encoder"
-            raise OutputError(f"{self.path} cannot be written: {reason}; {remedy}") from error
+            with _clear_errors(*self._failure):
+                if kind is None:
+                    self._container.mux(self._stream.encode(None))
+        finally:
+            with contextlib.suppress(av.FFmpegError, OSError):
+                self._container.close()
+
+    def _begin(self, first: Frame) -> None:
+        encoder, info = self._encoder, self._info
+        if encoder.name == "libx264":
+            encoder = replace(encoder, options={**encoder.options, "tune": "zerolatency"})
+        size = encoder.padded(first.rgb.shape[1], first.rgb.shape[0])
+        container = av.open(self._url, "w", format=self._kind, container_options=_STREAM_OPTIONS)
+        self._stream = encoder.add_to(container, size, info, self._time_base)
+        self._pictures = EncoderPictures(*size, encoder.pixel_format)
+        container.start_encoding()
+        self._container = container
+
+
+@contextlib.contextmanager
+def _clear_errors(failure: str, remedy: str | None = None) -> Iterator[None]:
+    """Errors of FFmpeg and the system become OutputErrors that begin with `failure`."""
+    try:
+        yield
+    except (av.FFmpegError, OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        usual = "check disk and folder" if isinstance(error, OSError) else "try another suffix or --encoder"
+        raise OutputError(f"{failure}: {reason}; {remedy or usual}") from without_address(error)

@@ -70,9 +70,9 @@ class SoundFormat:
 
 
 def format_for(source: AudioCodecContext, kind: str) -> SoundFormat | None:
-    """How the container `kind` (FFmpeg's name) best holds the sound; None if it cannot.
+    """How the container `kind` best holds the sound: with its own rate and layout, or the next rate above and stereo.
 
-    The rate and the layout are kept where the encoder has them, else the next rate above, and stereo.
+    None: not at all.
     """
     encoder = _ENCODERS[kind]
     rates = Codec(encoder, "w").audio_rates or []
@@ -90,10 +90,9 @@ def format_for(source: AudioCodecContext, kind: str) -> SoundFormat | None:
 
 
 class Transcode:
-    """A track whose sound is decoded and encoded again; see `passthrough.Track`.
+    """A track whose sound is decoded and encoded again, in the first rate and layout.
 
-    Samples are counted from the first: a short hole becomes silence, repeated samples are dropped, and another rate or
-    layout is resampled to the first.
+    Samples are counted from the first: a short hole becomes silence, and repeated samples are dropped.
     """
 
     def __init__(

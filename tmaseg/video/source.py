@@ -296,7 +296,7 @@ def open_source(spec: str | Path, options: ReadOptions | None = None) -> Source:
     if is_live(spec):
         return LiveSource(str(spec), options)
     if is_url(spec):
-        decoder = Decoder(str(spec), options.timeout, hardware=options.hardware)
+        decoder = Decoder(str(spec), options)
         live = decoder.endless if options.live is None else options.live
         return LiveSource(str(spec), options, decoder) if live else VideoSource(spec, options, decoder)
     if options.live:

@@ -38,10 +38,8 @@ class Timeline:
         self._positions: dict[int, _Position] = {}
 
     def can_seek(self, location: object) -> bool:
-        """Whether a search finds a time of the line. In a file of joined recordings it may end in any of them.
-
-        What is on the web is searched all the same: reading it from the top takes too long.
-        """
+        """Whether a search finds a time of the line; in a file of joined recordings it may end in any of them."""
+        # What is on the web is searched all the same: reading it from the top takes too long.
         return not self.streaming or "://" in str(location)
 
     def place(self, packet: "Packet[Stream]") -> bool:
@@ -119,9 +117,9 @@ class FrameClock:
     def __init__(
         self, time_base: Fraction, rate: Fraction, *, start: int = 0, own: bool = True, quiet: bool = False
     ) -> None:
-        """`rate` is the nominal frames a second, `start` the stamp of a first frame that has none.
+        """`rate`: frames a second, of frames without a stamp; `start`: the stamp of a first one that has none.
 
-        `own=False` ignores the frames' stamps and counts at `rate`; `quiet` does not count missing ones as irregular.
+        `own=False` ignores the frames' stamps; `quiet` does not count missing ones as irregular.
         """
         self.time_base = time_base
         self.irregular = 0
@@ -135,10 +133,7 @@ class FrameClock:
         self._start = start
 
     def stamp(self, pts: int | None) -> int:
-        """The frame's time in units of `time_base`.
-
-        A missing stamp is computed from the one before and the rate; one that does not rise is put just after it.
-        """
+        """The time of a frame: its own, or computed from the one before where that is missing or does not rise."""
         self.counts = pts is None or not self._own
         if pts is None or self.counts:
             return self._next()

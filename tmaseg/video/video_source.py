@@ -14,7 +14,7 @@ from tmaseg.errors import VideoError
 from tmaseg.video.address import hidden
 from tmaseg.video.colour import PictureMaker
 from tmaseg.video.container import coder_of
-from tmaseg.video.decoder import Decoder, deinterlaced
+from tmaseg.video.decoder import Decoder
 from tmaseg.video.pipe import Pipe
 from tmaseg.video.source import Damage, Frame, ReadOptions, Source, StreamInfo
 from tmaseg.video.timeline import FrameClock
@@ -45,7 +45,7 @@ class VideoSource(Source):
         self._decoded_end: Fraction | None = None  # of the last frame decoded, in seconds
         self._ended = False
         self._pictures = PictureMaker(self._name, options, self.warn)
-        self._decoder = decoder or Decoder(self._location, options.timeout, hardware=options.hardware)
+        self._decoder = decoder or Decoder(self._location, options)
         self._frames = self._timed()
         try:
             # Users count seconds from the beginning of the video; these are on the container's time line.
@@ -119,15 +119,14 @@ class VideoSource(Source):
             return chain([first], frames)
         # No index: a failed search leaves the file at its end, so it is opened again.
         decoder.close()
-        self._decoder = Decoder(self._location, self._options.timeout, hardware=self._options.hardware)
+        self._decoder = Decoder(self._location, self._options)
         return self._decoder.frames(start)
 
     def _wanted(self) -> Iterator[Frame]:
         """The frames between start and end, every n-th, without durations."""
         time_base, start, end, options = self._decoder.time_base, self._start, self._end, self._options
         index, discontinuity = -1, False
-        frames = self._decoded()
-        for frame in deinterlaced(frames, time_base) if options.deinterlace else frames:
+        for frame in self._decoded():
             pts = self._clock.stamp(frame.pts)
             seconds = pts * time_base
             if end is not None and seconds >= end:
