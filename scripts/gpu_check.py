@@ -37,11 +37,11 @@ import torch
 from tmaseg.inference import engine as engine_module
 from tmaseg.inference.device import choose_device, choose_precision, describe_device, dtype_of, seconds_of
 from tmaseg.inference.engine import Engine, prepare
+from tmaseg.inference.macs import step_macs
 from tmaseg.inference.segmenter import Segmenter, load
 from tmaseg.inference.sliding_window import SlidingWindow
 from tmaseg.model.checkpoint import load_checkpoint
 from tmaseg.model.config import InputGeometry, TMANetConfig
-from tmaseg.model.macs import step_macs
 from tmaseg.model.memory import chunked, fused
 from tmaseg.model.tmanet import TMANet
 

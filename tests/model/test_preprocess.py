@@ -29,7 +29,7 @@ def test_the_form_for_cuda_differs_by_the_rounding_of_levels_alone(size_hw):
     rgb = torch.randint(0, 2, (2, 41, 37, 3), dtype=torch.uint8) * 255
     preprocess = Preprocess(TMANetConfig(classes=2))
     x = rgb.permute(0, 3, 1, 2)
-    one, other = preprocess._in_floats(x, size_hw), preprocess._in_levels(x, size_hw)
+    one, other = (preprocess._prepare(x, size_hw, in_levels=each) for each in (False, True))
     assert (one.dtype, one.shape, one.stride()) == (other.dtype, other.shape, other.stride())
     levels = (one - other) * preprocess.std
     if size_hw == (41, 37):

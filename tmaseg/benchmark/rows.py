@@ -29,12 +29,12 @@ from tmaseg.inference.device import (
 )
 from tmaseg.inference.engine import Engine, prepare
 from tmaseg.inference.frame_segmenter import FrameSegmenter
+from tmaseg.inference.macs import Macs, clip_macs, step_macs
 from tmaseg.inference.onnx_runtime import OnnxNetwork, OpenVinoSession, fitted, is_installed
 from tmaseg.inference.segmenter import load_network
 from tmaseg.inference.sliding_window import SlidingWindow
 from tmaseg.model.checkpoint import Checkpoint
 from tmaseg.model.config import InputGeometry, TMANetConfig
-from tmaseg.model.macs import Macs, clip_macs, step_macs
 from tmaseg.options import BenchOptions
 from tmaseg.video import DEMO
 from tmaseg.video.source import open_source

@@ -15,11 +15,11 @@ from tmaseg.arrays import RGB, Labels
 from tmaseg.errors import ConfigError, LabelError
 from tmaseg.evaluation.scores import Pass
 from tmaseg.inference.frame_segmenter import FrameSegmenter, LoadedNetwork
+from tmaseg.inference.macs import step_macs
 from tmaseg.inference.postprocess import classify
 from tmaseg.inference.sliding_window import window_grid
 from tmaseg.labels import LabelSet, map_by_name, map_to_groups, unite_by_name
 from tmaseg.model.config import InputGeometry
-from tmaseg.model.macs import step_macs
 from tmaseg.options import EvalOptions
 
 

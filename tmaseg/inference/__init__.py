@@ -4,6 +4,7 @@ device          which device and precision, copies; the only module that names k
 engine          the network's three methods, folded, joined, compiled
 sliding_window  regions of a frame, each with a memory of its own
 scene_cut       cuts and gaps in time
+macs            multiply-adds of a frame
 key_frames      labels warped between the frames that pass the network
 postprocess     logits -> labels
 frame_segmenter FrameSegmenter: all of it but the network, frame by frame; LoadedNetwork makes them

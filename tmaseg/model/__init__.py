@@ -6,7 +6,6 @@ resnet, efficientnet_lite    features of a frame
 layers      encoders of keys and values, heads
 memory      MemoryRing: those of the last T frames; the attention that reads it
 tmanet      TMANet: all of it
-macs        multiply-adds of a frame
 checkpoint, upstream    files
 """
 

@@ -4,8 +4,7 @@ Notation: B batch, S memory encoders (1 shared, or T with one for each slot), C 
 channels, D head channels, K classes, h w feature size. Paper, sections 2.3 and 2.4, equation 2, table 3.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -40,15 +39,6 @@ class ConvBNReLU(nn.Sequential):
             nn.ReLU(inplace=True),
         )
 
-    def replace_first_convolution(self, module: nn.Module) -> nn.Module:
-        """Puts `module` in the place of the first convolution and returns that.
-
-        Its output stays as it is, since others may read it: the ReLU is no longer in place.
-        """
-        first, self[0] = self[0], module
-        self[2] = nn.ReLU()
-        return first
-
 
 class ChannelSlice(nn.Module):
     """Some of the channels of its input: (B, C, h, w) -> (B, stop - start, h, w)."""
@@ -58,17 +48,8 @@ class ChannelSlice(nn.Module):
         self.start, self.stop = start, stop
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, h, w) -> (B, stop - start, h, w), a view."""
+        """As the class says: a view."""
         return x[:, self.start : self.stop]
-
-
-class EncoderShape(NamedTuple):
-    """Hyperparameters of the encoders."""
-
-    key_channels: int
-    value_channels: int
-    kind: EncoderKind
-    separable: bool = False
 
 
 class Encoder(nn.Sequential):
@@ -81,21 +62,14 @@ class Encoder(nn.Sequential):
             inputs = outputs
         super().__init__(*layers)
 
-    @property
-    def first(self) -> ConvBNReLU:
-        """The layer that reads the backbone's features."""
-        layer = self[0]
-        assert isinstance(layer, ConvBNReLU)
-        return layer
-
 
 class KeyValueEncoder(nn.Module):
     """The key encoder and the value encoder of one role."""
 
-    def __init__(self, inputs: int, shape: EncoderShape) -> None:
+    def __init__(self, inputs: int, keys: int, values: int, kind: EncoderKind, *, separable: bool = False) -> None:
         super().__init__()
-        self.key = Encoder(inputs, shape.key_channels, shape.kind, separable=shape.separable)
-        self.value = Encoder(inputs, shape.value_channels, shape.kind, separable=shape.separable)
+        self.key = Encoder(inputs, keys, kind, separable=separable)
+        self.value = Encoder(inputs, values, kind, separable=separable)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """features (B, C, h, w) -> key (B, Ck, h, w), value (B, Cv, h, w)."""
@@ -105,15 +79,14 @@ class KeyValueEncoder(nn.Module):
 class MemoryEncoder(nn.Module):
     """S key/value encoders for memory frames: one that all slots share, or one for each slot, oldest slot first."""
 
-    def __init__(self, inputs: int, shape: EncoderShape, *, slots: int) -> None:
+    def __init__(self, encoders: Iterable[KeyValueEncoder]) -> None:
         super().__init__()
-        self.slots = nn.ModuleList(KeyValueEncoder(inputs, shape) for _ in range(slots))
+        self.slots = nn.ModuleList(encoders)
 
     def forward(self, features: Tensor, slot: int | None = None) -> tuple[Tensor, Tensor]:
         """features (B, C, h, w) of one frame -> keys (B, S, Ck, h, w), values (B, S, Cv, h, w), for every slot.
 
-        A frame's slot changes as it grows older, so with an encoder for each slot all S are needed. With `slot`, only
-        that one's, S being 1; it is any where all slots share one encoder.
+        A frame's slot changes as it grows older: all S are needed. With `slot`, that one's alone, S being 1.
         """
         slots = self.slots if slot is None or len(self.slots) == 1 else [self.slots[slot]]
         encoded = [encoder(features) for encoder in slots]
@@ -122,22 +95,22 @@ class MemoryEncoder(nn.Module):
         return keys, values
 
 
-def join_first_convolutions(encoders: Sequence[KeyValueEncoder]) -> nn.Conv2d | None:
+def join_first_convolutions(encoders: Iterable[KeyValueEncoder]) -> nn.Conv2d | None:
     """Takes the first convolutions, which read the same features, out of the encoders and returns them as one.
 
-    From then on the encoders read its output in place of the features. None where they cannot be joined: depthwise
-    convolutions have nothing in common. One wide product in place of 2 for each encoder, exactly the same numbers:
-    measured at 480x360 in fp32 on two AVX-512 cores, CPU time of all encoders, ResNet-50 with four slots 470 -> 403 ms,
-    ResNet-18 with one 201 -> 161.
+    From then on the encoders read its output in place of the features. None for depthwise convolutions, which have
+    nothing in common. Exactly the same numbers by one wide product: measured at 480x360 in fp32 on two AVX-512 cores,
+    CPU time of all encoders, ResNet-50 with four slots 470 -> 403 ms, ResNet-18 with one 201 -> 161.
     """
-    layers = [branch.first for encoder in encoders for branch in (encoder.key, encoder.value)]
     start, convolutions = 0, []
-    for layer in layers:
+    for layer in (branch[0] for encoder in encoders for branch in (encoder.key, encoder.value)):
+        assert isinstance(layer, ConvBNReLU)
         conv = layer[0]
         assert isinstance(conv, nn.Conv2d)
         if conv.groups > 1:
             return None
-        layer.replace_first_convolution(ChannelSlice(start, start + conv.out_channels))
+        layer[0] = ChannelSlice(start, start + conv.out_channels)
+        layer[2] = nn.ReLU()  # not in place: others read the same output
         convolutions.append(conv)
         start += conv.out_channels
     weight = torch.cat([conv.weight.detach() for conv in convolutions])

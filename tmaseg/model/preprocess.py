@@ -20,20 +20,19 @@ class Preprocess(nn.Module):
         self.register_buffer("std", torch.tensor(config.std).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, rgb: Tensor, size_hw: tuple[int, int]) -> Tensor:
-        """rgb (B, H, W, 3) uint8, red first -> (B, 3, *size_hw) float32, channels last in memory."""
-        x = rgb.permute(0, 3, 1, 2)  # (B, 3, H, W), channels last as it lies
-        return self._in_levels(x, size_hw) if x.device.type == "cpu" else self._in_floats(x, size_hw)
+        """rgb (B, H, W, 3) uint8, red first -> (B, 3, *size_hw) float32, channels last in memory.
 
-    def _in_floats(self, x: Tensor, size_hw: tuple[int, int]) -> Tensor:
-        """For accelerators, which have no uint8 resize.
-
-        The CPU's pixels are whole levels, rounded after each of two passes: up to one level of 255 from these.
+        On a CPU pixels are uint8 until the last step: up to one level of 255 from those of accelerators, which have no
+        uint8 resize.
         """
-        return (_resized(x.float(), size_hw) - self.mean) / self.std
+        return self._prepare(rgb.permute(0, 3, 1, 2), size_hw, in_levels=rgb.device.type == "cpu")
 
-    def _in_levels(self, x: Tensor, size_hw: tuple[int, int]) -> Tensor:
-        """For the CPU: uint8 until the last step."""
-        return self._looked_up(_resized(x, size_hw))
+    def _prepare(self, x: Tensor, size_hw: tuple[int, int], *, in_levels: bool) -> Tensor:
+        """x (B, 3, H, W) uint8, channels last as it lies."""
+        x = x if in_levels else x.float()
+        if tuple(x.shape[-2:]) != size_hw:  # filtered when shrinking: aliasing looks like texture to the network
+            x = functional.interpolate(x, size_hw, mode="bilinear", antialias=True)
+        return self._looked_up(x) if in_levels else (x - self.mean) / self.std
 
     def _looked_up(self, x: Tensor) -> Tensor:
         """x (B, 3, h, w) uint8 -> the same bits as (x.float() - mean) / std in one pass rather than three.
@@ -46,10 +45,3 @@ class Preprocess(nn.Module):
         table = ((levels - self.mean) / self.std).reshape(3, 256).T[None].contiguous().numpy()  # (1, 256, 3)
         normal = torch.from_numpy(cv2.LUT(pixels, table))
         return normal.view(-1, height, width, 3).permute(0, 3, 1, 2)
-
-
-def _resized(x: Tensor, size_hw: tuple[int, int]) -> Tensor:
-    if tuple(x.shape[-2:]) == size_hw:
-        return x
-    # Filtered when shrinking: aliasing looks like texture to the network.
-    return functional.interpolate(x, size_hw, mode="bilinear", antialias=True)

@@ -17,7 +17,6 @@ from tmaseg.model.config import TMANetConfig
 from tmaseg.model.efficientnet_lite import EfficientNetLite
 from tmaseg.model.layers import (
     AuxiliaryHead,
-    EncoderShape,
     KeyValueEncoder,
     MemoryEncoder,
     SegmentationHead,
@@ -50,10 +49,10 @@ class TMANet(nn.Module):
         """Implementation of attention; all give the same but for rounding."""
         self.backbone = build_backbone(config)
         stage1, stage3, stage4 = self.backbone.channels
-        shape = EncoderShape(config.key_channels, config.value_channels, config.encoder, config.separable)
         if config.memory_frames:
-            self.query_encoder = KeyValueEncoder(stage4, shape)
-            self.memory_encoder = MemoryEncoder(stage4, shape, slots=config.slots)
+            shape = (stage4, config.key_channels, config.value_channels, config.encoder)
+            encoders = [KeyValueEncoder(*shape, separable=config.separable) for _ in range(1 + config.slots)]
+            self.query_encoder, self.memory_encoder = encoders[0], MemoryEncoder(encoders[1:])
         self.projection: nn.Module = nn.Identity()
         self.head = SegmentationHead(
             (1 if config.aggregation == "sum" else 2) * config.value_channels if config.memory_frames else stage4,

@@ -1,7 +1,7 @@
 import pytest
 
+from tmaseg.inference.macs import clip_macs, step_macs
 from tmaseg.model.config import TMANetConfig
-from tmaseg.model.macs import clip_macs, step_macs
 
 
 @pytest.mark.parametrize("kind", ["shared", "per-slot"])

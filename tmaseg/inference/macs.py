@@ -4,10 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from tmaseg.model.config import TMANetConfig
+from tmaseg.inference.engine import Engine
+from tmaseg.inference.sliding_window import SlidingWindow
+from tmaseg.model.config import InputGeometry, TMANetConfig
 from tmaseg.model.memory import chunked
 from tmaseg.model.tmanet import TMANet, empty_network
 
@@ -19,7 +20,7 @@ class Macs:
     """Multiply-adds of one frame, in thousands of millions."""
 
     convolutions: float
-    """Those that the paper counts: its 754 is the clip form at 769x769 with T = 2."""
+    """What the paper counts: its 754 is the clip form at 769x769 with T = 2."""
     attention: float
     """The two products of equation 1, which the paper leaves out."""
 
@@ -40,25 +41,15 @@ def clip_macs(config: TMANetConfig, size_hw: tuple[int, int]) -> Macs:
 def step_macs(config: TMANetConfig, size_hw: tuple[int, int], memory_frames: int | None = None) -> Macs:
     """A frame of a stream that reads `memory_frames` (None: T as configured; 0: each frame reads itself)."""
     with torch.device("meta"), torch.inference_mode():
-        net = _network(config)
-        frame = torch.zeros(1, 3, *size_hw)
         frames = config.memory_frames if memory_frames is None else memory_frames
-        return _count(lambda: _step(net, frame, frames + config.self_in_memory if frames else config.slots))
+        window = SlidingWindow(Engine(_network(config)), InputGeometry(), frames)
+        return _count(lambda: window.step(torch.zeros(1, 3, *size_hw)))
 
 
 def _network(config: TMANetConfig) -> TMANet:
     net = empty_network(config).eval()
     net.attend = chunked  # the fused form pads keys, which is no work of the network's
     return net
-
-
-def _step(net: TMANet, frame: Tensor, frames: int) -> Tensor:
-    encoded = net.encode_frame(frame)
-    if not net.config.memory_frames:
-        return net.decode(encoded, None, None)
-    keys, values = net.encode_memory(encoded.stage4)
-    memory = (each.expand(-1, frames, -1, -1).flatten(1, 2) for each in (keys, values))
-    return net.decode(encoded, *memory)
 
 
 def _count(run: Callable[[], object]) -> Macs:
