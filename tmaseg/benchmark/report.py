@@ -3,6 +3,7 @@
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -77,16 +78,11 @@ class BenchReport:
     network: str
     machine: str
     device: str
-    frame: str
-    """Size of the network's input, WIDTHxHEIGHT."""
-    memory_frames: int
-    """Memory frames T of the network."""
-    rows: Sequence[Row]
-    """The network in its forms and precisions, then the stages of a run."""
-    attention: Mapping[str, str] = field(default_factory=dict)
-    """By precision: "fused", or "explicit": matrix products, a part of the matrix at a time."""
-    run_precision: str | None = None
-    """The precision that stages and curves were measured in; None: neither was."""
+    frame: str  # size of the network's input, WIDTHxHEIGHT
+    memory_frames: int  # memory frames T of the network
+    rows: Sequence[Row]  # the network in its forms and precisions, then the stages of a run
+    attention: Mapping[str, str] = field(default_factory=dict)  # by precision: "fused" or "explicit" (in parts)
+    run_precision: str | None = None  # the precision that stages and curves were measured in; None: neither was
     curves: Curves | None = None
 
     @property
@@ -127,24 +123,19 @@ def run_bench(
     """
     target = choose_device(device)
     where = _machine(target)
+    report = partial(BenchReport, machine=where, device=str(target))
     if not options.paper and read_weights_info(weights).onnx:
         exported = OnnxNetwork.load(weights, device)
-        progress(f"{weights} with {exported.session.name}, on {where}")
+        title = f"{weights} with {exported.session.name}"
+        progress(f"{title}, on {where}")
         (height, width), rows = bench_onnx(options, exported, progress)
-        return BenchReport(
-            network=f"{weights} with {exported.session.name}",
-            machine=where,
-            device=str(target),
-            frame=f"{width}x{height}",
-            memory_frames=exported.spec.memory_frames,
-            rows=rows,
-        )
+        frames = exported.spec.memory_frames
+        return report(network=title, frame=f"{width}x{height}", memory_frames=frames, rows=rows)
     title, config, checkpoint = _network(options, weights)
-    facts: dict[str, Any] = {"network": title, "machine": where, "device": str(target), "frame": options.frame}
-    facts["memory_frames"] = config.memory_frames
+    report = partial(report, network=title, frame=options.frame, memory_frames=config.memory_frames)
     if options.count_only:
         macs = form_macs(config, options.size_hw)
-        return BenchReport(**facts, rows=[Row(form, None, count) for form, count in macs.items()])
+        return report(rows=[Row(form, None, count) for form, count in macs.items()])
     if options.plot and not config.memory_frames:
         raise ConfigError("--plot compares streaming with recomputing, but this network has no memory: leave it out")
     if options.video:
@@ -166,11 +157,11 @@ def run_bench(
     if options.plot:
         progress(f"cost against memory length and frame size, {usual}")
         curves = measure_curves(config, options.size_hw, target, usual, repeats=options.repeats)
-    attention: dict[str, str] = {
+    attention = {
         precision: "fused" if attention_for(target, dtype_of(precision)) is fused else "explicit"
         for precision in (precisions if config.memory_frames else ())
     }
-    return BenchReport(**facts, rows=rows, attention=attention, run_precision=usual, curves=curves)
+    return report(rows=rows, attention=attention, run_precision=usual, curves=curves)
 
 
 def measure_curves(

@@ -8,6 +8,7 @@ alone    memory off: a frame that reads itself
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib.util import find_spec
 from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
@@ -30,7 +31,7 @@ from tmaseg.inference.device import (
 from tmaseg.inference.engine import Engine, prepare
 from tmaseg.inference.frame_segmenter import FrameSegmenter
 from tmaseg.inference.macs import Macs, clip_macs, step_macs
-from tmaseg.inference.onnx_runtime import OnnxNetwork, OpenVinoSession, fitted, is_installed
+from tmaseg.inference.onnx_runtime import OnnxNetwork, OpenVinoSession, fitted
 from tmaseg.inference.segmenter import load_network
 from tmaseg.inference.sliding_window import SlidingWindow
 from tmaseg.model.checkpoint import Checkpoint
@@ -58,16 +59,11 @@ class Row:
     """A measured, or only counted, way to process a frame."""
 
     name: str
-    seconds_per_frame: float | None
-    """Median; None if only counted."""
-    macs: Macs | None = None
-    """Multiply-adds; None for stages such as decoding."""
-    peak_mb: float | None = None
-    """Peak memory while it ran: of the process, on a GPU of tensors; None where the system does not report it."""
-    working_mb: float | None = None
-    """Part of the peak that was not held before the call: activations, scratch."""
-    first_seconds: float | None = None
-    """The first call, which includes compilation."""
+    seconds_per_frame: float | None  # median; None if only counted
+    macs: Macs | None = None  # multiply-adds; None for stages such as decoding
+    peak_mb: float | None = None  # while it ran: of the process, on a GPU of tensors; None where not reported
+    working_mb: float | None = None  # part of the peak that was not held before the call: activations, scratch
+    first_seconds: float | None = None  # the first call, which includes compilation
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values: GMACs with attention, and in the paper's convention without."""
@@ -143,7 +139,7 @@ def network_cases(
 ) -> list[Case]:
     """For each precision every form, and the streaming ones once more compiled; on random frames of `size_hw`.
 
-    Raises ConfigError where nothing can be compiled; a compiled case raises it when it runs and compiling fails.
+    A compiled case raises ConfigError when it runs and compiling fails.
     """
     macs = form_macs(checkpoint.config, size_hw)
     cases = []
@@ -210,7 +206,7 @@ def bench_onnx(
     with open_source(options.video or DEMO) as source:
         frames = [fitted(frame.rgb, spec.frame_hw) for frame in islice(source, _FRAMES)]
     cases = [Case(f"onnx {spec.precision}", _steps(network.segmenter(), frames), device)]
-    if is_installed("openvino") and not is_accelerator(device):
+    if find_spec("openvino") and not is_accelerator(device):
         other = replace(network, session=OpenVinoSession(network.path))
         cases.append(Case(f"openvino {spec.precision}", _steps(other.segmenter(), frames), device))
     for name in options.precisions:

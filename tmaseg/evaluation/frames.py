@@ -20,10 +20,8 @@ class StreamFrame:
     clip: Clip
     frame: ClipFrame
     rgb: RGB
-    first: bool
-    """Whether it begins a sequence."""
-    follows: bool
-    """Whether the frame before it was scored and is close in time: consistency is measured between the two."""
+    first: bool  # whether it begins a sequence
+    follows: bool  # whether the frame before it was scored, close in time: consistency is measured between the two
 
 
 def limited(clips: Iterable[Clip], limit: int | None) -> Iterator[Clip]:

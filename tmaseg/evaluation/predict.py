@@ -1,5 +1,6 @@
 """Predictor: one pass of a network over the frames of a data set, in the classes of the data set."""
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -32,10 +33,8 @@ class ClassMapping:
     """(256,) network's class -> class of the data set; its ignore_index where there is no counterpart."""
     merged: NDArray[np.uint8]
     """(256,) class of the data set -> the first of those that are one class to the network, which are scored as one."""
-    sums: bool
-    """Whether the data set has unions of finer classes of the network: their probabilities are summed."""
-    notes: tuple[str, ...]
-    """Remarks for the reader of the scores; empty where the classes are the same."""
+    sums: bool  # whether the data set has unions of finer classes of the network: their probabilities are summed
+    notes: tuple[str, ...]  # remarks for the reader of the scores; empty where the classes are the same
 
     @classmethod
     def by_name(cls, network: LabelSet, data: LabelSet, void_class: int | None = None) -> "ClassMapping":
@@ -134,17 +133,13 @@ class Predictor:
         self.memory_frames = self._segmenter(self.geometry).memory_frames  # checks the options, too
         self.seconds: list[float] = []
         """Seconds of each frame, from its pixels to its labels."""
+        self._wide_hw: tuple[int, int] | None = None  # of the last frame
         self.start()
 
-    def new_pass(self, *, worst: int = 0) -> Pass:
+    def new_pass(self, worst: int = 0) -> Pass:
         """Scores for what this predicts, empty; `worst` as of `Pass`."""
-        return Pass(
-            self._mapping.data,
-            self.seconds,
-            memory_frames=self.memory_frames,
-            key_frames=self._options.key_frames,
-            worst=worst,
-        )
+        frames = {"memory_frames": self.memory_frames, "key_frames": self._options.key_frames}
+        return Pass(self._mapping.data, self.seconds, **frames, worst=worst)
 
     def start(self) -> None:
         """The next frame begins another sequence."""
@@ -195,17 +190,18 @@ class Predictor:
             labels = [self._mapping.table[each] for each in ids]
         return self._finish(labels, rgbs, start_time)
 
-    def frame_gmacs(self, size_hw: tuple[int, int]) -> float:
-        """Multiply-adds of one streamed frame of `size_hw`, attention included, in thousands of millions.
+    def frame_gmacs(self) -> float:
+        """Multiply-adds of a streamed frame as large as the last one, in thousands of millions; NaN before any.
 
         Scales, mirroring and windows count as often as they are run; a key frame is spread over the frames to the next.
         """
-        height, width = size_hw[0], round(size_hw[1] * self._stretch)
+        if self._wide_hw is None:
+            return math.nan
         total = 0.0
-        for geometry in self._geometries(min(height, width)):
-            windows = len(window_grid(geometry.input_hw((height, width)), geometry))
-            window_hw = geometry.window_hw((height, width))
-            total += windows * step_macs(self.network.config, window_hw, self.memory_frames).total
+        for geometry in self._geometries(min(self._wide_hw)):
+            windows = len(window_grid(geometry.input_hw(self._wide_hw), geometry))
+            macs = step_macs(self.network.config, geometry.window_hw(self._wide_hw), self.memory_frames)
+            total += windows * macs.total
         return total * (2 if self._options.flip else 1) / self._options.key_frames
 
     def _finish(self, labels: Sequence[Labels], rgbs: Sequence[RGB], start_time: float) -> list[Labels]:
@@ -220,10 +216,10 @@ class Predictor:
         return finished
 
     def _widen(self, rgb: RGB) -> RGB:
+        self._wide_hw = height, width = rgb.shape[0], round(rgb.shape[1] * self._stretch)
         if self._stretch == 1:
             return rgb
-        size = (round(rgb.shape[1] * self._stretch), rgb.shape[0])
-        return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+        return np.asarray(cv2.resize(rgb, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
 
     def _geometries(self, short_side: int) -> list[InputGeometry]:
         """The input geometry of each scale."""

@@ -43,11 +43,7 @@ def render_report(evaluation: Evaluation | VideoEvaluation) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        "percent": percent,
-        "seconds": _seconds,
-        "base64": lambda data: b64encode(data).decode(),
-    }
+    environment.filters |= {"percent": percent, "seconds": _seconds, "base64": lambda data: b64encode(data).decode()}
     context = _dataset_context(evaluation) if isinstance(evaluation, Evaluation) else _video_context(evaluation)
     page = environment.get_template("report.html").render(
         evaluation=evaluation,

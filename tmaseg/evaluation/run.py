@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from tmaseg.arrays import Labels
 from tmaseg.data import Clip, ClipFrame, Dataset
@@ -24,8 +24,7 @@ if TYPE_CHECKING:  # PyAV may be missing where only data sets are trained on or 
     from tmaseg.video.source import Source
 
 _WORST = 6  # frames shown in a report
-_NO_TRUTH = "no ground truth in this split: nothing is scored"
-_NO_RUNS = "no labelled frames follow each other closely here: VC, TC and flicker cannot be measured"
+_Part = tuple[list[Pass], dict[str, float]]  # of one process: its passes, and the most memory that it used, in MB
 
 
 class _DatasetPass:
@@ -36,7 +35,7 @@ class _DatasetPass:
     ) -> None:
         """`frames`: all scored frames."""
         self.predictor = predictor
-        self.scores = predictor.new_pass(worst=_WORST if options.report else 0)
+        self.scores = predictor.new_pass(_WORST if options.report else 0)
         self._batches = options.batch > 1
         folder = options.save
         if folder and len(options.memories) > 1:
@@ -65,14 +64,6 @@ class _DatasetPass:
             self.pictures.write(frame.frame, frame.rgb, prediction, truth[0] if truth else None)
         if self._submission:
             self._submission.write(frame.frame, prediction)
-
-
-class _Part(NamedTuple):
-    """Measurements of one process."""
-
-    passes: list[Pass]
-    size_hw: tuple[int, int]  # of the last frame; (0, 0) where there was none
-    peak_mb: dict[str, float]
 
 
 def evaluate(
@@ -127,7 +118,7 @@ def evaluate(
         scored=mapping.scored,
         notes=[*mapping.notes, *_notes(data, scores, options), *data.notes],
         passes=finished,
-        peak_mb={name: max(part.peak_mb[name] for part in parts) for name in parts[0].peak_mb},
+        peak_mb={name: max(peak_mb[name] for _, peak_mb in parts) for name in parts[0][1]},
         **_facts(network, start_time, finished, shard.count),
     )
 
@@ -181,7 +172,7 @@ def evaluate_video(
         if frames == options.limit:
             break
     for predictor, scores in passes:
-        scores.gmacs = predictor.frame_gmacs(size_hw)
+        scores.gmacs = predictor.frame_gmacs()
     finished = tuple(scores for _, scores in passes)
     return VideoEvaluation(
         video=source.info.name,
@@ -220,9 +211,8 @@ def _score(
     """Runs all passes over the clips, frame by frame."""
     estimator = FlowEstimator()
     total = sum(frame.wanted for clip in clips for frame in clip.frames)
-    done, size_hw = 0, (0, 0)
+    done = 0
     for batch in batches(read_frames(data, clips, runs=not options.no_temporal), options.batch):
-        size_hw = (batch[0].rgb.shape[0], batch[0].rgb.shape[1])
         predictions = [each.predict(batch) for each in passes]
         for index, frame in enumerate(batch):
             if not frame.frame.wanted:
@@ -237,19 +227,18 @@ def _score(
                 each.score(frame, predicted[index], truth, flow)
             done += 1
             progress(done, total)
-    return _Part([each.scores for each in passes], size_hw, peak_memory_mb(passes[0].predictor.network.device))
+    return [each.scores for each in passes], peak_memory_mb(passes[0].predictor.network.device)
 
 
 def _finish(predictors: Sequence[Predictor], parts: Sequence[_Part], names: Sequence[str]) -> tuple[Pass, ...]:
     """The passes with the scores of all processes together; `names`: those of the scored frames, in order."""
     order = {name: index for index, name in enumerate(names)}
-    size_hw = max(part.size_hw for part in parts)
-    finished = tuple(parts[0].passes)
+    finished, *others = (tuple(passes) for passes, _ in parts)
     for index, (predictor, scores) in enumerate(zip(predictors, finished, strict=True)):
-        for part in parts[1:]:
-            scores.merge(part.passes[index])
+        for passes in others:
+            scores.merge(passes[index])
         scores.frames.sort(key=lambda frame: order[frame.name])
-        scores.gmacs = predictor.frame_gmacs(size_hw)
+        scores.gmacs = predictor.frame_gmacs()
     return finished
 
 
@@ -271,6 +260,6 @@ def _notes(data: Dataset, scores: Pass, options: EvalOptions) -> Iterator[str]:
     if options.key_frames > 1:
         yield KEY_FRAMES_NOTE
     if not scores.frames:
-        yield _NO_TRUTH
+        yield "no ground truth in this split: nothing is scored"
     elif not options.no_temporal and not scores.flow.pairs:
-        yield _NO_RUNS
+        yield "no labelled frames follow each other closely here: VC, TC and flicker cannot be measured"

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -21,18 +21,15 @@ KEY_FRAMES_NOTE = (
 )
 
 
-@dataclass(frozen=True)
-class FrameScore:
-    """One scored frame. Its mIoU is in [0, 1]; NaN where no pixel was counted."""
+class FrameScore(NamedTuple):
+    """One scored frame."""
 
     clip: str
     name: str
-    miou: float
-    """Mean IoU over the classes true or predicted in this frame."""
+    miou: float  # over the classes true or predicted in this frame; NaN where no pixel was counted
 
 
-@dataclass(frozen=True, eq=False)
-class WorstFrame:
+class WorstFrame(NamedTuple):
     """A frame with a low score, for the report."""
 
     miou: float
@@ -169,14 +166,10 @@ class _Result:
     weights: str
     device: str
     precision: str
-    images: int
-    """Frames that were measured."""
-    seconds_per_frame: float
-    """Wall-clock time of each frame of each pass, reading and scoring included."""
-    notes: list[str]
-    """Remarks for the reader of the figures."""
-    passes: tuple[Pass, ...]
-    """At least one; the first is the main one."""
+    images: int  # frames that were measured
+    seconds_per_frame: float  # wall-clock time of each frame of each pass, reading and scoring included
+    notes: list[str]  # remarks for the reader of the figures
+    passes: tuple[Pass, ...]  # at least one; the first is the main one
     peak_mb: dict[str, float]
 
     def pass_values(self) -> list[dict[str, Any]]:
@@ -197,17 +190,13 @@ class Evaluation(_Result):
     dataset: str
     split: str
     layout: str
-    data: str
-    """Folder of the data set."""
-    frames: int
-    """Frames that the network was given, past ones included, in each pass."""
+    data: str  # folder of the data set
+    frames: int  # frames that the network was given, past ones included, in each pass
     sequences: int
     void_scored: bool
     processes: int
-    input: dict[str, Any]
-    """How frames were fed to the network: size, window, stride, scales, flip, batch, key_frames."""
-    labels: LabelSet
-    """The classes of the data set."""
+    input: dict[str, Any]  # how frames were fed to the network: size, window, stride, scales, flip, batch, key_frames
+    labels: LabelSet  # the classes of the data set
     scored: tuple[int, ...]
     """The ids of those that the mIoU is over: 11 or 12 on CamVid, fewer where some are one to the network."""
 
@@ -238,8 +227,7 @@ class VideoEvaluation(_Result):
     video: str
     width: int
     height: int
-    key_frames: int
-    """The network ran on every k-th frame."""
+    key_frames: int  # the network ran on every k-th frame
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""

@@ -20,8 +20,7 @@ class Shard:
 
     rank: int = 0
     count: int = 1
-    local_rank: int = 0
-    """Rank among the processes of this machine."""
+    local_rank: int = 0  # rank among the processes of this machine
 
     @property
     def first(self) -> bool:

@@ -102,10 +102,11 @@ def describe_device(device: torch.device) -> str:
 
 def choose_precision(name: str, device: torch.device) -> Precision:
     """The precision for "auto" or a name: bfloat16 where the device computes in it. Raises ConfigError when unknown."""
-    if name == "auto":
-        if is_accelerator(device):
-            return "bf16" if _accelerator_computes_bf16(device) else "fp16"
-        return "bf16" if _cpu_computes_bf16() else "fp32"
+    if name == "auto" and is_accelerator(device):
+        return "bf16" if _accelerator_computes_bf16(device) else "fp16"
+    if name == "auto":  # with AMX bfloat16 always pays; without any instructions for it, it is emulated
+        pays = "amx_bf16" in cpu_flags() or ("avx512_bf16" in cpu_flags() and bf16_gain() > _WORTH_IT)
+        return "bf16" if pays else "fp32"
     for precision in _DTYPES:
         if name == precision:
             return precision
@@ -123,13 +124,11 @@ def precision_of(dtype: torch.dtype) -> Precision:
 
 
 def attention_for(device: torch.device, dtype: torch.dtype) -> Attend:
-    """The faster way to read memory without gradients.
-
-    Measured on CPUs at M 2700, N 10800, Ck 64, Cv 256, bf16. With AMX: whole matrix 51 ms, fused 23. Without it
-    (AVX512-BF16, Zen 5): whole matrix 50, fused 180, chunks 62. In fp32 on a Xeon without AMX: whole 135, fused 125,
-    heads of 64 apart 316, chunks of 64 to 512 rows 82 to 104. float16 takes the fused form on CPUs, whose plain
-    half-precision products are twenty times slower.
-    """
+    """The faster way to read memory without gradients."""
+    # Measured on CPUs at M 2700, N 10800, Ck 64, Cv 256, bf16. With AMX: whole matrix 51 ms, fused 23. Without it
+    # (AVX512-BF16, Zen 5): whole matrix 50, fused 180, chunks 62. In fp32 on a Xeon without AMX: whole 135, fused 125,
+    # heads of 64 apart 316, chunks of 64 to 512 rows 82 to 104. float16 takes the fused form on CPUs, whose plain
+    # half-precision products are twenty times slower.
     if is_accelerator(device) or dtype == torch.float16:
         return fused
     return fused if dtype == torch.bfloat16 and "amx_bf16" in cpu_flags() else chunked
@@ -161,13 +160,6 @@ def cpu_flags() -> frozenset[str]:
     return frozenset(word for line in info.splitlines() if line.startswith("flags") for word in line.split())
 
 
-def _cpu_computes_bf16() -> bool:
-    """Whether bfloat16 products are worth it here. With AMX they always are; without any they are emulated."""
-    if "amx_bf16" in cpu_flags():
-        return True
-    return "avx512_bf16" in cpu_flags() and bf16_gain() > _WORTH_IT
-
-
 def _accelerator_computes_bf16(device: torch.device) -> bool:
     """Whether the device supports bfloat16, as torch reports or by trying."""
     if hasattr(_module(device), "is_bf16_supported"):
@@ -181,11 +173,9 @@ def _accelerator_computes_bf16(device: torch.device) -> bool:
 
 @cache
 def bf16_gain() -> float:
-    """How many times faster this CPU does one convolution in bfloat16 than in float32; takes a fraction of a second.
-
-    Instruction sets do not decide it. Measured with AVX512-BF16 and no AMX, a frame of ResNet-18 in fp32 and bf16: on a
-    Zen 5 83 and 45 ms; on a Xeon whose AMX was hidden by its virtual machine 120 and 190.
-    """
+    """How many times faster this CPU does one convolution in bfloat16 than in float32; takes a fraction of a second."""
+    # Instruction sets do not decide it. Measured with AVX512-BF16 and no AMX, a frame of ResNet-18 in fp32 and bf16: on
+    # a Zen 5 83 and 45 ms; on a Xeon whose AMX was hidden by its virtual machine 120 and 190.
     seconds = {}
     with torch.inference_mode():
         for dtype in (torch.float32, torch.bfloat16):
@@ -276,8 +266,7 @@ class HostCopy:
 
     def __init__(self, there: Tensor, event: Any = None) -> None:
         """`there` is complete in host memory once `event` has happened, or now where there is none."""
-        self._there = there
-        self._event = event
+        self._there, self._event = there, event
 
     def wait(self) -> NDArray[np.uint8]:
         """The complete array."""
@@ -290,10 +279,8 @@ class HostCopy:
 class Transfer:
     """Copies to and from one device. On a CPU nothing is copied.
 
-    Where the device copies while it computes: through pinned memory, up on one stream and down on another. Labels wait
-    for the network of their frame, so that pixels queued behind them on the same stream would wait for it as well; on a
-    stream of its own the next frame goes up while this one is computed. Nothing waits on the host until the labels are
-    read. Not measured: no GPU was at hand.
+    Where the device copies while it computes: through pinned memory, up on one stream and down on another, so that the
+    next frame goes up while this one is computed. Nothing waits on the host until the labels are read.
     """
 
     def __init__(self, device: torch.device) -> None:

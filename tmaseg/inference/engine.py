@@ -2,10 +2,6 @@
 
 Notation: B batch, S memory encoders, N memory positions, P = h w positions of a frame, Ck key and Cv value channels,
 K classes.
-
-Compiling, measured by `scripts/bench --compile on` on two AVX-512 cores without AMX, at 480x360 in fp32: `street` 116
-ms a frame, then 113; the authors' ResNet-50 708, then 703. The first compilation of `street` took 14 s, later ones 5 s
-with its artefacts kept. With AMX in bf16 the ResNet-50 gained far more: 200 ms, then 126.
 """
 
 import hashlib
@@ -19,7 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -39,8 +35,10 @@ from tmaseg.inference.device import (
 from tmaseg.model.tmanet import EncodedFrame, TMANet
 
 CompileChoice = Literal["auto", "on", "off"]
-F = TypeVar("F", bound=Callable[..., Any])
 
+# Compiling, measured by `scripts/bench --compile on` on two AVX-512 cores without AMX, at 480x360 in fp32: `street` 116
+# ms a frame, then 113; the authors' ResNet-50 708, then 703. The first compilation of `street` took 14 s, later ones 5
+# with its artefacts kept. With AMX in bf16 the ResNet-50 gained far more: 200 ms, then 126.
 _GAIN, _GAIN_AMX = 0.03, 0.3  # fraction of a frame's time that compiling saves, cautiously
 _GAIN_GPU = 0.2  # not measured: no GPU was at hand
 _FIRST_SECONDS, _AGAIN_SECONDS = 30.0, 9.0
@@ -108,12 +106,15 @@ class Engine:
         """Compiles the methods with the weights frozen into them; the first frame of each size pays for it.
 
         It holds for frames in inference mode or without gradients; what is loaded into the network later has no
-        effect. Raises ConfigError when this machine has no compiler. Should it fail on the way, the methods stay as
-        they are and `failure` says why.
+        effect. Should it fail, now or on the way, the methods stay as they are and `failure` says why.
         """
-        if not self.compiled and not self.failure:  # a second try would fail again
+        if self.compiled or self.failure:  # a second try would fail again
+            return
+        try:
             self._methods = {name: compiled(method, self.device) for name, method in self._eager.items()}
             self.compiled = True
+        except ConfigError as error:
+            self.failure = str(error)
 
     def use_eager(self, *, free: bool = False) -> None:
         """Stops using the compiled methods.
@@ -145,7 +146,6 @@ class CompilePolicy:
         self._seconds: list[float] = []
         self._left: int | None = None
         self._tried = False
-        self._no_compiler = False
         self._noted: tuple[tuple[int, int], int] | None = None
         self.warnings: tuple[str, ...] = ()
         """Why the network is not compiled although that was requested, or would repay."""
@@ -193,16 +193,11 @@ class CompilePolicy:
     def _timing(self) -> bool:
         """Whether the time of a frame still decides about compiling."""
         decided = len(self._seconds) >= _TIMED_FRAMES or self._left is None
-        impossible = self._no_compiler or self._engine.failure
-        return self._choice == "auto" and not (decided or self._engine.compiled or impossible)
+        return self._choice == "auto" and not (decided or self._engine.compiled or self._engine.failure)
 
     def _compile(self) -> None:
         self._tried = True
-        try:
-            self._engine.compile()
-        except ConfigError as error:
-            self._no_compiler = True
-            self.warnings = (f"not compiled: {error}",)
+        self._engine.compile()
 
     def _mark(self, input_hw: tuple[int, int], memory_frames: int) -> Path:
         """A file that exists once such a network has been compiled here: `auto` estimates the cost from it."""
@@ -212,7 +207,7 @@ class CompilePolicy:
         return cache_folder() / f"{digest[:24]}.made"
 
 
-def compiled(function: F, device: torch.device) -> F:
+def compiled(function: Callable[..., Any], device: torch.device) -> Callable[..., Any]:
     """The function, compiled at its first call for each shape, with the parameters that it reads frozen into it.
 
     It must be called without gradients: with them nothing is frozen. Where compiling fails, also for one shape too
@@ -235,7 +230,7 @@ def compiled(function: F, device: torch.device) -> F:
         with building.patch(freezing=True), tracing.patch(limits):
             return fast(*arguments)
 
-    return cast(F, call)
+    return call
 
 
 def _cause(error: BaseException) -> str:

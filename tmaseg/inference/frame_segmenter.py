@@ -181,12 +181,10 @@ class FrameSegmenter(ABC):
 class LoadedNetwork(ABC):
     """Base class: a network on its device, which any number of videos share."""
 
-    name: str
-    """Name or path of the weights, as the user gave it."""
+    name: str  # name or path of the weights, as the user gave it
     config: TMANetConfig
     labels: LabelSet
-    geometry: InputGeometry
-    """Input size and sliding windows."""
+    geometry: InputGeometry  # input size and sliding windows
     device: torch.device
     precision: str
 
@@ -203,10 +201,10 @@ class LoadedNetwork(ABC):
 
 
 def _check_frame(rgb: RGB) -> None:
-    if not isinstance(rgb, np.ndarray):
+    is_array = isinstance(rgb, np.ndarray)
+    if not is_array or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or not rgb.size:
+        came = f"shape {rgb.shape} and type {rgb.dtype}" if is_array else f"type {type(rgb).__name__}"
         raise ConfigError(
-            f"a frame of type {type(rgb).__name__} came; it must be a NumPy array (H, W, 3) uint8, such as "
+            f"a frame of {came} came; it must be a NumPy array (H, W, 3) uint8, such as "
             "np.asarray(image.convert('RGB'))"
         )
-    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or not rgb.size:
-        raise ConfigError(f"a frame of shape {rgb.shape} and type {rgb.dtype} came; it must be (H, W, 3) uint8")

@@ -59,9 +59,8 @@ class KeyFrames:
 
     def keep(self, labels: Labels) -> None:
         """The network's labels (H, W) of the key frame that `carry` was given last."""
-        if self.every != 1:
-            self._labels = labels.copy()
-            self._since_key = 0
+        self._labels = labels.copy()
+        self._since_key = 0
 
     def _follow(self, grey: Grey, before: Grey, labels: Labels) -> Labels:
         """Each pixel's label is that of where it was: nearest neighbour, the edge where it was outside."""

@@ -19,10 +19,8 @@ _ATTENTION = ("aten.bmm", "aten._scaled_dot_product")
 class Macs:
     """Multiply-adds of one frame, in thousands of millions."""
 
-    convolutions: float
-    """What the paper counts: its 754 is the clip form at 769x769 with T = 2."""
-    attention: float
-    """The two products of equation 1, which the paper leaves out."""
+    convolutions: float  # what the paper counts: its 754 is the clip form at 769x769 with T = 2
+    attention: float  # the two products of equation 1, which the paper leaves out
 
     @property
     def total(self) -> float:

@@ -4,11 +4,13 @@ import json
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -40,10 +42,8 @@ class Parity:
 
     frames: int
     memory_resets: int
-    differing: float
-    """Fraction of pixels of another class."""
-    worst: float
-    """By how much the network's logits prefer its own class, at most, where the file gives another one."""
+    differing: float  # fraction of pixels of another class
+    worst: float  # by how much the network's logits prefer its own class, at most, where the file gives another one
 
     def holds(self, precision: str) -> bool:
         """Whether the file may be kept; in fp32 only ties may differ."""
@@ -98,7 +98,7 @@ def check_parity(path: Path, checkpoint: Checkpoint, spec: OnnxSpec, *, frames: 
     torchs = load_network(checkpoint, device="cpu", precision="fp32").segmenter(memory_frames=spec.memory_frames)
     exported = OnnxNetwork.load(path, device="cpu").segmenter()
     differing, worst, resets = [], [0.0], 0
-    for index, rgb in enumerate(_demo(frames, spec.frame_hw)):
+    for index, rgb in enumerate(_pictures(DEMO, frames, 4, spec.frame_hw)):
         if index == 2 * frames // 3:
             resets += 1 + exported.memory_resets
             torchs.reset()
@@ -118,13 +118,12 @@ def read_calibration(folder: Path, frame_hw: tuple[int, int] | None) -> list[RGB
     """Pictures of a folder, or frames of a video: evenly spaced, in order. Raises VideoError."""
     with open_source(folder) as source:
         step = max(1, (source.info.frames or 0) // CALIBRATION_FRAMES)
-        return [fitted(frame.rgb, frame_hw) for frame in islice(source, 0, step * CALIBRATION_FRAMES, step)]
+    return _pictures(folder, CALIBRATION_FRAMES, step, frame_hw)
 
 
-def _demo(count: int, frame_hw: tuple[int, int] | None) -> Iterator[RGB]:
-    with open_source(DEMO) as source:
-        for frame in islice(source, 0, 4 * count, 4):
-            yield fitted(frame.rgb, frame_hw)
+def _pictures(path: Path, count: int, step: int, frame_hw: tuple[int, int] | None) -> list[RGB]:
+    with open_source(path) as source:
+        return [fitted(frame.rgb, frame_hw) for frame in islice(source, 0, step * count, step)]
 
 
 def _write(checkpoint: Checkpoint, path: Path, spec: OnnxSpec) -> None:
@@ -155,18 +154,14 @@ def _write(checkpoint: Checkpoint, path: Path, spec: OnnxSpec) -> None:
 
 def _quantise(path: Path, pictures: Sequence[RGB]) -> None:
     """Convolutions in 8 bits, in place: weights by channel, activations by the ranges on `pictures`."""
-    from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+    from onnxruntime.quantization import QuantType, quantize_static
 
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
-        def __init__(self) -> None:
-            self._feeds = _feeds(path, pictures)
-
-        def get_next(self) -> dict[str, Any] | None:
-            return next(self._feeds, None)
-
-    reader, out = Reader(), path.with_name("int8.onnx")
-    with warnings.catch_warnings(), _quiet_logging():
+    reader = SimpleNamespace(get_next=partial(next, _feeds(path, pictures), None))  # as a CalibrationDataReader
+    out = path.with_name("int8.onnx")
+    with warnings.catch_warnings(), ExitStack() as stack:
         warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)  # the advice that ONNX Runtime logs to the root logger
+        stack.callback(logging.disable, logging.NOTSET)
         quantize_static(
             str(path),
             str(out),
@@ -177,16 +172,6 @@ def _quantise(path: Path, pictures: Sequence[RGB]) -> None:
             weight_type=QuantType.QInt8,
         )
     out.replace(path)
-
-
-@contextmanager
-def _quiet_logging() -> Iterator[None]:
-    """Without the advice that ONNX Runtime logs to the root logger."""
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(logging.NOTSET)
 
 
 def _feeds(path: Path, pictures: Sequence[RGB]) -> Iterator[dict[str, Any]]:

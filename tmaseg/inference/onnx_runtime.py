@@ -32,14 +32,9 @@ def fitted(rgb: RGB, frame_hw: tuple[int, int] | None) -> RGB:
     return np.asarray(cv2.resize(rgb, frame_hw[::-1], interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def is_installed(package: str) -> bool:
-    """Whether it can be imported; it is not."""
-    return find_spec(package) is not None
-
-
 def needs_onnx(*packages: str) -> None:
     """Raises ConfigError unless the packages are installed."""
-    if missing := [name for name in packages if not is_installed(name)]:
+    if missing := [name for name in packages if find_spec(name) is None]:
         raise ConfigError(f"ONNX files need {', '.join(missing)}: pip install tmaseg[onnx]")
 
 

@@ -27,13 +27,7 @@ Grey = NDArray[np.uint8]  # (_HEIGHT, _WIDTH)
 
 
 class DiscontinuityDetector:
-    """Finds frames that do not continue the video: those after a scene cut, or at another time.
-
-    Cuts: twelve patches of a small grey copy of the last frame are searched for in the new one, by normalised
-    correlation, near where they were and near where the camera's motion carries them. A pan moves all and a passing car
-    hides many, yet enough are found; after a cut few are. Brightness and contrast do not matter, so neither does a
-    tunnel or a flash. Frames far apart in time are little alike all along: only a drop against the last few is a cut.
-    """
+    """Finds frames that do not continue the video: those after a scene cut, or at another time."""
 
     _last: Grey | None
     _similarities: deque[float]
@@ -69,6 +63,11 @@ class DiscontinuityDetector:
         self._intervals = deque(state["intervals"], maxlen=_INTERVALS)
 
     def _is_cut(self, grey: Grey) -> bool:
+        # Twelve patches of a small grey copy of the last frame are searched for in the new one, by normalised
+        # correlation, near where they were and near where the camera's motion carries them. A pan moves all and a
+        # passing car hides many, yet enough are found; after a cut few are. Brightness and contrast do not matter, so
+        # neither does a tunnel or a flash. Frames far apart in time are little alike all along: only a drop against
+        # the last few is a cut.
         last, self._last = self._last, grey
         if last is None:
             return False

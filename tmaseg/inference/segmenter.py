@@ -76,10 +76,7 @@ class Segmenter(FrameSegmenter):
         self._preprocess = Preprocess(self.net.config).to(self.device)
         self._transfer = Transfer(self.device)
         super().__init__(
-            labels,
-            self.net.config.checked_memory_frames(memory_frames),
-            detect_cuts=detect_cuts,
-            key_frames=key_frames,
+            labels, self.net.config.checked_memory_frames(memory_frames), detect_cuts=detect_cuts, key_frames=key_frames
         )
 
     @property
@@ -199,14 +196,15 @@ def load_network(
     checkpoint = weights if isinstance(weights, Checkpoint) else load_checkpoint(weights)
     target = choose_device(str(device))
     chosen = choose_precision(precision, target)
+    engine = Engine(prepare(checkpoint.build(), target, chosen))
     return TorchNetwork(
         name="these weights" if isinstance(weights, Checkpoint) else str(weights),
         config=checkpoint.config,
         labels=checkpoint.labels,
         geometry=checkpoint.geometry,
-        device=target,
+        device=engine.device,
         precision=chosen,
-        engine=Engine(prepare(checkpoint.build(), target, chosen)),
+        engine=engine,
     )
 
 
@@ -220,11 +218,7 @@ def open_network(weights: str | Path, *, device: str = "auto", precision: str = 
 
 
 def load(
-    weights: str | Path = "street",
-    *,
-    device: str = "auto",
-    precision: str = "auto",
-    **options: Unpack[StreamOptions],
+    weights: str | Path = "street", *, device: str = "auto", precision: str = "auto", **options: Unpack[StreamOptions]
 ) -> Segmenter:
     """A Segmenter for shipped weights by name, or for a checkpoint file.
 

@@ -3,10 +3,4 @@
 from tmaseg.metrics.iou import Accuracy, BoundaryIoU, ConfusionMatrix
 from tmaseg.metrics.temporal import FlowConsistency, VideoConsistency
 
-__all__ = [
-    "Accuracy",
-    "BoundaryIoU",
-    "ConfusionMatrix",
-    "FlowConsistency",
-    "VideoConsistency",
-]
+__all__ = ["Accuracy", "BoundaryIoU", "ConfusionMatrix", "FlowConsistency", "VideoConsistency"]

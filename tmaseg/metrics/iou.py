@@ -27,16 +27,11 @@ class Accuracy:
     """(K,) intersection over union; NaN for a class neither true nor predicted anywhere, and for one left out."""
     class_accuracy: Floats
     """(K,) fraction of a class's true pixels that were predicted as it (recall); NaN for a class that never occurs."""
-    miou: float
-    """Mean of `iou` over the classes that are true or predicted somewhere."""
-    miou_present: float
-    """Mean of `iou` over the classes that occur in the truth: VSPW's definition."""
-    mean_accuracy: float
-    """Mean of `class_accuracy` over the classes that occur."""
-    pixel_accuracy: float
-    """Fraction of scored pixels that are right."""
-    frequency_weighted_iou: float
-    """Mean of `iou` weighted by each class's fraction of the true pixels."""
+    miou: float  # mean of `iou` over the classes that are true or predicted somewhere
+    miou_present: float  # mean of `iou` over the classes that occur in the truth: VSPW's definition
+    mean_accuracy: float  # mean of `class_accuracy` over the classes that occur
+    pixel_accuracy: float  # fraction of scored pixels that are right
+    frequency_weighted_iou: float  # mean of `iou` weighted by each class's fraction of the true pixels
 
     def __repr__(self) -> str:
         return f"Accuracy(miou={self.miou:.4f}, pixel_accuracy={self.pixel_accuracy:.4f}, classes={len(self.iou)})"

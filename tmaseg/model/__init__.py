@@ -18,15 +18,7 @@ if TYPE_CHECKING:
     from tmaseg.model.memory import MemoryRing
     from tmaseg.model.tmanet import TMANet
 
-__all__ = [
-    "Checkpoint",
-    "InputGeometry",
-    "MemoryRing",
-    "TMANet",
-    "TMANetConfig",
-    "load_checkpoint",
-    "save_checkpoint",
-]
+__all__ = ["Checkpoint", "InputGeometry", "MemoryRing", "TMANet", "TMANetConfig", "load_checkpoint", "save_checkpoint"]
 
 
 def __getattr__(name: str) -> object:

@@ -37,14 +37,10 @@ class WeightsInfo:
     path: Path
     config: TMANetConfig
     labels: LabelSet
-    geometry: InputGeometry
-    """How frames were meant to be fed to the network."""
-    provenance: dict[str, Any]
-    """Where the weights came from: data, recipe, scores. Plain JSON values."""
-    parameters: int
-    """Number of values in all tensors, running statistics included."""
-    onnx: OnnxSpec | None = None
-    """Of a file that `tmaseg export` wrote: what it fixes. None: a checkpoint."""
+    geometry: InputGeometry  # how frames were meant to be fed to the network
+    provenance: dict[str, Any]  # where the weights came from: data, recipe, scores. Plain JSON values.
+    parameters: int  # number of values in all tensors, running statistics included
+    onnx: OnnxSpec | None = None  # of a file that `tmaseg export` wrote: what it fixes. None: a checkpoint.
 
 
 @dataclass(frozen=True)
@@ -108,9 +104,10 @@ def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
     info = read_weights_info(name_or_path)
     if info.onnx:
         raise CheckpointError(f"{info.path}: an ONNX file, which only runs: give the checkpoint, {info.onnx.weights}")
+    from safetensors.torch import load_file
+
     try:
-        with safe_open(info.path, framework="pt") as file:
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (it is no dict)
+        state = load_file(info.path)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{info.path}: the weights cannot be read ({error}): get the file again") from error
     state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}

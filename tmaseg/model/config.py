@@ -6,13 +6,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from tmaseg.errors import ConfigError
 
 BackboneName = Literal[
-    "resnet18",
-    "resnet34",
-    "resnet50",
-    "resnet101",
-    "efficientnet-lite0",
-    "efficientnet-lite1",
-    "efficientnet-lite2",
+    "resnet18", "resnet34", "resnet50", "resnet101", "efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2"
 ]
 Stem = Literal["plain", "deep"]
 OutputStride = Literal[8, 16]
@@ -159,8 +153,6 @@ class TMANetConfig:
             raise ConfigError(
                 f"unknown configuration value {', '.join(unknown)}: written by a newer tmaseg? upgrade it"
             )
-        if "classes" not in values:
-            raise ConfigError("the configuration does not say how many classes there are")
         return cls(**values)
 
 

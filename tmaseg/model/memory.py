@@ -27,8 +27,7 @@ class MemoryRing:
     def __init__(self, keys: Tensor, values: Tensor, *, frames: int) -> None:
         """Begins with one frame, encoded for every slot: keys (B, S, P, Ck), values (B, S, P, Cv). `frames` is T.
 
-        Raises MemoryStateError when T is no number of frames, or when there is an encoder for each slot (S > 1) but not
-        T of them.
+        Raises MemoryStateError unless T is 1 or more, and S 1 or T.
         """
         slots = keys.shape[1]
         if frames < 1 or slots not in (1, frames):
@@ -53,16 +52,13 @@ class MemoryRing:
         self._pushed += 1
 
     def read(self) -> tuple[Tensor, Tensor]:
-        """Keys (B, T P, Ck) and values (B, T P, Cv), as `read_memory` takes them.
-
-        With one encoder for all slots these are views: attention does not care for the order of frames. With an encoder
-        for each slot, each frame contributes the encoding of the slot it has grown into, oldest first.
-        """
+        """Keys (B, T P, Ck) and values (B, T P, Cv), as `read_memory` takes them."""
         return self._by_age(self._keys).flatten(1, 2), self._by_age(self._values).flatten(1, 2)
 
     def _by_age(self, buffer: Tensor) -> Tensor:
         if buffer.shape[2] == 1:
-            return buffer[:, :, 0]  # (B, T, P, C)
+            return buffer[:, :, 0]  # (B, T, P, C), a view: attention does not care for the order of frames
+        # Each frame contributes the encoding of the slot that it has grown into.
         ages = torch.arange(self._frames, device=buffer.device)
         return buffer[:, (ages + self._pushed) % self._frames, ages]  # (B, T, P, C), oldest first
 
@@ -120,9 +116,9 @@ def read_memory(query: Tensor, keys: Tensor, values: Tensor, *, reach: float = 0
 
     query (B, Ck, h, w); keys (B, N, Ck) and values (B, N, Cv) of all memory positions, in any order; but frame by frame
     and row by row where `reach` above 0 leaves out those further away than this fraction of h.
-    Returns (B, Cv, h, w) in the values' dtype. The (M, N) attention matrix is never in memory at once. Scores and the
-    softmax are float32 whatever the dtype: unscaled scores reach the tens, where bfloat16 steps by a quarter.
+    Returns (B, Cv, h, w) in the values' dtype. The (M, N) attention matrix is never in memory at once.
     """
+    # Scores and softmax are float32 whatever the dtype: unscaled scores reach the tens, where bfloat16 steps by 1/4.
     batch, _, height, width = query.shape
     rows = query.flatten(2).transpose(1, 2)  # (B, M, Ck)
     near = Neighbourhood(height, width, max(1, round(reach * height)), rows.device) if reach else None
@@ -143,9 +139,7 @@ def _fused_part(rows: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None)
 
 
 def _softmax(scores: Tensor) -> Tensor:
-    """Softmax of scores (..., N) float32 over N, except that no weight is under 1e-26 of the highest. Alters `scores`.
-
-    Unscaled scores spread over hundreds, and e^-90 is a denormal number, with which processors multiply slowly. One
-    weight in twenty was one with the shipped weights: at 480x360 and T = 4 in fp32 attention took 96 ms, so 16 ms.
-    """
+    """Softmax of scores (..., N) float32 over N, in place; but no weight is under 1e-26 of the highest."""
+    # Unscaled scores spread over hundreds, and e^-90 is a denormal number, with which processors multiply slowly. One
+    # weight in twenty was one with the shipped weights: at 480x360 and T = 4 in fp32 attention took 96 ms, so 16 ms.
     return scores.sub_(scores.amax(-1, keepdim=True)).clamp_min_(_LEAST_SCORE).softmax(-1)

@@ -35,10 +35,8 @@ class Preprocess(nn.Module):
         return self._looked_up(x) if in_levels else (x - self.mean) / self.std
 
     def _looked_up(self, x: Tensor) -> Tensor:
-        """x (B, 3, h, w) uint8 -> the same bits as (x.float() - mean) / std in one pass rather than three.
-
-        Measured on one core at 512x910: 0.9 ms in place of 8.
-        """
+        """x (B, 3, h, w) uint8 -> the same bits as (x.float() - mean) / std in one pass rather than three."""
+        # Measured on one core at 512x910: 0.9 ms in place of 8.
         height, width = x.shape[-2:]
         pixels = x.permute(0, 2, 3, 1).reshape(-1, width, 3).numpy()  # (B h, w, 3)
         levels = torch.arange(256.0).view(1, 1, 256, 1)

@@ -38,8 +38,7 @@ class BasicBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x (B, inputs, H, W) -> (B, planes, ceil(H / stride), ceil(W / stride))."""
         out = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
-        shortcut = x if self.downsample is None else self.downsample(x)
-        summed: Tensor = self.relu(out + shortcut)
+        summed: Tensor = self.relu(out + self.downsample(x))
         return summed
 
 
@@ -61,8 +60,7 @@ class Bottleneck(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x (B, inputs, H, W) -> (B, 4 planes, ceil(H / stride), ceil(W / stride))."""
         out = self.relu(self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x))))))
-        shortcut = x if self.downsample is None else self.downsample(x)
-        summed: Tensor = self.relu(self.bn3(self.conv3(out)) + shortcut)
+        summed: Tensor = self.relu(self.bn3(self.conv3(out)) + self.downsample(x))
         return summed
 
 
@@ -144,10 +142,10 @@ def _deep_stem(width: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def _downsample(inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
-    """The convolution of a shortcut whose shape changes."""
+def _downsample(inputs: int, outputs: int, stride: int) -> nn.Module:
+    """The convolution of a shortcut, where the shape changes."""
     if stride == 1 and inputs == outputs:
-        return None
+        return nn.Identity()
     return nn.Sequential(_conv(inputs, outputs, 1, stride=stride), nn.BatchNorm2d(outputs))
 
 

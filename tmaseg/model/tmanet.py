@@ -15,13 +15,7 @@ from torch.overrides import TorchFunctionMode
 from tmaseg.errors import ConfigError
 from tmaseg.model.config import TMANetConfig
 from tmaseg.model.efficientnet_lite import EfficientNetLite
-from tmaseg.model.layers import (
-    AuxiliaryHead,
-    KeyValueEncoder,
-    MemoryEncoder,
-    SegmentationHead,
-    join_first_convolutions,
-)
+from tmaseg.model.layers import AuxiliaryHead, KeyValueEncoder, MemoryEncoder, SegmentationHead, join_first_convolutions
 from tmaseg.model.memory import Attend, fused, read_memory
 from tmaseg.model.resnet import ResNet
 

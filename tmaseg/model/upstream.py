@@ -6,9 +6,8 @@ Facts about their networks are in the paper and in the shapes; what no shape sho
 import pickle
 import re
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 import torch
 from safetensors import SafetensorError
@@ -22,8 +21,7 @@ from tmaseg.model.config import BackboneName, EncoderKind, InputGeometry, TMANet
 Preset = Literal["cityscapes", "camvid"]
 
 
-@dataclass(frozen=True)
-class _Preset:
+class _Preset(NamedTuple):
     """Hyperparameters of the authors for one data set that cannot be read from tensor shapes."""
 
     outputs: int
@@ -45,18 +43,15 @@ _BACKBONES: dict[tuple[int, bool], BackboneName] = {
     (23, True): "resnet101",
 }
 
-_RENAMES = tuple(
-    (re.compile(pattern), replacement)
-    for pattern, replacement in (
-        (r"^decode_head\.memory_(key|value)_conv\.(\d+)\.(\d+)\.", r"memory_encoder.slots.\3.\1.\2."),
-        (r"^decode_head\.query_(key|value)_conv\.(\d+)\.", r"query_encoder.\1.\2."),
-        (r"^decode_head\.bottleneck\.", "head.bottleneck."),
-        (r"^decode_head\.conv_seg\.", "head.classifier."),
-        (r"^auxiliary_head\.convs\.0\.", "auxiliary.bottleneck."),
-        (r"^auxiliary_head\.conv_seg\.", "auxiliary.classifier."),
-        (r"^((?:head|auxiliary|query_encoder|memory_encoder)\..*)\.conv\.", r"\1.0."),
-        (r"^((?:head|auxiliary|query_encoder|memory_encoder)\..*)\.bn\.", r"\1.1."),
-    )
+_RENAMES = (
+    (r"^decode_head\.memory_(key|value)_conv\.(\d+)\.(\d+)\.", r"memory_encoder.slots.\3.\1.\2."),
+    (r"^decode_head\.query_(key|value)_conv\.(\d+)\.", r"query_encoder.\1.\2."),
+    (r"^decode_head\.bottleneck\.", "head.bottleneck."),
+    (r"^decode_head\.conv_seg\.", "head.classifier."),
+    (r"^auxiliary_head\.convs\.0\.", "auxiliary.bottleneck."),
+    (r"^auxiliary_head\.conv_seg\.", "auxiliary.classifier."),
+    (r"^((?:head|auxiliary|query_encoder|memory_encoder)\..*)\.conv\.", r"\1.0."),
+    (r"^((?:head|auxiliary|query_encoder|memory_encoder)\..*)\.bn\.", r"\1.1."),
 )
 
 
@@ -123,8 +118,7 @@ def guess_preset(classes: int) -> Preset:
     """The preset with that number of outputs. Raises CheckpointError when there is none."""
     for name in get_args(Preset):
         if _PRESETS[name].outputs == classes:
-            guessed: Preset = name
-            return guessed
+            return cast(Preset, name)
     raise CheckpointError(
         f"the checkpoint has {classes} outputs, which is neither Cityscapes' 19 nor CamVid's 12: "
         "say --preset cityscapes or camvid for its geometry, and --labels FILE for its classes"
@@ -174,5 +168,5 @@ def _shape(state: dict[str, Tensor], name: str) -> tuple[int, ...]:
 
 def _rename(name: str) -> str:
     for pattern, replacement in _RENAMES:
-        name = pattern.sub(replacement, name)
+        name = re.sub(pattern, replacement, name)
     return name
