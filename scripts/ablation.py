@@ -35,7 +35,7 @@ from tmaseg.training import (
     to_toml,
     train,
 )
-from tmaseg.training.presets import to_values
+from tmaseg.training.recipe import to_values
 
 LENGTHS = (0, 1, 2, 4, 6)
 KEYS = (32, 64, 128, 256)

@@ -257,9 +257,8 @@ def train(check: Check) -> dict[str, Any]:
 def _crops_alone(folder: Path, steps: int) -> float:
     """What the threads of a run make a second while nothing trains; labels and pictures are in memory by then."""
     from tmaseg.training.batches import BatchMaker, load_batches
-    from tmaseg.training.callbacks import Callback
     from tmaseg.training.datasets import open_sources, read_labels
-    from tmaseg.training.job import resumed
+    from tmaseg.training.job import Callback, resumed
 
     job = resumed(folder)
     datasets, labels = open_sources(job.sources, job.recipe.labels)

@@ -7,7 +7,7 @@ import numpy as np
 import yaml
 
 from tmaseg.training import Recipe
-from tmaseg.training.presets import from_values
+from tmaseg.training.recipe import from_values
 
 CLASSES = ("ground", "sky", "box", "ball")
 SHADES = np.array([(90, 80, 70), (150, 190, 230), (200, 60, 50), (60, 170, 80)], np.int16)

@@ -20,7 +20,7 @@ from tmaseg.inference.segmenter import Segmenter
 from tmaseg.labels import CAMVID, CAMVID12, CITYSCAPES, LabelSet, map_by_name
 from tmaseg.metrics import ConfusionMatrix, FlowConsistency
 from tmaseg.model.config import InputGeometry
-from tmaseg.training.validation import ValSet, validate
+from tmaseg.training.validation import validate
 from tmaseg.video.images import read_image
 from tmaseg.video.optical_flow import FlowEstimator
 
@@ -262,7 +262,7 @@ def test_what_is_one_class_to_the_weights_is_scored_as_one(weights, tmp_path):
     expected = jaccard_score((bands != 7).ravel(), (mask == car).ravel())
     assert result.to_dict()["classes"]["car"] == pytest.approx(expected)
     assert expected > 0  # or the test says nothing
-    found = validate(network, [ValSet("cityscapes", dataset, "val")], Shard())
+    found = validate(network, {"cityscapes": dataset}, "val", Shard())
     assert found.miou["cityscapes"] == pytest.approx(result.to_dict()["miou"])
 
 

@@ -18,9 +18,9 @@ from tmaseg.data import Clip, ClipFrame, Sample
 from tmaseg.errors import ConfigError, DataError
 from tmaseg.evaluation import Shard
 from tmaseg.labels import LabelSet, unite_by_name
+from tmaseg.training.augment import ClipSampler
 from tmaseg.training.batches import BatchMaker, check_batches, load_batches
 from tmaseg.training.datasets import TrainSet
-from tmaseg.training.sampling import ClipSampler
 
 LABELS = LabelSet("drawn", CLASSES, ((1, 1, 1),) * 4)
 
@@ -251,8 +251,8 @@ def test_random_sampling_takes_different_frames_within_reach():
 
 
 def test_moved_copies_grow_away_from_the_frame_and_single_pictures_are_moved_too(monkeypatch):
-    monkeypatch.setattr("tmaseg.training.sampling._SHIFT", 0.05)
-    monkeypatch.setattr("tmaseg.training.sampling._BRIGHTNESS", 0.0)
+    monkeypatch.setattr("tmaseg.training.augment._SHIFT", 0.05)
+    monkeypatch.setattr("tmaseg.training.augment._BRIGHTNESS", 0.0)
     for moved in (1.0, 0.0):
         memory = {"self_probability": 0.0, "moved_probability": moved, "past_probability": 1 - moved}
         recipe = tiny_recipe(memory=memory)

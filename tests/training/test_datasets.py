@@ -12,9 +12,9 @@ from drawn import tiny_recipe
 from tmaseg.errors import CheckpointError, ConfigError, DataError, LabelError
 from tmaseg.labels import ClassUnions
 from tmaseg.training import Callback, Source, TrainJob, check_mixture, train
+from tmaseg.training.batches import mixture_fractions
 from tmaseg.training.datasets import ImageCache, open_sources, read_labels
-from tmaseg.training.presets import from_values
-from tmaseg.training.sampling import mixture_fractions
+from tmaseg.training.recipe import from_values
 
 
 class Recorder(Callback):

@@ -6,8 +6,7 @@ from tiny import tiny_net
 from torch.nn import functional
 
 from tmaseg.model.preprocess import Preprocess
-from tmaseg.training.distributed import convert_sync_batch_norm
-from tmaseg.training.module import TrainingModule, freeze, set_dropout, set_train_mode
+from tmaseg.training.module import TrainingModule, convert_sync_batch_norm, freeze, set_dropout, set_train_mode
 from tmaseg.training.recipe import Optimizer
 from tmaseg.training.trainer import make_optimizer
 

@@ -8,8 +8,7 @@ import pytest
 
 from tmaseg.errors import ConfigError
 from tmaseg.model.config import TMANetConfig
-from tmaseg.training.presets import GROUPS, from_values, load_recipe, override, preset_names, to_toml, to_values
-from tmaseg.training.recipe import Recipe
+from tmaseg.training.recipe import GROUPS, Recipe, from_values, load_recipe, override, preset_names, to_toml, to_values
 
 
 def test_the_presets_are_there_and_survive_being_written():

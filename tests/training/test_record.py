@@ -12,7 +12,8 @@ from drawn import CLASSES, draw_scene
 from tmaseg.errors import OutputError
 from tmaseg.labels import LabelSet
 from tmaseg.training import Callback, Recipe, StepReport, TrainJob, ValidationScores
-from tmaseg.training.record import Record, ValidationSample, draw_curves, draw_samples, read_record
+from tmaseg.training.record import Record, draw_curves, draw_samples, read_record
+from tmaseg.training.validation import ValidationSample
 
 LABELS = LabelSet("drawn", CLASSES, ((250, 0, 0), (0, 250, 0), (0, 0, 250), (250, 250, 0)))
 
@@ -55,7 +56,7 @@ def test_a_sheet_shows_frame_truth_and_prediction(tmp_path):
 
 def test_a_log_is_resumed_from_a_step_without_a_line_that_a_crash_cut(tmp_path):
     path = tmp_path / "log.csv"
-    job, data = TrainJob(Recipe(), (), tmp_path), SimpleNamespace(val=[SimpleNamespace(name="a")])
+    job, data = TrainJob(Recipe(), (), tmp_path), SimpleNamespace(val={"a": None})
     with Record(job, Callback(), data, after=0) as record:
         for step in (1, 2, 3):
             record.write_step(StepReport(step, 1 / step, 0.1, 0.5, float(step), None))

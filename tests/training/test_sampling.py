@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tmaseg.training.sampling import Sampler
+from tmaseg.training.batches import Sampler
 
 counts = st.lists(st.integers(1, 20), min_size=1, max_size=3)
 

@@ -11,7 +11,6 @@ from tmaseg.evaluation import EvalOptions, Shard, evaluate
 from tmaseg.inference.segmenter import load_network
 from tmaseg.labels import LabelSet
 from tmaseg.model.checkpoint import Checkpoint
-from tmaseg.training.datasets import ValSet
 from tmaseg.training.validation import validate
 
 COARSE = LabelSet("coarse", ("road", "sky", "car"), ((1, 1, 1),) * 3)
@@ -41,7 +40,7 @@ def test_classes_that_the_network_cannot_tell_apart_are_scored_as_one(drawn, mon
 
     monkeypatch.setattr("tmaseg.training.validation.Predictor", Oracle)
     weights = SimpleNamespace(config=SimpleNamespace(memory_frames=0), labels=COARSE)
-    found = validate(weights, [ValSet("drawn", data, "val")], Shard())
+    found = validate(weights, {"drawn": data}, "val", Shard())
     road, sky = pixels[:2]
     assert found.miou["drawn"] == pytest.approx(1.0 if right else (road / (road + sky) + 0 + 1) / 3)
     assert (pixels > 0).all()
@@ -61,7 +60,7 @@ def test_validation_and_evaluation_have_the_same_scores(drawn):
         net = tiny_net(3, classes=len(labels))
         checkpoint = Checkpoint(net.config, labels, net.state_dict())
         network = load_network(checkpoint, device="cpu", precision="fp32")
-        validated = validate(network, [ValSet("drawn", data, "val")], Shard())
+        validated = validate(network, {"drawn": data}, "val", Shard())
         evaluated = evaluate(data, network, EvalOptions(split="val"))
         assert validated.miou["drawn"] == pytest.approx(evaluated.to_dict()["miou"])
         assert validated.miou["drawn"] > 0.01

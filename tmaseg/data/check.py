@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,7 +16,6 @@ from tmaseg.data.masks import BLACK_AND_WHITE, is_jpeg
 from tmaseg.errors import DataError
 
 _THREADS = 4
-_COMPARED = 3  # clips whose frames between are compared with a labelled one
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,6 @@ def check_dataset(dataset: Dataset, *, limit: int | None = 200) -> Check:
         absent = [label for label, share in splits[name].shares.items() if share == 0]
         if absent and splits[name].read == splits[name].labelled:
             notes.append(f"{name}: no pixel of {', '.join(absent)}")
-        problems += _shift_problems(name, clips)
     if not any(split.frames for split in splits.values()):
         problems.append(f"no split of {dataset.root} holds a labelled frame: check the folder names and lists above")
     return Check(dataset.name, dataset.layout, dataset.root, splits, tuple(problems), tuple(notes))
@@ -108,13 +105,10 @@ class _FrameCheck(NamedTuple):
 def _check_frame(dataset: Dataset, frame: ClipFrame) -> _FrameCheck:
     notes: list[str] = []
     try:
-        truth, picture = dataset.truth(frame), read_frame(frame, warn=notes.append)
+        truth = dataset.truth(frame)
+        read_frame(frame, warn=notes.append)
     except DataError as error:
         return _FrameCheck(np.zeros(256, np.int64), str(error).removeprefix(f"{frame.mask}: "), notes)
-    if picture.shape[:2] != truth.shape:
-        sizes = [f"{width}x{height}" for height, width in (picture.shape[:2], truth.shape)]
-        fault = f"the picture is {sizes[0]} and its mask {sizes[1]}: resize the masks with nearest neighbour"
-        return _FrameCheck(np.zeros(256, np.int64), fault, notes)
     return _FrameCheck(np.bincount(truth.ravel(), minlength=256), None, notes)
 
 
@@ -134,25 +128,3 @@ def _mask_problems(dataset: Dataset, pixels: NDArray[np.int64], frames: Sequence
             f"every mask holds only {labels.names[0]} and void: black-and-white masks (0 and 255)? "
             f"{BLACK_AND_WHITE[0].upper()}{BLACK_AND_WHITE[1:]}"
         )
-
-
-def _shift_problems(name: str, clips: Sequence[Clip]) -> Iterator[str]:
-    """Clips whose unlabelled frames are numbered wrongly: one of them is the very picture of a labelled frame."""
-    for clip in clips[:_COMPARED]:
-        by_number = {frame.number: frame for frame in clip.frames}
-        for frame in [frame for frame in clip.frames if frame.mask][:1]:
-            near = [by_number[frame.number + shift] for shift in (-2, -1, 1, 2) if frame.number + shift in by_number]
-            if len(near) < 2 or any(other.wanted for other in near):
-                continue
-            differences = [float(np.abs(_thumbnail(other) - _thumbnail(frame)).mean()) for other in near]
-            least = int(np.argmin(differences))
-            # A picture compressed again differs by a grey level or two, its neighbours in time by several times that.
-            if differences[least] < min(2.5, 0.4 * float(np.median(np.delete(differences, least)))):
-                yield (
-                    f"{name}: the frames between of {clip.name} are shifted by {near[least].number - frame.number:+d}: "
-                    f"that one is the very picture of {frame.name}; make them again with scripts/extract_camvid.py"
-                )
-
-
-def _thumbnail(frame: ClipFrame) -> NDArray[np.float32]:
-    return cv2.resize(read_frame(frame), (320, 240), interpolation=cv2.INTER_AREA).astype(np.float32)

@@ -78,9 +78,18 @@ class Dataset:
         return read_frame(frame)
 
     def truth(self, frame: ClipFrame) -> Labels:
-        """(H, W) uint8 class ids of a labelled frame; `labels.ignore_index` where void. Raises DataError."""
+        """(H, W) uint8 class ids of a labelled frame; `labels.ignore_index` where void.
+
+        Raises DataError for a file that cannot be read, holds other ids, or has not its picture's size.
+        """
         assert frame.mask is not None
-        return self.masks.read(frame.mask)
+        labels, (width, height) = self.masks.read(frame.mask), frame_size(frame)
+        if labels.shape != (height, width):
+            raise DataError(
+                f"{frame.mask}: the mask is {labels.shape[1]}x{labels.shape[0]} but its picture {width}x{height}: "
+                "resize the masks with nearest neighbour"
+            )
+        return labels
 
     def raw_truth(self, frame: ClipFrame) -> Labels:
         """(H, W) uint8, the values in the file itself, for metrics that are defined on them."""

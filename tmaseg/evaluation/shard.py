@@ -1,12 +1,13 @@
-"""Shard: evaluation in several processes under `torchrun`. Sequences are divided; counts are summed on the first."""
+"""Shard: this process among several under `torchrun`, in evaluation and training; what it takes, and sums over all."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import torch
 from torch import distributed
 
 from tmaseg.inference.device import device_of_process
@@ -16,7 +17,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Shard:
-    """The rank of this process among the processes of an evaluation."""
+    """The rank of this process among all."""
 
     rank: int = 0
     count: int = 1
@@ -53,6 +54,22 @@ class Shard:
         parts: list[T | None] | None = [None] * self.count if self.first else None
         distributed.gather_object(part, parts)
         return [each for each in parts or [] if each is not None]
+
+    def sum(self, values: Sequence[float]) -> list[float]:
+        """Each value summed over all processes."""
+        if self.count == 1:
+            return list(values)
+        total = torch.tensor(values, dtype=torch.float64)
+        distributed.all_reduce(total)
+        return [float(value) for value in total]
+
+    def broadcast(self, make: Callable[[], T]) -> T:
+        """What `make` returns on the first process, for all: others may be on machines that do not have its files."""
+        made: list[Any] = [make() if self.first else None]
+        if self.count > 1:
+            distributed.broadcast_object_list(made)
+        value: T = made[0]
+        return value
 
 
 @contextmanager

@@ -6,17 +6,20 @@ take 40 on a CPU; a GPU is kept busy by two to eight such threads.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from tmaseg.arrays import RGB, Labels
-from tmaseg.data import ClipFrame
+from tmaseg.data import ClipFrame, Sample
 from tmaseg.training.datasets import TrainSet
-from tmaseg.training.recipe import Augmentation
+from tmaseg.training.recipe import Augmentation, MemorySampling
 
+MemoryKind = Literal["self", "moved", "past"]
 Matrix = NDArray[np.float64]  # (2, 3): stored pixel (x, y, 1) -> crop pixel (x, y), both counted at pixel centres
 
 VOID = 255  # in batches, whatever a data set's own ignore index is
@@ -28,6 +31,8 @@ _LUMA = np.array([0.299, 0.587, 0.114])
 _BLUR_PX = (0.5, 2.0)
 _NOISE_LEVELS = (2.0, 12.0)
 _JPEG_QUALITY = (15.0, 75.0)
+# Of an invented camera motion, a step back in time: standard deviations.
+_ZOOM, _SHIFT, _ROTATION_DEGREES, _BRIGHTNESS = 0.05, 0.02, 1.0, 4.0
 
 # Geometry -------------------------------------------------------------------------------------------------------------
 
@@ -195,3 +200,86 @@ class CropPlan:
         labels = self.data.cache.labels(self.data.dataset, self.frame)
         ignore = self.data.dataset.labels.ignore_index
         return np.asarray(self.data.known[warp_labels(labels, self.matrix, crop_hw, void=ignore)], np.uint8)
+
+
+# Clips ----------------------------------------------------------------------------------------------------------------
+
+
+class ClipSampler:
+    """Draws a labelled frame's crop and those of earlier moments, as a recipe says."""
+
+    def __init__(self, augmentation: Augmentation, memory: MemorySampling) -> None:
+        self._augmentation, self._memory = augmentation, memory
+
+    def kind(self, rng: np.random.Generator) -> MemoryKind:
+        """What a frame's memory is: itself, copies of it under a camera motion, or the real frames before it."""
+        kinds: tuple[MemoryKind, ...] = ("self", "moved", "past")
+        rule = self._memory
+        weights = np.array([rule.self_probability, rule.moved_probability, rule.past_probability])
+        return kinds[int(rng.choice(3, p=weights / weights.sum()))]
+
+    def draw(
+        self,
+        data: TrainSet,
+        sample: Sample,
+        past: int,
+        *,
+        kind: MemoryKind,
+        rng: np.random.Generator,
+        shows: tuple[int, ...] = (),
+    ) -> list[CropPlan]:
+        """Plans, newest first: of the labelled frame and of `past` earlier moments, in one geometry.
+
+        The labelled frame is cut so that one of the classes `shows` is in it, if ten tries find a place for that.
+
+        Real frames keep the placement, since the camera's own motion shows in them. Moved copies, and frames that are
+        missing and repeat another, move with their age.
+        """
+        matrix = self._place(data, sample.frame, rng, shows)
+        motion, common = self._motion(rng), draw_photometric(self._augmentation, rng)
+        plans: list[CropPlan] = []
+        for age, frame in enumerate((sample.frame, *self._past(sample, past, kind, rng))):
+            change = common if not age or self._memory.same_light else draw_photometric(self._augmentation, rng)
+            placement = matrix
+            if any(frame.name == plan.frame.name for plan in plans):
+                change = replace(change, brightness=change.brightness + age * motion.brightness)
+                placement = motion.apply(matrix, age)
+            change = replace(change, noise_seed=int(rng.integers(2**31)))
+            plans.append(CropPlan(data, frame, placement, change))
+        return plans
+
+    def _past(self, sample: Sample, past: int, kind: MemoryKind, rng: np.random.Generator) -> tuple[ClipFrame, ...]:
+        """The frames of the earlier moments, newest first; the frame itself where it is to be moved."""
+        if kind != "past":
+            return (sample.frame,) * past
+        steps = list(range(1, past + 1))
+        if self._memory.sampling == "random":
+            reach = max(self._memory.past_reach, past)
+            steps = sorted(1 + int(step) for step in rng.choice(reach, past, replace=False))
+        return sample.clip.past(sample.frame, steps)
+
+    def _place(self, data: TrainSet, frame: ClipFrame, rng: np.random.Generator, shows: tuple[int, ...]) -> Matrix:
+        labels = data.cache.labels(data.dataset, frame)
+        stored_hw = (labels.shape[0], labels.shape[1])
+        rule = self._augmentation
+        flip = bool(rng.random() < rule.flip)
+        if rule.scale_distribution == "log-uniform":
+            scale = float(np.exp(rng.uniform(np.log(rule.scale_min), np.log(rule.scale_max))))
+        else:
+            scale = float(rng.uniform(rule.scale_min, rule.scale_max))
+        # Only the position is drawn again, as in the authors' code: large scales would be redrawn more often.
+        draw = partial(
+            place, stored_hw, data.shown_hw(stored_hw, rule.size), rule.crop_hw, scale=scale, flip=flip, rng=rng
+        )
+        return place_varied(draw, labels, rule.crop_hw, void=data.dataset.labels.ignore_index, shows=shows)
+
+    def _motion(self, rng: np.random.Generator) -> Motion:
+        height, width = self._augmentation.crop_hw
+        shift_x, shift_y = rng.normal(0, _SHIFT * width, 2)
+        return Motion(
+            zoom=float(rng.normal(0, _ZOOM)),
+            shift_px=(float(shift_x), float(shift_y)),
+            rotation_degrees=float(rng.normal(0, _ROTATION_DEGREES)),
+            centre_px=(float(width * rng.uniform(0.3, 0.7)), float(height * rng.uniform(0.3, 0.7))),
+            brightness=float(rng.normal(0, _BRIGHTNESS)),
+        )

@@ -6,24 +6,25 @@ M pictures that are memory of some row, s the loss's stride.
 
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import count
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tmaseg.errors import ConfigError
 from tmaseg.evaluation import Shard
 from tmaseg.model.config import TMANetConfig
-from tmaseg.training.augment import CropPlan
+from tmaseg.training.augment import ClipSampler, CropPlan
 from tmaseg.training.datasets import TrainSet
 from tmaseg.training.recipe import Recipe
-from tmaseg.training.sampling import ClipSampler, Sampler, mixture_fractions
 
 _STEPS_AHEAD = 2  # beyond those being made
 
@@ -83,6 +84,62 @@ def check_batches(recipe: Recipe, network: TMANetConfig, processes: int) -> None
             f"memory of each other need as many crops in each part: raise batch to {parts * moments}, or lower "
             "accumulate, the processes, or frames_max"
         )
+
+
+class Sampler:
+    """An endless list of (data set, picture), shuffled anew each epoch; a function of the seed and the index alone.
+
+    An epoch has as many entries as there are pictures. Each data set takes its fraction of them, and goes through all
+    of its own pictures before it shows one again. A run that is resumed goes on at the index where it stopped.
+    """
+
+    def __init__(self, counts: Sequence[int], fractions: Sequence[float], *, seed: int) -> None:
+        """`counts`: pictures of each data set, at least one; `fractions`: of the entries, in any unit."""
+        self.epoch = sum(counts)  # entries
+        self._counts = tuple(counts)
+        self._seed = seed
+        weights = np.array(fractions, np.float64)
+        ends = np.round(np.cumsum(weights) / weights.sum() * self.epoch).astype(int)
+        self._takes = np.diff(ends, prepend=0)
+        self._epochs = lru_cache(maxsize=4)(self._shuffle_epoch)
+        self._rounds = lru_cache(maxsize=4 * len(counts))(self._shuffle_round)
+
+    def __getitem__(self, index: int) -> tuple[int, int]:
+        """The data set and the picture at an index, from 0."""
+        epoch, offset = divmod(index, self.epoch)
+        data, picture = self._epochs(epoch)[offset]
+        return int(data), int(picture)
+
+    def _shuffle_epoch(self, epoch: int) -> NDArray[np.int64]:
+        """(epoch, 2): data set and picture of each entry of an epoch."""
+        entries = []
+        for data, take in enumerate(self._takes):
+            for turn in range(epoch * take, (epoch + 1) * take):
+                round_, position = divmod(turn, self._counts[data])
+                entries.append((data, self._rounds(data, round_)[position]))
+        return np.random.default_rng((self._seed, 1, epoch)).permutation(np.array(entries, np.int64))
+
+    def _shuffle_round(self, data: int, round_: int) -> NDArray[np.int64]:
+        """The order of a data set's pictures in one round through all of them."""
+        return np.random.default_rng((self._seed, 2, data, round_)).permutation(self._counts[data])
+
+
+def mixture_fractions(sets: Sequence[TrainSet], mixture: Mapping[str, float]) -> list[float]:
+    """The fraction of the crops that each set gets, 1 in all; `mixture` by name, entries of other sets are left out.
+
+    Sets without an entry divide what the others leave of 1 by their numbers of pictures. Where nothing is left, each
+    gets the part of the pictures that it has, and the others keep their proportions in the rest.
+    """
+    counts = [len(data.samples) for data in sets]
+    given = [mixture.get(data.name, 0.0) for data in sets]
+    open_count = sum(count for count, fraction in zip(counts, given, strict=True) if not fraction)
+    left = 1 - sum(given) if open_count else 0.0
+    if open_count and left < 1e-6:
+        left = open_count / sum(counts)
+    return [
+        (1 - left) * fraction / sum(given) if fraction else left * count / open_count
+        for count, fraction in zip(counts, given, strict=True)
+    ]
 
 
 class _StepPlan(NamedTuple):

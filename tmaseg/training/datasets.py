@@ -3,8 +3,9 @@
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property, partial
+from itertools import chain, count
 from pathlib import Path
 
 import cv2
@@ -12,14 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmaseg.arrays import RGB, Labels
-from tmaseg.data import Clip, ClipFrame, Dataset, Sample, frame_size, open_dataset, read_frame
-from tmaseg.data.clip import trim
+from tmaseg.data import ClipFrame, Dataset, Sample, open_dataset, read_frame
 from tmaseg.errors import ConfigError, DataError
 from tmaseg.labels import ClassUnions, LabelSet, get_labels, unite_by_name
-from tmaseg.training.callbacks import Callback
-from tmaseg.training.job import Source
-from tmaseg.training.presets import parse_settings
-from tmaseg.training.recipe import Recipe
+from tmaseg.training.job import Callback, Source
+from tmaseg.training.recipe import Recipe, parse_settings
 
 _THREADS = 4  # that read labels
 
@@ -39,9 +37,9 @@ class ImageCache:
         return self._get(frame.image, lambda: read_frame(frame), cv2.INTER_AREA)
 
     def labels(self, dataset: Dataset, frame: ClipFrame) -> Labels:
-        """(H, W) uint8 class ids of a labelled frame. Raises DataError where they have not their picture's size."""
+        """(H, W) uint8 class ids of a labelled frame. Raises DataError."""
         assert frame.mask is not None
-        return self._get(frame.mask, lambda: _read_labels(dataset, frame), cv2.INTER_NEAREST_EXACT)
+        return self._get(frame.mask, lambda: dataset.truth(frame), cv2.INTER_NEAREST_EXACT)
 
     def _get(self, path: Path, read: Callable[[], NDArray[np.uint8]], interpolation: int) -> NDArray[np.uint8]:
         found = self._images.get(path)
@@ -58,17 +56,6 @@ class ImageCache:
                 self._images[path] = image
                 self._bytes_left -= image.nbytes
         return image
-
-
-def _read_labels(dataset: Dataset, frame: ClipFrame) -> Labels:
-    labels = dataset.truth(frame)
-    width, height = frame_size(frame)
-    if labels.shape != (height, width):
-        raise DataError(
-            f"{frame.mask}: its labels are {labels.shape[1]}x{labels.shape[0]} but the picture {frame.image.name} is "
-            f"{width}x{height}: resize the labels with nearest neighbour"
-        )
-    return labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,36 +111,11 @@ class TrainSet:
 
 
 @dataclass(frozen=True)
-class ValSet:
-    """Labelled sequences of one data set that the run is scored on."""
-
-    name: str
-    dataset: Dataset
-    split: str
-
-    @property
-    def count(self) -> int:
-        """Frames with labels."""
-        return len(self.dataset.samples(self.split))
-
-    def clips(self, past: int, limit: int) -> list[Clip]:
-        """Cut down to what a memory of `past` frames needs; at most `limit` scored frames, evenly spread (0: all)."""
-        names = [sample.frame.name for sample in self.dataset.samples(self.split)]
-        count = min(limit, len(names)) if limit else len(names)
-        scored = {names[index] for index in np.linspace(0, len(names) - 1, count).astype(int)}
-        clips: list[Clip] = []
-        for clip in self.dataset.split(self.split):
-            frames = (replace(frame, wanted=bool(frame.mask) and frame.name in scored) for frame in clip.frames)
-            clips += trim(replace(clip, frames=tuple(frames)), past)
-        return clips
-
-
-@dataclass(frozen=True)
 class RunData:
     """The data of a run."""
 
-    train: tuple[TrainSet, ...]
-    val: tuple[ValSet, ...]
+    train: list[TrainSet]
+    val: dict[str, Dataset]  # those that have the split to be scored on, by name
     labels: LabelSet  # the network's classes
 
 
@@ -169,30 +131,29 @@ def read_labels(
 ) -> RunData:
     """Reads every label file that a run will need: a bad one must not end it at its first validation, hours from now.
 
-    Raises DataError that names the exact file whose ids are outside its label set or which does not fit its picture,
-    and one for a split without a labelled pixel.
+    Raises DataError that names the file whose ids are outside its label set or which does not fit its picture, and one
+    for a split without a labelled pixel.
     """
     others = ", ".join(name for name in recipe.mixture if name not in datasets)
     if others:
         callback.note(f"the recipe's fraction of {others} is left out: there is no such data set in this run")
     # Pictures are cached no larger than what the largest crop shows of them.
     short_side = round(recipe.augmentation.size * max(1.0, recipe.augmentation.scale_max))
-    cache = ImageCache(cache_bytes, short_side=short_side)
-    train, val, val_split = [], [], recipe.run.val_split
+    cache, val_split = ImageCache(cache_bytes, short_side=short_side), recipe.run.val_split
+    data = RunData([], {}, labels)
     for name, dataset in datasets.items():
+        unions, progress = unite_by_name(dataset.labels, labels), partial(callback.labels_checked, name)
         samples = [sample for part in recipe.run.train_split.split("+") for sample in dataset.samples(part)]
-        unions = unite_by_name(dataset.labels, labels)
-        progress = partial(callback.labels_checked, name)
         counts = _count_pixels(dataset, recipe.run.train_split, samples, unions, cache, progress)
-        train.append(TrainSet(name, dataset, tuple(samples), unions, cache, counts))
-        for note in _notes(train[-1]):
+        data.train.append(TrainSet(name, dataset, tuple(samples), unions, cache, counts))
+        for note in _notes(dataset, unions):
             callback.note(f"{name}: {note}")
         if dataset.splits.get(val_split):
-            _count_pixels(dataset, val_split, dataset.samples(val_split), unions, ImageCache(0))
-            val.append(ValSet(name, dataset, val_split))
+            _count_pixels(dataset, val_split, dataset.samples(val_split), unions, ImageCache(0), progress)
+            data.val[name] = dataset
         elif val_split:
             callback.note(f"{name} has no split {val_split!r}: it is not validated on")
-    return RunData(tuple(train), tuple(val), labels)
+    return data
 
 
 def check_mixture(settings: Sequence[str], sources: Sequence[Source]) -> None:
@@ -212,7 +173,7 @@ def _count_pixels(
     samples: Sequence[Sample],
     unions: ClassUnions,
     cache: ImageCache,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None],
 ) -> NDArray[np.int64]:
     """(samples, D) pixels of each class. Raises DataError for the first file that will not do, or where all is void."""
 
@@ -223,10 +184,9 @@ def _count_pixels(
         raise DataError(f"{dataset.name} in {dataset.root} has no labelled frame in {split!r}: choose another split")
     counts = np.zeros((len(samples), len(dataset.labels)), np.int64)
     with ThreadPoolExecutor(_THREADS) as pool:
-        for done, pixels in enumerate(pool.map(count, samples), start=1):
-            counts[done - 1] = pixels
-            if progress:
-                progress(done, len(samples))
+        for index, pixels in enumerate(pool.map(count, samples)):
+            counts[index] = pixels
+            progress(index + 1, len(samples))
     if not unions.merge_counts(counts).any():
         raise DataError(
             f"{dataset.name} in {dataset.root}: every pixel of the {len(samples)} label files of {split!r} is void: "
@@ -240,19 +200,15 @@ def _unique_names(sources: Sequence[Source]) -> list[str]:
     names: list[str] = []
     for source in sources:
         stem = Path(source.name).stem.lower()
-        name, number = stem, 2
-        while name in names:
-            name, number = f"{stem}-{number}", number + 1
-        names.append(name)
+        numbered = (f"{stem}-{number}" for number in count(2))
+        names.append(next(name for name in chain([stem], numbered) if name not in names))
     return names
 
 
-def _notes(data: TrainSet) -> list[str]:
-    notes = [*data.dataset.problems, *data.dataset.notes]
-    if data.unions.missing:
-        notes.append(f"classes that the network has no counterpart for are void: {', '.join(data.unions.missing)}")
-    if not data.unions.is_identity:
-        notes.append(
-            f"its {len(data.dataset.labels)} classes are learnt by name, as the network's or as unions of them"
-        )
+def _notes(dataset: Dataset, unions: ClassUnions) -> list[str]:
+    notes = [*dataset.problems, *dataset.notes]
+    if unions.missing:
+        notes.append(f"classes that the network has no counterpart for are void: {', '.join(unions.missing)}")
+    if not unions.is_identity:
+        notes.append(f"its {len(dataset.labels)} classes are learnt by name, as the network's or as unions of them")
     return notes

@@ -17,10 +17,8 @@ from tmaseg.inference.engine import can_compile
 from tmaseg.inference.segmenter import load_network
 from tmaseg.model.checkpoint import Checkpoint, load_checkpoint
 from tmaseg.training.batches import Batch, BatchMaker, check_batches, load_batches
-from tmaseg.training.callbacks import Callback, StepReport, TrainResult, ValidationScores
 from tmaseg.training.datasets import open_sources, read_labels
-from tmaseg.training.distributed import all_sum, broadcast
-from tmaseg.training.job import TrainJob, load_state
+from tmaseg.training.job import Callback, StepReport, TrainJob, TrainResult, ValidationScores, load_state
 from tmaseg.training.module import build_net
 from tmaseg.training.record import Record, describe_scores, make_checkpoint
 from tmaseg.training.trainer import Schedule, Trainer
@@ -58,7 +56,7 @@ class _Loop:
         """Raises ConfigError, DataError, CheckpointError and LabelError for what cannot work."""
         self.job, self.recipe, self.shard, self.callback, self.stop = job, job.recipe, shard, callback, stop
         self.record: Record | None = None  # in the first process
-        state = broadcast(shard, lambda: load_state(job.state)) if job.resume else {}
+        state = shard.broadcast(lambda: load_state(job.state)) if job.resume else {}
         self.device = choose_device(shard.device(job.device))
         self.precision = self._choose_precision(state.get("precision", "auto"))
         datasets, labels = open_sources(job.sources, self.recipe.labels)
@@ -91,7 +89,7 @@ class _Loop:
         name = saved if setting == "auto" else setting
         if name != "auto":
             return choose_precision(name, self.device)
-        return broadcast(self.shard, lambda: choose_precision("auto", self.device))
+        return self.shard.broadcast(lambda: choose_precision("auto", self.device))
 
     def run(self, batches: Iterator[list[Batch]]) -> TrainResult:
         """Steps until the end or until any process is stopped, then the last validation."""
@@ -132,7 +130,7 @@ class _Loop:
         """How far the run is by the first process's clock, and whether any process is to stop."""
         self.seconds = time.monotonic() - self.begun
         here = self.schedule.progress(self.trainer.step, self.seconds) if self.shard.first else 0.0
-        progress, stops = all_sum(self.shard, [here, float(self.stop())])
+        progress, stops = self.shard.sum([here, float(self.stop())])
         return progress, stops > 0
 
     def _report(self, loss: float, lr: float, progress: float) -> None:
@@ -169,11 +167,11 @@ class _Loop:
 
     def _finish(self) -> ValidationScores | None:
         """The last validation. Where each had a few frames only, the best weights are scored on all of them."""
-        limit = self.recipe.run.validate_limit
+        limit, split = self.recipe.run.validate_limit, self.recipe.run.val_split
         scores = self._validate(limit)
-        if scores is None or not limit or all(each.count <= limit for each in self.data.val):
+        if scores is None or not limit or all(len(each.samples(split)) <= limit for each in self.data.val.values()):
             return scores
-        best = broadcast(self.shard, self._read_best)
+        best = self.shard.broadcast(self._read_best)
         if best is None:
             return scores
         found = self._score(best, limit=0)
@@ -189,7 +187,15 @@ class _Loop:
     def _score(self, checkpoint: Checkpoint, limit: int) -> Validation | None:
         weights = load_network(checkpoint, device=self.device, precision=self.precision)
         progress = self.callback.frames_validated
-        return validate(weights, self.data.val, self.shard, limit=limit, stop=self.stop, progress=progress)
+        return validate(
+            weights,
+            self.data.val,
+            self.recipe.run.val_split,
+            self.shard,
+            limit=limit,
+            stop=self.stop,
+            progress=progress,
+        )
 
     def _read_best(self) -> Checkpoint | None:
         """The best weights; None where the disk was too full to keep them."""

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from tmaseg.errors import LabelError
+from tmaseg.inference.device import has_streams
 from tmaseg.labels import LabelSet, map_by_name
 from tmaseg.model.checkpoint import Checkpoint, load_checkpoint
 from tmaseg.model.config import TMANetConfig
 from tmaseg.model.preprocess import Preprocess
 from tmaseg.model.tmanet import EncodedFrame, TMANet
-from tmaseg.training.callbacks import Callback
+from tmaseg.training.job import Callback
 from tmaseg.training.recipe import Recipe
 
 
@@ -144,3 +145,46 @@ def load_by_class(net: TMANet, labels: LabelSet, checkpoint: Checkpoint) -> tupl
         )
     net.load_state_dict(state)
     return tuple(name for index, name in enumerate(labels.names) if index not in rows and index not in labels.void)
+
+
+# Several processes ---------------------------------------------------------------------------------------------------
+
+
+def convert_sync_batch_norm(net: nn.Module, device: torch.device) -> None:
+    """Makes every batch normalisation take its statistics from the batches of all processes; parameters stay."""
+    if has_streams(device):
+        nn.SyncBatchNorm.convert_sync_batchnorm(net)  # type: ignore[no-untyped-call]
+        return
+    for module in net.modules():
+        if type(module) is nn.BatchNorm2d:
+            module.__class__ = _CpuSyncBatchNorm
+
+
+class _CpuSyncBatchNorm(nn.BatchNorm2d):
+    """What torch's SyncBatchNorm is on CUDA, for CPUs."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, C, h, w); the processes may have different B."""
+        if not self.training:
+            return super().forward(x)
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        assert self.momentum is not None
+        from torch.distributed.nn.functional import all_reduce  # absent where torch is built without processes
+
+        wide = x.float()
+        here = wide.new_tensor([x.numel() / x.shape[1]])
+        sums = torch.cat([wide.sum((0, 2, 3)), wide.square().sum((0, 2, 3)), here])
+        sums = all_reduce(sums)  # type: ignore[no-untyped-call]
+        first, second, count = torch.split(sums, [x.shape[1], x.shape[1], 1])
+        mean = first / count
+        variance = (second / count - mean.square()).clamp_min(0)
+        with torch.no_grad():
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * count / (count - 1), self.momentum)
+            self.num_batches_tracked.add_(1)
+        factor = self.weight * torch.rsqrt(variance + self.eps)
+        shift = self.bias - mean * factor
+        normal: Tensor = wide * factor.view(1, -1, 1, 1) + shift.view(1, -1, 1, 1)
+        return normal.to(x.dtype)

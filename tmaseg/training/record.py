@@ -4,7 +4,6 @@ import csv
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,34 +11,20 @@ import numpy as np
 from PIL import Image
 
 import tmaseg
-from tmaseg.arrays import RGB, Labels
 from tmaseg.errors import CheckpointError, OutputError
 from tmaseg.files import atomic_write
-from tmaseg.labels import LabelSet
 from tmaseg.model.checkpoint import Checkpoint, save_checkpoint
 from tmaseg.model.config import InputGeometry
 from tmaseg.plots import GRID, SOFT, Series, draw_lines, new_figure, save_png
 from tmaseg.render import Painter, contact_sheet
-from tmaseg.training.callbacks import Callback, StepReport, ValidationScores
 from tmaseg.training.datasets import RunData
-from tmaseg.training.job import TrainJob, save_state
-from tmaseg.training.presets import to_values
-from tmaseg.training.recipe import Recipe
+from tmaseg.training.job import Callback, StepReport, TrainJob, ValidationScores, save_state
+from tmaseg.training.recipe import Recipe, to_values
 from tmaseg.training.trainer import Trainer
+from tmaseg.training.validation import ValidationSample
 
 _SAMPLE_WIDTH_PX = 360
 _STEP_COLUMNS = ("step", "seconds", "lr", "loss")
-
-
-@dataclass(frozen=True, eq=False)
-class ValidationSample:
-    """A frame that was scored; truth and prediction are ids of `labels`."""
-
-    name: str
-    labels: LabelSet
-    rgb: RGB
-    truth: Labels
-    prediction: Labels
 
 
 class Record:
@@ -53,7 +38,7 @@ class Record:
     def __init__(self, job: TrainJob, callback: Callback, data: RunData, *, after: int) -> None:
         """`after`: the step that the run is resumed from. Raises OutputError where the log cannot be written."""
         self._job, self._callback = job, callback
-        columns = [*_STEP_COLUMNS, *(f"miou_{each.name}" for each in data.val)]
+        columns = [*_STEP_COLUMNS, *(f"miou_{name}" for name in data.val)]
         rows = [row for row in read_record(job.log) if float(row["step"]) <= after]
         try:
             with atomic_write(job.log) as part, part.open("w", newline="", encoding="utf-8") as file:

@@ -17,13 +17,12 @@ from torch.optim.swa_utils import AveragedModel
 
 from tmaseg.errors import TrainingError
 from tmaseg.evaluation import Shard
-from tmaseg.inference.device import Precision, dtype_of, is_accelerator
+from tmaseg.inference.device import Precision, dtype_of, has_streams, is_accelerator
 from tmaseg.model.tmanet import TMANet
 from tmaseg.training.batches import Batch
 from tmaseg.training.datasets import TrainSet
-from tmaseg.training.distributed import all_sum, convert_sync_batch_norm, data_parallel
 from tmaseg.training.losses import SegmentationLoss
-from tmaseg.training.module import TrainingModule, freeze, set_dropout, set_train_mode
+from tmaseg.training.module import TrainingModule, convert_sync_batch_norm, freeze, set_dropout, set_train_mode
 from tmaseg.training.recipe import Optimizer, Recipe
 
 _Tensors = tuple[Tensor, ...] | list[Tensor]
@@ -59,7 +58,9 @@ class Trainer:
         self._optimizer = make_optimizer(self.net, recipe.optimizer)
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._dtype == torch.float16)
         module = TrainingModule(self.net, stride=recipe.loss.stride, auxiliary=auxiliary).to(device)
-        self._module = data_parallel(module, shard, device)
+        self._module: nn.Module = module
+        if shard.count > 1:  # gradients are averaged over the processes
+            self._module = DistributedDataParallel(module, device_ids=[device] if has_streams(device) else None)
 
     @property
     def averaged(self) -> TMANet:
@@ -118,7 +119,7 @@ class Trainer:
     def _backward(self, parts: Sequence[Batch]) -> float:
         """Gradients of the loss over all parts and processes; returns that loss."""
         here = torch.stack([self._loss.totals(part) for part in parts]).sum(0)
-        totals = torch.tensor(all_sum(self._shard, here.tolist()), dtype=torch.float64)
+        totals = torch.tensor(self._shard.sum(here.tolist()), dtype=torch.float64)
         losses = []
         for number, part in enumerate(parts):
             ddp = self._module if isinstance(self._module, DistributedDataParallel) else None
@@ -128,7 +129,7 @@ class Trainer:
                 self._scaler.scale(loss * self._shard.count).backward()  # type: ignore[no-untyped-call]
             losses.append(float(loss.detach()))
         bad = [part for loss, part in zip(losses, parts, strict=True) if not math.isfinite(loss)]
-        total, bad_processes = all_sum(self._shard, [sum(losses), float(bool(bad))])
+        total, bad_processes = self._shard.sum([sum(losses), float(bool(bad))])
         if bad_processes:
             raise self._not_finite("loss", bad)
         return total

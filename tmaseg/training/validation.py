@@ -1,83 +1,97 @@
 """Validation: the weights of a moment streamed over labelled sequences and scored, as `tmaseg eval` does."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tmaseg.data import Clip
+from tmaseg.arrays import RGB, Labels
+from tmaseg.data import Clip, Dataset, spread
+from tmaseg.data.clip import trim
 from tmaseg.evaluation import EvalOptions, Shard
+from tmaseg.evaluation.frames import read_frames
 from tmaseg.evaluation.predict import ClassMapping, Predictor
 from tmaseg.inference.frame_segmenter import LoadedNetwork
+from tmaseg.labels import LabelSet
 from tmaseg.metrics import ConfusionMatrix
 from tmaseg.metrics.iou import accuracy
-from tmaseg.training.datasets import ValSet
-from tmaseg.training.distributed import all_sum
-from tmaseg.training.record import ValidationSample
 
-_SAMPLES = 3
+_SAMPLES = 3  # of each data set
+
+
+@dataclass(frozen=True, eq=False)
+class ValidationSample:
+    """A frame that was scored; truth and prediction are ids of `labels`."""
+
+    name: str
+    labels: LabelSet
+    rgb: RGB
+    truth: Labels
+    prediction: Labels
 
 
 @dataclass(frozen=True, eq=False)
 class Validation:
     """Scores of one validation."""
 
-    miou: dict[str, float]
+    miou: dict[str, float]  # of each data set
     frames: int
     samples: tuple[ValidationSample, ...]  # some frames of this process's part
 
 
 def validate(
     weights: LoadedNetwork,
-    sets: Sequence[ValSet],
+    sets: Mapping[str, Dataset],
+    split: str,
     shard: Shard,
     *,
     limit: int = 0,
     stop: Callable[[], bool] = lambda: False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Validation | None:
-    """Scores the weights on every set, sequences divided among the processes. None when any of them was stopped.
+    """Scores the weights on a split of every set, at most `limit` frames of each, evenly spread (0: all).
 
-    Classes of a set that are one to the network are scored as one: mIoU is over the classes that it can tell apart.
+    Sequences are divided among the processes. None when any process was stopped. Classes of a set that are one to the
+    network are scored as one: mIoU is over the classes that it can tell apart.
     """
     past = weights.config.memory_frames
-    clips = {each.name: shard.select(each.clips(past, limit), lambda clip: len(clip.frames)) for each in sets}
-    total = sum(map(_scored, clips.values()))
+    clips = {
+        name: shard.select(_scored_clips(each, split, past, limit), lambda clip: len(clip.frames))
+        for name, each in sets.items()
+    }
+    counts = {name: sum(frame.wanted for clip in found for frame in clip.frames) for name, found in clips.items()}
     miou, samples, done = {}, [], 0
-    for each in sets:
-        labels = each.dataset.labels
+    for name, dataset in sets.items():
+        labels, first = dataset.labels, done
         matrix = ConfusionMatrix(len(labels), ignore_index=labels.ignore_index, void=labels.void)
         mapping = ClassMapping.by_name(weights.labels, labels)
-        chosen = np.linspace(0, _scored(clips[each.name]) - 1, _SAMPLES + 2).astype(int)[1:-1]
-        for number, frame in enumerate(_predict(weights, mapping, each, clips[each.name], stop)):
-            matrix.update(frame.prediction, mapping.merged[frame.truth])
-            if number in chosen:
-                samples.append(frame)
-            done += 1
-            if progress:
-                progress(done, total)
-        counts = np.array(all_sum(shard, [*matrix.counts.ravel().tolist(), float(stop())]))
-        if counts[-1]:
-            return None
-        miou[each.name] = accuracy(counts[:-1].astype(np.int64).reshape(matrix.counts.shape)).miou
-    return Validation(miou, int(all_sum(shard, [done])[0]), tuple(samples))
-
-
-def _predict(
-    weights: LoadedNetwork, mapping: ClassMapping, each: ValSet, clips: Sequence[Clip], stop: Callable[[], bool]
-) -> Iterator[ValidationSample]:
-    """The scored frames of one set, each after those that are its memory."""
-    predictor = Predictor(weights, mapping, EvalOptions(), stretch=each.dataset.stretch)
-    for clip in clips:
-        predictor.start()
-        for frame in clip.frames:
+        predictor = Predictor(weights, mapping, EvalOptions(), stretch=dataset.stretch)
+        shown = first + np.linspace(0, counts[name] - 1, _SAMPLES + 2).astype(int)[1:-1]
+        for each in read_frames(dataset, clips[name], runs=False):
             if stop():
-                return
-            rgb = each.dataset.image(frame)
-            prediction = predictor.step(rgb)
-            if frame.wanted:
-                yield ValidationSample(frame.name, each.dataset.labels, rgb, each.dataset.truth(frame), prediction)
+                break
+            if each.first:
+                predictor.start()
+            prediction = predictor.step(each.rgb)
+            if each.frame.wanted:
+                truth = dataset.truth(each.frame)
+                matrix.update(prediction, mapping.merged[truth])
+                if done in shown:
+                    samples.append(ValidationSample(each.frame.name, labels, each.rgb, truth, prediction))
+                done += 1
+                progress(done, sum(counts.values()))
+        *summed, stopped = shard.sum([*matrix.counts.ravel().tolist(), float(stop())])
+        if stopped:
+            return None
+        miou[name] = accuracy(np.array(summed, np.int64).reshape(matrix.counts.shape)).miou
+    return Validation(miou, int(shard.sum([done])[0]), tuple(samples))
 
 
-def _scored(clips: Sequence[Clip]) -> int:
-    return sum(frame.wanted for clip in clips for frame in clip.frames)
+def _scored_clips(dataset: Dataset, split: str, past: int, limit: int) -> list[Clip]:
+    """The sequences of a split, cut down to what the scored frames and `past` frames before each need."""
+    scored = {frame.name for frame in spread([sample.frame for sample in dataset.samples(split)], limit or None)}
+    clips: list[Clip] = []
+    for clip in dataset.split(split):
+        frames = (replace(frame, wanted=frame.name in scored) for frame in clip.frames)
+        clips += trim(replace(clip, frames=tuple(frames)), past)
+    return clips
