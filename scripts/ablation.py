@@ -35,7 +35,6 @@ from tmaseg.training import (
     to_toml,
     train,
 )
-from tmaseg.training.recipe import to_values
 
 LENGTHS = (0, 1, 2, 4, 6)
 KEYS = (32, 64, 128, 256)
@@ -133,7 +132,7 @@ def keep_base(base: Recipe, folder: Path) -> None:
 def flat(recipe: Recipe) -> dict[str, Any]:
     """Every value of a recipe, by "group.name"."""
     values: dict[str, Any] = {}
-    for name, value in to_values(recipe).items():
+    for name, value in recipe.model_dump(mode="json").items():
         values |= {f"{name}.{key}": each for key, each in value.items()} if isinstance(value, dict) else {name: value}
     return values
 

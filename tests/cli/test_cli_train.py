@@ -64,7 +64,11 @@ def test_wrong_usage_and_bad_input_are_told_in_one_line(tmp_path, data):
         (("-o", tmp_path / "run", "--dataset", "camvid", "--data", data, "--data", data), "one folder for each", 2),
         (("-o", tmp_path / "run", "--dataset", "camvid", "--data", data, "--init", "none"), "no CamVid in", 1),
         (("-o", tmp_path / "run", "--dataset", "folder", "--data", data, "--preset", "fast"), "unknown preset", 1),
-        (("-o", tmp_path / "run", "--dataset", "folder", "--data", data, "--set", "lr=fast"), "must be a number", 1),
+        (
+            ("-o", tmp_path / "run", "--dataset", "folder", "--data", data, "--set", "lr=fast"),
+            "be a valid number",
+            1,
+        ),
         (
             ("-o", tmp_path / "run", "--dataset", "folder", "--data", data, "--set", "mixture.flder=1"),
             "mixture.flder",

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from tmaseg.data import check_dataset, open_dataset
-from tmaseg.data.camvid import split_of
+from tmaseg.data.layouts import split_of
 from tmaseg.errors import DataError
 from tmaseg.labels import CAMVID32, CITYSCAPES, map_by_name
 

@@ -351,7 +351,7 @@ def test_bad_masks_stop_with_their_name(weights, tmp_path):
     with pytest.raises(DataError, match=r"0001\.png: a colour picture"):
         evaluate(open_dataset("cityscapes256", tmp_path), weights(CITYSCAPES), EvalOptions())
     Image.fromarray(np.zeros((30, 48), np.uint8)).save(tmp_path / "valannot/0001.png")
-    with pytest.raises(DataError, match="the prediction is 48x36 and its ground truth 48x30"):
+    with pytest.raises(DataError, match=r"0001\.png: the mask is 48x30 but its picture 48x36"):
         evaluate(open_dataset("cityscapes256", tmp_path), weights(CITYSCAPES), EvalOptions())
 
 

@@ -334,7 +334,7 @@ def test_a_full_disk_loses_only_the_newest(tmp_path):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
     try:
-        with pytest.raises(OutputError, match=r"state\.pt.*make room"):
+        with pytest.raises(OutputError, match=r"state\.pt: the run's state cannot be written .*the room there"):
             save_state(path, {"net": torch.ones(100_000)})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -75,4 +75,4 @@ def test_a_log_is_resumed_from_a_step_without_a_line_that_a_crash_cut(tmp_path):
         ("3", "7", ""),
     ]
     with pytest.raises(OutputError, match=r"log\.csv: the log cannot be written"):
-        Record(replace(job, output=tmp_path / "nowhere"), Callback(), data, after=0)
+        Record(replace(job, output=path), Callback(), data, after=0)

@@ -1,97 +1,142 @@
-"""A data set that a YAML file describes: where pictures and masks lie, and what the masks mean."""
+"""Data sets that a YAML file describes: where pictures and masks lie, and what the masks mean. Some come along."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import yaml
 
 from tmaseg.data.clip import ClipFrame, split_number
 from tmaseg.data.dataset import Dataset
-from tmaseg.data.files import few, frame_names, read_list
+from tmaseg.data.files import few, folders_in, frame_names, read_list, read_names, require_root
 from tmaseg.data.folder import Pairs, clips_of, masks_beside
 from tmaseg.data.masks import MaskReader
 from tmaseg.errors import DataError, LabelError
 from tmaseg.labels import LabelSet, get_labels
 
-SequenceBy = Literal["folder", "name", "none"]
+SETS = {path.stem: path for path in sorted(Path(__file__).with_name("sets").glob("*.yaml"))}
+"""The data sets that come along, by name."""
 _KEYS = (
     *("path", "train", "val", "test", "names", "palette", "colours", "colors", "ignore", "id_map", "sequence"),
-    *("union", "rate", "longest_gap", "name", "masks_dir", "nc"),
+    *("union", "rate", "longest_gap", "name", "masks_dir", "nc", "ids", "channel", "stretch", "default"),
+    *("layout", "notes", "needs", "expected"),
 )
+_SPLIT_KEYS = {"images", "masks", "list", "wanted"}
 _EXAMPLE = "val: {images: images/val, masks: masks/val}"
 _BACKGROUND = ("background", "_background_", "void", "unlabeled", "unlabelled", "ignore")
 
 
 def find_yaml(path: Path, root: Path | None = None) -> Dataset:
-    """A data set described in YAML; `root` replaces its `path`. Raises DataError that names the entry."""
+    """A data set described in YAML; `root` replaces its `path`. Raises DataError that names the entry.
+
+    Where it has `needs`, the patterns of what must lie there, the data may lie one folder below.
+    """
     try:
         spec = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise DataError(f"{path}: no readable YAML ({' '.join(str(error).split())})") from error
     if not isinstance(spec, Mapping):
         raise DataError(f"{path}: must hold entries such as `{_EXAMPLE}` and `names: [road, car]`")
+    root = root or (path.parent / str(spec.get("path", "."))).resolve()
+    if needs := _as_list(spec.get("needs", [])):
+        found = str(spec.get("expected", ", ".join(map(str, needs))))
+        root = require_root(
+            root, lambda folder: all(any(folder.glob(str(each))) for each in needs), name=path.stem, expected=found
+        )
     try:
         return _from_spec(spec, path, root)
     except (DataError, LabelError) as error:
         raise DataError(f"{path}: {error}") from error
 
 
-def _from_spec(spec: Mapping[str, Any], path: Path, root: Path | None) -> Dataset:
+def _from_spec(spec: Mapping[str, Any], path: Path, root: Path) -> Dataset:
     unknown = [str(key) for key in spec if key not in _KEYS]
     if unknown:
         raise DataError(f"unknown entry {', '.join(unknown)}; known are {', '.join(_KEYS)}")
-    root = root or (path.parent / str(spec.get("path", "."))).resolve()
     named = {name: spec[name] for name in ("train", "val", "test") if spec.get(name) is not None}
     if not named:
         raise DataError(f"no split: write at least one, such as `{_EXAMPLE}`")
     labels = _labels(spec, path.stem)
     by = spec.get("sequence")
     by = None if by is None else str(by).lower()
-    if by is not None and by not in get_args(SequenceBy):
+    if by not in (None, "folder", "name", "none"):
         raise DataError(f"sequence is {by!r}; it must be folder, name or none")
-    problems: list[str] = []
     rate, longest_gap = _number(spec, "rate"), _number(spec, "longest_gap")
-    splits, lists = {}, []
-    for name, value in named.items():
-        source = _source(root, value, name, spec.get("masks_dir"))
-        if isinstance(source, Path):
-            lists.append(source)
-        frames = list(_listed(source, problems)) if isinstance(source, Path) else source.frames(problems, where=name)
-        splits[name] = clips_of(frames, by, rate=rate, longest_gap=longest_gap)
+    problems: list[str] = []
+    frames = {name: _frames(root, spec, name, problems, between=by in ("folder", "name")) for name in named}
+    parts = [each for value in named.values() for each in (value.values() if isinstance(value, Mapping) else [value])]
     return Dataset(
         str(spec.get("name", path.stem)),
-        f"described by {path.name}",
+        str(spec.get("layout", f"described by {path.name}")),
         root,
         _reader(spec, labels),
-        splits,
-        default_split=next(name for name in ("val", "test", "train") if name in splits),
+        {name: clips_of(found, by, rate=rate, longest_gap=longest_gap) for name, found in frames.items()},
+        default_split=spec.get("default") or next(name for name in ("val", "test", "train") if name in named),
         problems=tuple(problems),
-        descriptions=(path, *lists),
+        notes=tuple(map(str, _as_list(spec.get("notes", [])))),
+        stretch=_number(spec, "stretch") or 1.0,
+        descriptions=(path, *(root / part for part in parts if (root / part).is_file())),
     )
 
 
-def _source(root: Path, value: Any, name: str, masks_dir: object) -> Pairs | Path:
-    """Folders, or the file of a list."""
-    if isinstance(value, Mapping) and set(value) == {"images", "masks"}:
-        return Pairs(root / str(value["images"]), root / str(value["masks"]))
-    if not isinstance(value, str):
+def _frames(root: Path, spec: Mapping[str, Any], name: str, problems: list[str], *, between: bool) -> list[ClipFrame]:
+    """The pictures of a split with their masks; of a test split without masks, those that are to be predicted."""
+    value = spec[name]
+    if isinstance(value, str):
+        if not (root / value).is_dir():
+            return list(_listed(root / value, problems))
+        return Pairs(root / value, _masks_of(root, value, name, spec.get("masks_dir"))).frames(
+            problems, where=name, between=between
+        )
+    alone = isinstance(value, Mapping) and "masks" not in value
+    if not isinstance(value, Mapping) or set(value) - _SPLIT_KEYS or "images" not in value or alone > (name == "test"):
         raise DataError(f"{name} is {value!r}; write `{_EXAMPLE}`, or the name of a text file of lines `PICTURE MASK`")
+    frames: list[ClipFrame] = []
+    for sequence in _sequences(root, value, problems):
+        images = root / str(value["images"]).replace("*", sequence)
+        masks = None if alone else root / str(value["masks"]).replace("*", sequence)
+        absent = [folder for folder in (images, masks) if folder and not folder.is_dir()]
+        if absent and "needs" not in spec:
+            raise DataError(f"{absent[0]} of {name} is no folder: correct the path")
+        if images not in absent or (masks and masks not in absent):  # few have every split of a well-known set
+            where, folder = (f"{name}/{sequence}", f"{sequence}/") if sequence else (name, "")
+            frames += Pairs(images, masks).frames(problems, where=where, folder=folder, between=between)
+    if alone:
+        pattern = str(value.get("wanted", "*"))
+        frames = [replace(frame, wanted=fnmatchcase(frame.name, pattern)) for frame in frames]
+    return frames
+
+
+def _sequences(root: Path, value: Mapping[str, Any], problems: list[str]) -> list[str]:
+    """Names of the folders that "*" stands for: those that a list names, or all."""
+    parents = [str(value[key]).partition("*")[0] for key in ("images", "masks") if "*" in str(value.get(key))]
+    if not parents:
+        return [""]
+    known = dict.fromkeys(folder.name for parent in parents for folder in folders_in(root / parent))
+    if "list" not in value:
+        return list(known)
+    path = root / str(value["list"])
+    return read_names(path, known, problems, where=parents[0], noun="video") if path.is_file() else []
+
+
+def _masks_of(root: Path, value: str, name: str, masks_dir: object) -> Path:
+    """The folder of masks that goes with a folder of pictures."""
     images = root / value
-    if not images.is_dir():
-        return images
     if masks_dir is not None:  # as Ultralytics has it: images/val goes with MASKS_DIR/val
         parts = images.relative_to(root).parts
-        place = parts.index("images") if "images" in parts else None
-        masks = root.joinpath(*parts[:place], str(masks_dir), *parts[place + 1 :]) if place is not None else None
-        return Pairs(images, masks or root / str(masks_dir) / value)
+        if "images" not in parts:
+            return root / str(masks_dir) / value
+        place = parts.index("images")
+        return root.joinpath(*parts[:place], str(masks_dir), *parts[place + 1 :])
     found = masks_beside(images, root)
     if found is None:
         raise DataError(
             f"{name} is the folder {value}, but no masks lie beside it by the usual names: write `{_EXAMPLE}` "
             "(.txt files of boxes or polygons are no masks: export masks as PNG from the annotation tool)"
         )
-    return Pairs(images, found)
+    return found
 
 
 def _labels(spec: Mapping[str, Any], name: str) -> LabelSet:
@@ -99,11 +144,7 @@ def _labels(spec: Mapping[str, Any], name: str) -> LabelSet:
         raise DataError("no names: write `names: [road, car]`, or the name of a label set such as `names: cityscapes`")
     if isinstance(spec["names"], str):
         return get_labels(spec["names"])
-    values = {"names": spec["names"], "name": name}
-    if spec.get("palette") is not None:
-        values["colours"] = spec["palette"]
-    if spec.get("union") is not None:
-        values["union"] = spec["union"]
+    values = {"name": name, "colours": spec.get("palette"), **{key: spec.get(key) for key in ("names", "ids", "union")}}
     labels = LabelSet.from_dict(values)
     if spec.get("nc") not in (None, len(labels)):
         raise DataError(f"nc is {spec['nc']!r}, but there are {len(labels)} names: correct one of them")
@@ -111,8 +152,7 @@ def _labels(spec: Mapping[str, Any], name: str) -> LabelSet:
 
 
 def _reader(spec: Mapping[str, Any], labels: LabelSet) -> MaskReader:
-    ignore = spec.get("ignore", [labels.ignore_index])
-    void = {_byte(value, "ignore") for value in (ignore if isinstance(ignore, list) else [ignore])}
+    void = {_byte(value, "ignore") for value in _as_list(spec.get("ignore", labels.ignore_index))}
     if spec.get("colours", spec.get("colors", False)) is True:
         return MaskReader.of_colours(labels, {colour: index for index, colour in enumerate(labels.colours)})
     if "id_map" not in spec:
@@ -126,7 +166,7 @@ def _reader(spec: Mapping[str, Any], labels: LabelSet) -> MaskReader:
         void |= {value for value, target in pairs.items() if target is None}
     else:
         raise DataError(f"id_map is {spec['id_map']!r}; write `id_map: {{7: road, 26: car}}`")
-    return MaskReader.of_ids(labels, ids, void=void)
+    return MaskReader.of_ids(labels, ids, void=void, channel=spec.get("channel"))
 
 
 def _class(target: object, labels: LabelSet) -> int:
@@ -141,6 +181,10 @@ def _byte(value: object, entry: str) -> int:
     if isinstance(value, int) and 0 <= value <= 255:
         return value
     raise DataError(f"{entry} has {value!r}; ids in mask files are whole numbers from 0 to 255")
+
+
+def _as_list(value: object) -> list[object]:
+    return value if isinstance(value, list) else [value]
 
 
 def _number(spec: Mapping[str, Any], entry: str) -> float | None:

@@ -109,29 +109,30 @@ def frame_names(images: Sequence[Path], base: Path) -> list[str]:
 
 
 def paired(
-    images: Mapping[str, Path], masks: Mapping[str, Path], *, folder: str = "", unlabelled: bool = False
+    images: Mapping[str, Path],
+    masks: Mapping[str, Path],
+    problems: list[str],
+    *,
+    where: str,
+    folder: str = "",
+    between: bool = False,
 ) -> list[ClipFrame]:
-    """A frame for every image that has a mask of the same stem; with `unlabelled`, for the others, too."""
+    """A frame for every image, with the mask of the same stem; `folder` goes before its name.
+
+    What is missing on either side is added to `problems`, but images may go without masks where they lie `between`
+    labelled ones.
+    """
+    lone_images = [] if between else [stem for stem in images if stem not in masks]
+    lone_masks = [stem for stem in masks if stem not in images]
+    if lone_images:
+        remedy = "without a mask of that name: add the masks or remove the pictures"
+        problems.append(f"{where}: {few(lone_images)} {remedy}")
+    if lone_masks:
+        problems.append(f"{where}: {few(lone_masks, 'mask')} without a picture of that name: add the pictures")
     return [
         ClipFrame(f"{folder}{stem}", image, split_number(stem)[1] or 0, masks.get(stem), wanted=stem in masks)
         for stem, image in images.items()
-        if unlabelled or stem in masks
     ]
-
-
-def pair_problems(
-    images: Mapping[str, Path], masks: Mapping[str, Path], *, where: str, image_only_ok: bool = False
-) -> list[str]:
-    """What is missing on either side, with a remedy."""
-    problems = []
-    lone_images, lone_masks = images.keys() - masks.keys(), masks.keys() - images.keys()
-    if lone_images and not image_only_ok:
-        names = few(stem for stem in images if stem in lone_images)
-        problems.append(f"{where}: {names} without a mask of that name: add the masks or remove the pictures")
-    if lone_masks:
-        names = few((stem for stem in masks if stem in lone_masks), "mask")
-        problems.append(f"{where}: {names} without a picture of that name: add the pictures")
-    return problems
 
 
 def few(names: Iterable[str], noun: str = "picture") -> str:

@@ -2,19 +2,15 @@
 
 import csv
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from tmaseg.data.clip import Clip, ClipFrame, make_clips, single_clips, split_number
 from tmaseg.data.dataset import Dataset
-from tmaseg.data.files import few, find_root, folders_in, images_in, listing, pair_problems, paired, read_list
-from tmaseg.data.masks import BLACK_AND_WHITE, FROM_ONE, MaskReader, is_jpeg, read_values
+from tmaseg.data.files import few, find_root, folders_in, images_in, listing, paired, read_list
+from tmaseg.data.masks import MaskReader, guess_reader
 from tmaseg.errors import DataError, LabelError
-from tmaseg.labels import LabelSet, generic_labels, get_labels
+from tmaseg.labels import LabelSet, get_labels
 from tmaseg.video.images import walk_folders
 
 _SPLITS = ("train", "val", "valid", "validation", "test")
@@ -22,7 +18,6 @@ _IMAGE_FOLDERS = ("images", "image", "imgs", "img", "JPEGImages", "frames")
 _MASK_FOLDERS = ("masks", "mask", "labels", "label", "annotations", "annot", "SegmentationClass", "gt")
 _BESIDE_FOLDERS = ("annot", "_labels", "_masks")
 _MASK_ENDINGS = ("_mask", "_masks", "_label", "_labels", "_labelIds", "_gt", "_L", "-mask")
-_THREADS = 4
 
 
 @dataclass(frozen=True)
@@ -30,39 +25,44 @@ class Pairs:
     """Where the pictures and masks of one split lie, sub-folders included: in two folders, or side by side in one."""
 
     images: Path
-    masks: Path
+    masks: Path | None  # None: pictures alone
     stems: tuple[str, ...] | None = None  # those that a list names; None: all
 
-    def frames(self, problems: list[str], *, where: str) -> list[ClipFrame]:
-        """All pictures, in order, with their masks. Raises DataError for a folder that does not exist."""
-        for folder in (self.images, self.masks):
-            if not folder.is_dir():
-                raise DataError(f"{folder} of {where} is no folder: correct the path")
+    def frames(self, problems: list[str], *, where: str, folder: str = "", between: bool = False) -> list[ClipFrame]:
+        """All pictures, in order, with their masks; the rest as in `paired`."""
         found: list[ClipFrame] = []
-        for folder in walk_folders(self.images, problems):
-            part = folder.relative_to(self.images)
-            images, masks = self._files(folder, self.masks / part, problems)
-            at = f"{where}/{part.as_posix()}" if part.parts else where
-            # Within a sequence, frames without labels are the memory of others.
-            problems += pair_problems(images, masks, where=at, image_only_ok=bool(part.parts) and bool(masks))
-            found += paired(images, masks, folder=f"{part.as_posix()}/" if part.parts else "", unlabelled=True)
+        for path in walk_folders(self.images, problems):
+            part = path.relative_to(self.images).as_posix()
+            inner = part != "."
+            images, masks = self._files(path, problems)
+            found += paired(
+                images,
+                masks,
+                problems,
+                where=f"{where}/{part}" if inner else where,
+                folder=f"{folder}{part}/" if inner else folder,
+                # Within a sequence, frames without labels are the memory of others.
+                between=self.masks is None or ((between or inner) and bool(masks)),
+            )
         return found
 
-    def _files(self, images: Path, masks: Path, problems: list[str]) -> tuple[dict[str, Path], dict[str, Path]]:
-        """Stem -> picture, and stem -> mask, whatever masks' names end in."""
-        found = images_in(images, problems)
-        truths = images_in(masks, problems) if self.images != self.masks else found
+    def _files(self, path: Path, problems: list[str]) -> tuple[dict[str, Path], dict[str, Path]]:
+        """Stem -> picture, and stem -> mask, whatever masks' names end in, of the pictures in one folder."""
+        found = images_in(path, problems)
+        if self.masks is None:
+            return found, {}
+        truths = found if self.masks == self.images else images_in(self.masks / path.relative_to(self.images), problems)
         if self.stems is not None:
             lost = [stem for stem in self.stems if stem not in found]
-            problems += [f"{images}: {few(lost)} listed but not there: add them or remove the lines"] if lost else []
+            problems += [f"{path}: {few(lost)} listed but not there: add them or remove the lines"] if lost else []
             found, truths = ({stem: files[stem] for stem in self.stems if stem in files} for files in (found, truths))
             return found, truths
         endings = _MASK_ENDINGS if truths is found else ("", *_MASK_ENDINGS)
         ending = next((end for end in endings if any(f"{stem}{end}" in truths for stem in found)), endings[0])
         if truths is found:
-            truths = {stem: path for stem, path in found.items() if stem.endswith(ending)}
-            found = {stem: path for stem, path in found.items() if stem not in truths}
-        return found, {stem.removesuffix(ending): path for stem, path in truths.items()}
+            truths = {stem: file for stem, file in found.items() if stem.endswith(ending)}
+            found = {stem: file for stem, file in found.items() if stem not in truths}
+        return found, {stem.removesuffix(ending): file for stem, file in truths.items()}
 
 
 def find_folder(root: Path) -> Dataset:
@@ -176,15 +176,7 @@ def _reader_of(root: Path, masks: Sequence[Path]) -> tuple[MaskReader, str]:
     for table in (folder / "_classes.csv" for folder in (root, *folders_in(root))):  # Roboflow
         if table.is_file():
             return _reader_of_table(table), f"classes from {table.relative_to(root)}"
-    used = _count_values(masks)
-    values = np.flatnonzero(used).tolist()
-    if not set(values) - {255}:
-        raise DataError(f"every pixel of the masks in {root} is 255, which is void: there is nothing to learn or score")
-    if values == [0, 255]:
-        raise DataError(f"the masks in {root} are black and white (only 0 and 255): {BLACK_AND_WHITE}")
-    count = max(value for value in values if value != 255) + 1
-    note = f"no labels.yaml: {count} nameless classes, as the masks have ids" + (f"; {FROM_ONE}" if not used[0] else "")
-    return MaskReader.of_label_set(generic_labels(count)), note
+    return guess_reader(masks, root)
 
 
 def _reader_of_table(path: Path) -> MaskReader:
@@ -196,20 +188,3 @@ def _reader_of_table(path: Path) -> MaskReader:
     except (OSError, ValueError, LabelError) as error:
         raise DataError(f"{path}: no table of classes ({error}): write lines such as `1, road`") from error
     return MaskReader.of_ids(labels, {value: index for index, (value, _) in enumerate(rows)}, void=(255,))
-
-
-def _count_values(masks: Sequence[Path]) -> NDArray[np.bool_]:
-    """(256,) which values the masks have. Raises DataError for the first one that cannot hold class ids."""
-    reader = MaskReader.of_label_set(generic_labels(255))
-
-    def values_of(path: Path) -> NDArray[np.integer]:
-        values = read_values(path)
-        fault = reader.fault(values, path)
-        if is_jpeg(path):
-            fault = "it is a JPEG file, whose compression changes ids: export the masks as PNG"
-        if fault:
-            raise DataError(f"{path}: {fault}")
-        return np.unique(reader.single_channel(values))
-
-    with ThreadPoolExecutor(_THREADS) as pool:
-        return np.isin(np.arange(256), np.unique(np.concatenate(list(pool.map(values_of, masks)))))

@@ -1,6 +1,7 @@
 """MaskReader: a data set's own label files -> class ids, in memory; and what is wrong with a file that will not do."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,13 @@ from PIL import Image
 
 from tmaseg.arrays import Labels
 from tmaseg.errors import DataError
-from tmaseg.labels import Colour, LabelSet
+from tmaseg.labels import Colour, LabelSet, generic_labels
 
 Values = NDArray[np.generic]  # (H, W) or (H, W, channels), as a file has them
 
 _MOST_FOREIGN = 0.01  # share of pixels in colours of no class that a colour mask may have: resampled edges
-_JPEG = ": it is a JPEG file, whose compression changes ids: export the masks as PNG"
+_JPEG = "it is a JPEG file, whose compression changes ids: export the masks as PNG"
+_THREADS = 4
 BLACK_AND_WHITE = "say what white means with `id_map: {255: 1}` in a YAML"
 FROM_ONE = "ids begin at 1: give `ignore: 0` in a YAML, or shift them down by one"
 
@@ -105,7 +107,7 @@ class MaskReader:
             return f"a black-and-white mask (only 0 and 255), but expected {self.expected}: {BLACK_AND_WHITE}"
         strange = f"ids {_ranges(unknown)} are none of the expected ({self.expected})"
         if is_jpeg(path):
-            return strange + _JPEG
+            return f"{strange}: {_JPEG}"
         if unknown == [len(self.labels)] and 0 not in used:
             return f"{strange}; {FROM_ONE}"
         return f"{strange}: give the right label set, or say what they mean with `id_map` in a YAML"
@@ -118,7 +120,7 @@ class MaskReader:
             return None
         strange = f"{foreign:.0%} of the pixels have none of the class colours"
         if is_jpeg(path):
-            return strange + _JPEG
+            return f"{strange}: {_JPEG}"
         return (
             f"{strange}: a resampled or re-compressed mask? "
             "Use the original PNG files, or add the colours to the palette"
@@ -183,3 +185,32 @@ def _ranges(values: Iterable[int]) -> str:
             parts.append([value])
     shown = [str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts]
     return ", ".join(shown[:8]) + (" ..." if len(shown) > 8 else "")
+
+
+# Masks of classes that nothing names ----------------------------------------------------------------------------------
+
+
+def guess_reader(masks: Sequence[Path], root: Path) -> tuple[MaskReader, str]:
+    """A reader of as many nameless classes as the masks have, and a note on it.
+
+    Raises DataError where they hold nothing but void, are black and white, or one of them cannot hold class ids.
+    """
+    reader = MaskReader.of_label_set(generic_labels(255))
+
+    def values_of(path: Path) -> NDArray[np.integer]:
+        values = read_values(path)
+        fault = _JPEG if is_jpeg(path) else reader.fault(values, path)
+        if fault:
+            raise DataError(f"{path}: {fault}")
+        return np.unique(reader.single_channel(values))
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        values = sorted({int(value) for found in pool.map(values_of, masks) for value in found})
+    classes = [value for value in values if value != 255]
+    if not classes:
+        raise DataError(f"every pixel of the masks in {root} is 255, which is void: there is nothing to learn or score")
+    if values == [0, 255]:
+        raise DataError(f"the masks in {root} are black and white (only 0 and 255): {BLACK_AND_WHITE}")
+    note = f"no labels.yaml: {classes[-1] + 1} nameless classes, as the masks have ids"
+    note += f"; {FROM_ONE}" if classes[0] else ""
+    return MaskReader.of_label_set(generic_labels(classes[-1] + 1)), note

@@ -1,4 +1,4 @@
-"""TrainJob: what is to be trained, on what, and the folder of the run with the state from which it is resumed."""
+"""TrainJob: what is to be trained, on what; the folder of the run with its state; and what the run reports."""
 
 import json
 import math
@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from tmaseg.errors import CheckpointError, ConfigError, OutputError
-from tmaseg.files import atomic_write
+from tmaseg.errors import CheckpointError, ConfigError
+from tmaseg.files import output_file
 from tmaseg.training.recipe import Recipe, load_recipe, override, to_toml
 
 _FIXED = ("seed", "train_split")  # of [run]; the rest of it may change when the run is resumed
@@ -57,33 +57,24 @@ class TrainJob:
         return self.output / "last.safetensors"
 
     @property
-    def predictions(self) -> Path:
-        """Folder of the pictures of each validation."""
-        return self.output / "predictions"
-
-    @property
     def outputs(self) -> list[Path]:
         """Every file that the run may write over."""
         others = (self.output / name for name in ("recipe.toml", "run.json", "curves.png"))
-        return [self.state, self.log, self.best, self.last, *others, *sorted(self.predictions.glob("*.png"))]
+        return [self.state, self.log, self.best, self.last, *others, *self.output.glob("predictions/*.png")]
 
     def prepare(self) -> None:
-        """Makes the folder and writes recipe and sources there. Raises ConfigError for a folder that holds a run."""
+        """Writes recipe and sources into the folder. Raises ConfigError for one that holds a run, and OutputError."""
         if not self.sources:
             raise ConfigError("no data set was given: say --dataset NAME --data DIR")
         if self.state.exists() and not self.resume:
             raise ConfigError(f"{self.output} holds a run already: go on with --resume, or choose another folder")
-        try:
-            self.output.mkdir(parents=True, exist_ok=True)
-            _write(self.output / "recipe.toml", to_toml(self.recipe))
-            data = [
-                {"name": each.name, "root": str(each.root.resolve()) if each.root else None} for each in self.sources
-            ]
-            _write(self.output / "run.json", json.dumps({"data": data}, indent=2) + "\n")
-        except OSError as error:
-            raise OutputError(
-                f"{self.output}: no run can be kept there ({error.strerror}): choose another place"
-            ) from error
+        data = [{"name": each.name, "root": str(each.root.resolve()) if each.root else None} for each in self.sources]
+        texts = {"recipe.toml": to_toml(self.recipe), "run.json": json.dumps({"data": data}, indent=2) + "\n"}
+        for name, text in texts.items():  # completely or not at all: without these files a run cannot be resumed
+            path = self.output / name
+            if not path.is_file() or path.read_text(encoding="utf-8") != text:
+                with output_file(path, "the run") as part:
+                    part.write_text(text, encoding="utf-8")
 
 
 def resumed(
@@ -113,27 +104,15 @@ def resumed(
     return TrainJob(recipe, sources or old, output, device, resume=True)
 
 
-def _write(path: Path, text: str) -> None:
-    """Completely or not at all, and only what has changed: without these files a run cannot be resumed."""
-    if path.is_file() and path.read_text(encoding="utf-8") == text:
-        return
-    with atomic_write(path) as part:
-        part.write_text(text, encoding="utf-8")
-
-
 def save_state(path: Path, state: dict[str, Any]) -> None:
-    """Writes the state; what was there before stays until the new one is complete.
-
-    Raises OutputError when it cannot be written, as when the disk is full; the old one is still there then.
-    """
-    try:
-        with atomic_write(path) as part, part.open("wb") as file:
+    """Writes the state. Raises OutputError when it cannot be written; the old one is still there then."""
+    with output_file(path, "the run's state") as part, part.open("wb") as file:
+        try:
             torch.save({"format": _FORMAT, **state}, file)
-            file.flush()
-            os.fsync(file.fileno())
-    except (OSError, RuntimeError) as error:  # torch's writer reports a full disk as a RuntimeError
-        reason = str(error).splitlines()[0]
-        raise OutputError(f"{path}: the run's state cannot be written ({reason}): make room there") from error
+        except RuntimeError as error:  # so torch's writer reports a full disk
+            raise OSError(str(error).splitlines()[0]) from error
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def load_state(path: Path) -> dict[str, Any]:

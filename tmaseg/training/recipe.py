@@ -5,11 +5,10 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args, get_origin
+from typing import Annotated, Any, Literal, Self
 
 import tomli_w
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from pydantic.fields import FieldInfo
 
 from tmaseg.errors import ConfigError
 from tmaseg.model.config import TMANetConfig
@@ -205,8 +204,6 @@ class Recipe(Settings):
 
 _FOLDER = Path(__file__).with_name("presets")
 _NETWORK = tuple(each.name for each in fields(TMANetConfig) if each.name != "classes")
-
-
 GROUPS = {name: type(value) for name, value in Recipe() if isinstance(value, BaseModel)}
 _TABLES = ("network", "mixture", *GROUPS)
 _GROUP_OF = {
@@ -239,7 +236,7 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
 
 def from_values(values: Mapping[str, Any], base: Recipe | None = None) -> Recipe:
     """A recipe from what a TOML file holds; settings that it leaves out are as in `base`. Raises ConfigError."""
-    merged = to_values(base or Recipe())
+    merged = (base or Recipe()).model_dump(mode="json")
     for name, value in values.items():
         merged[name] = {**merged[name], **value} if name in _TABLES and isinstance(value, Mapping) else value
     if isinstance(merged["mixture"], Mapping):
@@ -278,14 +275,9 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
     return values
 
 
-def to_values(recipe: Recipe) -> dict[str, Any]:
-    """The recipe as plain values, as in TOML and JSON."""
-    return recipe.model_dump(mode="json")
-
-
 def to_toml(recipe: Recipe) -> str:
     """Every value of a recipe as a TOML file that `load_recipe` reads."""
-    return tomli_w.dumps(to_values(recipe))
+    return tomli_w.dumps(recipe.model_dump(mode="json"))
 
 
 def _resolve(name: str) -> tuple[str, str]:
@@ -314,26 +306,8 @@ def _in_words(error: ValidationError) -> str:
     if first["type"] == "value_error":
         return str(first["ctx"]["error"])
     *groups, name = [str(part) for part in first["loc"] if not isinstance(part, int)]
-    kind = GROUPS.get(groups[0], Recipe) if groups else Recipe
     if first["type"] == "extra_forbidden":
-        where = f"in [{groups[0]}]" if groups else "in a recipe"
-        return f"unknown setting {name!r} {where}; known are {', '.join(kind.model_fields)}"
-    if name in ("network", "mixture", *GROUPS):
-        return f"{name} is {first['input']!r}; it must be a table of settings"
-    allowed = "a number above 0" if groups == ["mixture"] else _allowed(kind.model_fields[name])
-    return f"{'.'.join([*groups, name])} is {first['input']!r}; it must be {allowed}"
-
-
-def _allowed(info: FieldInfo) -> str:
-    """What a setting may be, in words."""
-    kind: Any = info.annotation
-    if get_origin(kind) is tuple:
-        return f"a list of {', '.join(get_args(get_args(kind)[0]))}"
-    if get_origin(kind) is Literal:
-        return f"one of {', '.join(map(str, get_args(kind)))}"
-    noun = {float: "a number", int: "a whole number", bool: "true or false"}.get(kind, "a text")
-    words = {"gt": "above", "ge": "of at least", "lt": "below", "le": "of at most"}
-    bounds = [
-        f"{word} {getattr(each, name)}" for name, word in words.items() for each in info.metadata if hasattr(each, name)
-    ]
-    return " ".join([noun, " and ".join(bounds)]).strip()
+        where, kind = (f"[{groups[0]}]", GROUPS[groups[0]]) if groups else ("a recipe", Recipe)
+        return f"unknown setting {name!r} in {where}; known are {', '.join(kind.model_fields)}"
+    allowed = "it must be a table of settings" if name in _TABLES else first["msg"].replace("Input should", "it must")
+    return f"{'.'.join([*groups, name])} is {first['input']!r}; {allowed}"

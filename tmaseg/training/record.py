@@ -12,14 +12,14 @@ from PIL import Image
 
 import tmaseg
 from tmaseg.errors import CheckpointError, OutputError
-from tmaseg.files import atomic_write
+from tmaseg.files import output_file
 from tmaseg.model.checkpoint import Checkpoint, save_checkpoint
 from tmaseg.model.config import InputGeometry
 from tmaseg.plots import GRID, SOFT, Series, draw_lines, new_figure, save_png
 from tmaseg.render import Painter, contact_sheet
 from tmaseg.training.datasets import RunData
 from tmaseg.training.job import Callback, StepReport, TrainJob, ValidationScores, save_state
-from tmaseg.training.recipe import Recipe, to_values
+from tmaseg.training.recipe import Recipe
 from tmaseg.training.trainer import Trainer
 from tmaseg.training.validation import ValidationSample
 
@@ -40,16 +40,11 @@ class Record:
         self._job, self._callback = job, callback
         columns = [*_STEP_COLUMNS, *(f"miou_{name}" for name in data.val)]
         rows = [row for row in read_record(job.log) if float(row["step"]) <= after]
-        try:
-            with atomic_write(job.log) as part, part.open("w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, columns, extrasaction="ignore", restval="")
-                writer.writeheader()
-                writer.writerows(rows)
-            self._file = job.log.open("a", buffering=1, newline="", encoding="utf-8")  # a crash loses a line at most
-        except OSError as error:
-            raise OutputError(
-                f"{job.log}: the log cannot be written ({error.strerror}): choose another place"
-            ) from error
+        with output_file(job.log, "the log") as part, part.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns, extrasaction="ignore", restval="")
+            writer.writeheader()
+            writer.writerows(rows)
+        self._file = job.log.open("a", buffering=1, newline="", encoding="utf-8")  # a crash loses a line at most
         self._writer = csv.DictWriter(self._file, columns, extrasaction="ignore", restval="")
 
     def __enter__(self) -> Self:
@@ -89,7 +84,7 @@ class Record:
         with self._noting_errors():
             draw_curves(read_record(self._job.log), self._job.output / "curves.png")
         with self._noting_errors():
-            draw_samples(samples, self._job.predictions / f"{step:06}.png")
+            draw_samples(samples, self._job.output / "predictions" / f"{step:06}.png")
 
     @contextmanager
     def _noting_errors(self) -> Iterator[None]:
@@ -107,7 +102,7 @@ def make_checkpoint(
     provenance: dict[str, Any] = {
         "program": f"tmaseg {tmaseg.__version__} train",
         "data": {each.name: f"{each.dataset.layout}, {len(each.samples)} labelled frames" for each in data.train},
-        "recipe": to_values(recipe.model_copy(update={"init": init})),
+        "recipe": recipe.model_copy(update={"init": init}).model_dump(mode="json"),
         "steps": trainer.step,
         "minutes": round(seconds / 60, 1),
         **(describe_scores(scores, recipe) if scores else {}),
@@ -165,12 +160,8 @@ def draw_samples(samples: Sequence[ValidationSample], path: Path) -> None:
         truth, prediction = paint(sample.rgb, sample.truth), paint(sample.rgb, sample.prediction)
         rows.append([(sample.name, sample.rgb), ("truth", truth), ("prediction", prediction)])
     sheet = Image.fromarray(contact_sheet(rows, width=_SAMPLE_WIDTH_PX))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as part:
-            sheet.save(part, "PNG")
-    except OSError as error:
-        raise OutputError(f"{path}: the picture cannot be written ({error.strerror}): make room there") from error
+    with output_file(path, "the picture") as part:
+        sheet.save(part, "PNG")
 
 
 def _points(rows: Sequence[dict[str, str]], name: str, factor: float = 1.0) -> list[tuple[float, float]]:
