@@ -18,7 +18,7 @@ from tmaseg.data import Clip, ClipFrame, Sample
 from tmaseg.errors import ConfigError, DataError
 from tmaseg.evaluation import Shard
 from tmaseg.labels import LabelSet, unite_by_name
-from tmaseg.training.augment import ClipSampler
+from tmaseg.training.augment import draw_clip
 from tmaseg.training.batches import BatchMaker, check_batches, load_batches
 from tmaseg.training.datasets import TrainSet
 
@@ -135,12 +135,13 @@ def test_an_epoch_shows_each_picture_once_however_many_moments_its_clips_have():
 def test_a_crop_of_one_class_is_cut_elsewhere_at_the_same_scale(monkeypatch):
     data = train_set()
     shapes = []
-    clips = ClipSampler(tiny_recipe(augmentation=RANDOM).augmentation, tiny_recipe().memory)
+    recipe = tiny_recipe(augmentation=RANDOM)
     monkeypatch.setattr("tmaseg.training.augment._MAX_CLASS_FRACTION", 0.01)  # no crop will do
     for tries in (1, 10):
         monkeypatch.setattr("tmaseg.training.augment._TRIES", tries)
         draws = [
-            clips.draw(data, data.samples[0], 0, kind="self", rng=np.random.default_rng(seed)) for seed in range(9)
+            draw_clip(recipe, data, data.samples[0], 0, kind="self", rng=np.random.default_rng(seed))
+            for seed in range(9)
         ]
         shapes.append(np.stack([drawn[0].matrix for drawn in draws]))
     free, redrawn = shapes
@@ -183,10 +184,9 @@ def test_rare_classes_are_drawn_by_the_root_of_their_rarity_and_from_pictures_th
 def test_a_crop_for_a_rare_class_shows_it():
     data = train_set()
     large = tiny_recipe(augmentation={"crop": "32x32", "scale_min": 2.0, "scale_max": 2.0})
-    draw = ClipSampler(large.augmentation, large.memory).draw
     for shows, least, most in (((), 0, 20), ((3,), 35, 40)):
         views = [
-            draw(data, data.samples[5], 0, kind="self", rng=np.random.default_rng(seed), shows=shows)
+            draw_clip(large, data, data.samples[5], 0, kind="self", rng=np.random.default_rng(seed), shows=shows)
             for seed in range(40)
         ]
         assert least <= sum(bool((view.labels(large.augmentation.crop_hw) == 3).any()) for (view,) in views) <= most

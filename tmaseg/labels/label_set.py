@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,20 +24,13 @@ class LabelSet:
     Raises LabelError where names, colours and ids do not fit each other.
     """
 
-    name: str
-    """Short name of the set, such as "cityscapes"."""
-    names: tuple[str, ...]
-    """One name a class, in the order of the class ids."""
-    colours: tuple[Colour, ...]
-    """One (red, green, blue) triple a class, 0 to 255."""
-    void: tuple[int, ...] = ()
-    """Class ids that a network may predict but that are never painted or scored."""
-    ids: tuple[int, ...] | None = None
-    """The id of each class in the data set's own label files; None where it is the class id."""
-    ignore_index: int = 255
-    """The value of pixels without a class in label maps; never a class id."""
-    unions: tuple[tuple[int, tuple[str, ...]], ...] = ()
-    """Classes that are unions of finer ones with names of another set, each with those names: (class id, names)."""
+    name: str  # short, such as "cityscapes"
+    names: tuple[str, ...]  # one a class, in the order of the class ids
+    colours: tuple[Colour, ...]  # one (red, green, blue) triple a class, 0 to 255
+    void: tuple[int, ...] = ()  # class ids that a network may predict but that are never painted or scored
+    ids: tuple[int, ...] | None = None  # of each class in the data set's own label files; None where it is the class id
+    ignore_index: int = 255  # the value of pixels without a class in label maps; never a class id
+    unions: tuple[tuple[int, tuple[str, ...]], ...] = ()  # (class id, names of the finer classes that it is made of)
 
     def __post_init__(self) -> None:
         problem = next(self._problems(), None)
@@ -53,18 +46,21 @@ class LabelSet:
         if len(self.colours) != count:
             yield f"has {count} names but {len(self.colours)} colours; give one each"
         for name, colour in zip(self.names, self.colours, strict=True):
-            if len(parts := list(colour)) != 3 or not all(map(_is_byte, parts)):
-                yield f"has the colour {parts} for class '{name}'; it must be three whole numbers from 0 to 255"
+            if not _is_colour(colour):
+                yield (
+                    f"has the colour {colour!r} for class '{name}'; it must be three whole numbers from 0 to 255, or "
+                    "'#rrggbb' in quotes"
+                )
         for void in self.void:
-            if not 0 <= void < count:
-                yield f"has void class {void} outside its ids 0 to {count - 1}"
+            if void not in range(count):
+                yield f"has void class {void!r} outside its ids 0 to {count - 1}"
         if not _is_byte(self.ignore_index) or self.ignore_index < count:
-            yield f"has ignore_index {self.ignore_index}; it must lie between {count} and 255, outside its class ids"
+            yield f"has ignore_index {self.ignore_index!r}; it must lie between {count} and 255, outside its class ids"
         if self.ids is not None:
             if len(self.ids) != count:
                 yield f"has {count} names but {len(self.ids)} ids; give one each"
             if (wrong := next((each for each in self.ids if not _is_byte(each)), None)) is not None:
-                yield f"has id {wrong}; it must be a whole number from 0 to 255"
+                yield f"has id {wrong!r}; it must be a whole number from 0 to 255"
             if (double := _repeated(self.ids)) is not None:
                 yield f"uses the id {double} twice; give every class its own id"
         if (twice := _repeated([normalized(name) for _, names in self.unions for name in names])) is not None:
@@ -127,15 +123,19 @@ class LabelSet:
         if "names" not in values:
             raise LabelError("a label set needs 'names', a list with one name a class")
         names = _read_names(values["names"])
-        ids = values.get("ids")
+        ids, void = values.get("ids"), values.get("void")
+        void = _read_list([] if void is None else void, "void")
+        fields: dict[str, Any] = {  # `_problems` finds what is no number
+            "void": tuple(_class_id(each, names, "void") if isinstance(each, str) else each for each in void),
+            "ids": None if ids is None else tuple(_read_list(ids, "ids")),
+            "ignore_index": values.get("ignore_index", 255),
+        }
         return cls(
             name=str(values.get("name", name)),
             names=names,
             colours=_read_colours(values.get("colours", values.get("colors")), names),
-            void=_read_void(values.get("void"), names),
-            ids=None if ids is None else tuple(_read_int(item, "ids") for item in _read_list(ids, "ids")),
-            ignore_index=_read_int(values.get("ignore_index", 255), "ignore_index"),
             unions=_read_unions(values.get("union"), names),
+            **fields,
         )
 
 
@@ -186,12 +186,6 @@ def _read_list(value: object, entry: str) -> list[object]:
     return list(value)
 
 
-def _read_int(value: object, entry: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise LabelError(f"'{entry}' must hold whole numbers, but has {value!r}")
-    return value
-
-
 def _class_id(name: object, names: tuple[str, ...], entry: str) -> int:
     if name not in names:
         raise LabelError(f"'{entry}' has '{name}', which is not one of the names: {', '.join(names)}")
@@ -219,27 +213,19 @@ def _read_colours(value: object, names: tuple[str, ...]) -> tuple[Colour, ...]:
         return voc_colours(len(names))
     if isinstance(value, Mapping):
         by_id = {_class_id(name, names, "colours"): colour for name, colour in value.items()}
-        for index, name in enumerate(names):
-            if index not in by_id:
-                raise LabelError(f"'colours' has none for the class '{name}'")
+        missing = next((name for index, name in enumerate(names) if index not in by_id), None)
+        if missing:
+            raise LabelError(f"'colours' has none for the class '{missing}'")
         value = [by_id[index] for index in range(len(names))]
-    return tuple(_read_colour(colour, index) for index, colour in enumerate(_read_list(value, "colours")))
+    return tuple(map(_read_colour, _read_list(value, "colours")))
 
 
-def _read_colour(value: object, index: int) -> Colour:
+def _read_colour(value: Any) -> Colour:
+    """A triple, from "#rrggbb" too; `_problems` finds what is no colour."""
     if isinstance(value, str) and re.fullmatch(r"#[0-9a-fA-F]{6}", value):
-        return (int(value[1:3], 16), int(value[3:5], 16), int(value[5:7], 16))
-    if isinstance(value, list | tuple) and len(value) == 3 and all(map(_is_byte, value)):
-        return (value[0], value[1], value[2])
-    raise LabelError(
-        f"colour {index} is {value!r}; it must be three whole numbers from 0 to 255, or a quoted '#rrggbb'"
-    )
-
-
-def _read_void(value: object, names: tuple[str, ...]) -> tuple[int, ...]:
-    """Class ids from a list of names or ids."""
-    items = _read_list([] if value is None else value, "void")
-    return tuple(_class_id(each, names, "void") if isinstance(each, str) else _read_int(each, "void") for each in items)
+        value = tuple(bytes.fromhex(value[1:]))
+    colour: Colour = tuple(value) if isinstance(value, list) else value
+    return colour
 
 
 def _read_unions(value: object, names: tuple[str, ...]) -> tuple[tuple[int, tuple[str, ...]], ...]:
@@ -263,6 +249,10 @@ def _repeated(values: Sequence[_T]) -> _T | None:
 
 def _is_byte(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 255
+
+
+def _is_colour(value: object) -> bool:
+    return isinstance(value, tuple) and len(value) == 3 and all(map(_is_byte, value))
 
 
 def kind_of(value: object) -> str:

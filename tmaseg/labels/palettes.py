@@ -1,10 +1,11 @@
 """The label sets that ship, finding one by name or file, and where the classes of one set are found in another."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,25 +49,11 @@ def generic_labels(count: int) -> LabelSet:
     return LabelSet("voc", tuple(f"class {index}" for index in range(len(colours))), colours)
 
 
-def _known_set(
-    name: str,
-    text: str,
-    *,
-    void: Iterable[int] = (),
-    ids: tuple[int, ...] | None = None,
-    ignore_index: int = 255,
-) -> LabelSet:
+def _known_set(name: str, text: str, **fields: Any) -> LabelSet:
     """A set from "class r,g,b; class r,g,b; ..."."""
     pairs = [entry.strip().rsplit(" ", 1) for entry in text.split(";")]
-    colours = [tuple(int(part) for part in colour.split(",")) for _, colour in pairs]
-    return LabelSet(
-        name,
-        names=tuple(class_name for class_name, _ in pairs),
-        colours=tuple((red, green, blue) for red, green, blue in colours),
-        void=tuple(void),
-        ids=ids,
-        ignore_index=ignore_index,
-    )
+    colours: list[Any] = [tuple(map(int, colour.split(","))) for _, colour in pairs]
+    return LabelSet(name, tuple(class_name for class_name, _ in pairs), tuple(colours), **fields)
 
 
 CITYSCAPES = _known_set(
@@ -110,41 +97,32 @@ _KNOWN = {labels.name: labels for labels in (CITYSCAPES, CAMVID, CAMVID12, CAMVI
 class ClassMap:
     """Where the classes of one label set are found in another."""
 
-    table: NDArray[np.uint8]
-    """(256,) uint8: source class id -> target class id; the target's ignore_index where there is none."""
-    missing: tuple[str, ...]
-    """Source classes without a counterpart; void classes are not counted."""
+    table: NDArray[
+        np.uint8
+    ]  # (256,): source class id -> target class id; the target's ignore_index where there is none
+    missing: tuple[str, ...]  # source classes without a counterpart; void classes are not counted
 
 
 def map_by_name(source: LabelSet, target: LabelSet) -> ClassMap:
-    """Match classes by name: the same name, then a synonym, then the class that the target merges it into.
+    """Matches classes by name: the same name, then a synonym, then the class that the target merges it into.
 
     What a union of the target names goes there; a union of the source goes to the first of its members that is found.
-
     Cityscapes to CamVid sends wall to building, terrain to tree, truck to car, and so on; the other way every class has
     its one natural counterpart. Void classes match nothing.
     """
-    found: dict[str, int] = {}
     members = [(index, name) for index, names in target.unions for name in names]
-    for spelling in (normalized, canonical):
-        for index, name in [*members, *enumerate(target.names)]:
-            if index not in target.void:
-                found.setdefault(spelling(name), index)
+    found = _by_spelling(
+        (index, name) for index, name in [*members, *enumerate(target.names)] if index not in target.void
+    )
     made_of = dict(source.unions)
-    table = np.full(256, target.ignore_index, np.uint8)
-    missing = []
-    for index, name in enumerate(source.names):
-        if index in source.void:
-            continue
+
+    def match(index: int, name: str) -> int | None:
         parts = made_of.get(index, (name,))
         wanted = [word for part in parts for word in (normalized(part), canonical(part))]
         wanted += [word for part in parts for word in _MERGED_INTO.get(canonical(part), ())]
-        match = next((found[word] for word in wanted if word in found), None)
-        if match is None:
-            missing.append(name)
-        else:
-            table[index] = match
-    return ClassMap(table, tuple(missing))
+        return next((found[word] for word in wanted if word in found), None)
+
+    return _map(source, target, match)
 
 
 def map_to_groups(source: LabelSet, groups: LabelSet) -> ClassMap:
@@ -154,26 +132,34 @@ def map_to_groups(source: LabelSet, groups: LabelSet) -> ClassMap:
     to none. Raises LabelError for a class or union that nothing of `source` belongs to.
     """
     made_of = dict(groups.unions)
-    found: dict[str, int] = {}
-    for spelling in (normalized, canonical):
-        for index, name in enumerate(groups.names):
-            for member in made_of.get(index, (name,)):
-                found.setdefault(spelling(member), index)
-    table = np.full(256, groups.ignore_index, np.uint8)
-    missing = []
-    for index, name in enumerate(source.names):
-        group = found.get(normalized(name), found.get(canonical(name)))
-        if group is not None and index not in source.void:
-            table[index] = group
-        elif index not in source.void:
-            missing.append(name)
-    for index in sorted({*range(len(groups))} - {*table.tolist(), *groups.void}):
-        parts = ", ".join(made_of.get(index, (groups.names[index],)))
+    parts = [made_of.get(index, (name,)) for index, name in enumerate(groups.names)]
+    found = _by_spelling((index, part) for index, names in enumerate(parts) for part in names)
+    result = _map(source, groups, lambda _, name: found.get(normalized(name), found.get(canonical(name))))
+    for index in sorted({*range(len(groups))} - {*result.table.tolist(), *groups.void}):
         raise LabelError(
-            f"'{groups.names[index]}' of {groups.name} is made of {parts}, but there is no such class in "
-            f"{source.name}: {', '.join(source.names)}"
+            f"'{groups.names[index]}' of {groups.name} is made of {', '.join(parts[index])}, but there is no such "
+            f"class in {source.name}: {', '.join(source.names)}"
         )
-    return ClassMap(table, tuple(missing))
+    return result
+
+
+def _by_spelling(members: Iterable[tuple[int, str]]) -> dict[str, int]:
+    """The first class id of each name and then of each synonym."""
+    found: dict[str, int] = {}
+    members = list(members)
+    for spelling in (normalized, canonical):
+        for index, name in members:
+            found.setdefault(spelling(name), index)
+    return found
+
+
+def _map(source: LabelSet, target: LabelSet, match: Callable[[int, str], int | None]) -> ClassMap:
+    """`match`: a class of the source, by id and name -> its counterpart in the target."""
+    found = {index: match(index, name) for index, name in enumerate(source.names) if index not in source.void}
+    table = np.full(256, target.ignore_index, np.uint8)
+    for index, other in found.items():
+        table[index] = target.ignore_index if other is None else other
+    return ClassMap(table, tuple(source.names[index] for index, other in found.items() if other is None))
 
 
 @dataclass(frozen=True)
@@ -184,8 +170,7 @@ class ClassUnions:
     """
 
     members: tuple[tuple[int, ...], ...]
-    missing: tuple[str, ...] = ()
-    """Classes of the data set that the network has no counterpart for: in training their pixels are void."""
+    missing: tuple[str, ...] = ()  # classes that the network has no counterpart for: in training their pixels are void
 
     @property
     def is_identity(self) -> bool:

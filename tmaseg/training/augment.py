@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tmaseg.arrays import RGB, Labels
 from tmaseg.data import ClipFrame, Sample
 from tmaseg.training.datasets import TrainSet
-from tmaseg.training.recipe import Augmentation, MemorySampling
+from tmaseg.training.recipe import Augmentation, MemorySampling, Recipe
 
 MemoryKind = Literal["self", "moved", "past"]
 Matrix = NDArray[np.float64]  # (2, 3): stored pixel (x, y, 1) -> crop pixel (x, y), both counted at pixel centres
@@ -63,11 +63,7 @@ def place(
     flip: bool,
     rng: np.random.Generator,
 ) -> Matrix:
-    """Puts a picture at a random place in the crop.
-
-    `stored_hw` is its size as stored, `shown_hw` the size at which its pixels are square; it is shown at `scale` times
-    that. Where it is smaller than the crop it lies anywhere inside.
-    """
+    """Puts a picture of `stored_hw` at a random place in the crop, `scale` times as large as `shown_hw`."""
     height, width = stored_hw
     sy, sx = scale * shown_hw[0] / height, scale * shown_hw[1] / width
     free_x, free_y = crop_hw[1] - sx * width, crop_hw[0] - sy * height
@@ -84,8 +80,7 @@ def place_varied(
 ) -> Matrix:
     """A placement from `draw` whose crop no class fills by more than three quarters, if ten tries find one.
 
-    Void pixels are not counted, and a crop of nothing but one class will not do; nor one without the classes `shows`,
-    any of them.
+    Void pixels are not counted. A crop of one class alone will not do, nor one without any of the classes `shows`.
     """
     small_hw = (max(1, crop_hw[0] // _THUMBNAIL), max(1, crop_hw[1] // _THUMBNAIL))
     matrix = draw()
@@ -205,81 +200,74 @@ class CropPlan:
 # Clips ----------------------------------------------------------------------------------------------------------------
 
 
-class ClipSampler:
-    """Draws a labelled frame's crop and those of earlier moments, as a recipe says."""
+def draw_memory_kind(memory: MemorySampling, rng: np.random.Generator) -> MemoryKind:
+    """What a frame's memory is: itself, copies of it under a camera motion, or the real frames before it."""
+    kinds: tuple[MemoryKind, ...] = ("self", "moved", "past")
+    weights = np.array([memory.self_probability, memory.moved_probability, memory.past_probability])
+    return kinds[int(rng.choice(3, p=weights / weights.sum()))]
 
-    def __init__(self, augmentation: Augmentation, memory: MemorySampling) -> None:
-        self._augmentation, self._memory = augmentation, memory
 
-    def kind(self, rng: np.random.Generator) -> MemoryKind:
-        """What a frame's memory is: itself, copies of it under a camera motion, or the real frames before it."""
-        kinds: tuple[MemoryKind, ...] = ("self", "moved", "past")
-        rule = self._memory
-        weights = np.array([rule.self_probability, rule.moved_probability, rule.past_probability])
-        return kinds[int(rng.choice(3, p=weights / weights.sum()))]
+def draw_clip(
+    recipe: Recipe,
+    data: TrainSet,
+    sample: Sample,
+    past: int,
+    *,
+    kind: MemoryKind,
+    rng: np.random.Generator,
+    shows: tuple[int, ...] = (),
+) -> list[CropPlan]:
+    """Plans, newest first: of the labelled frame and of `past` earlier moments, in one geometry.
 
-    def draw(
-        self,
-        data: TrainSet,
-        sample: Sample,
-        past: int,
-        *,
-        kind: MemoryKind,
-        rng: np.random.Generator,
-        shows: tuple[int, ...] = (),
-    ) -> list[CropPlan]:
-        """Plans, newest first: of the labelled frame and of `past` earlier moments, in one geometry.
-
-        The labelled frame is cut so that one of the classes `shows` is in it, if ten tries find a place for that.
-
-        Real frames keep the placement, since the camera's own motion shows in them. Moved copies, and frames that are
-        missing and repeat another, move with their age.
-        """
-        matrix = self._place(data, sample.frame, rng, shows)
-        motion, common = self._motion(rng), draw_photometric(self._augmentation, rng)
-        plans: list[CropPlan] = []
-        for age, frame in enumerate((sample.frame, *self._past(sample, past, kind, rng))):
-            change = common if not age or self._memory.same_light else draw_photometric(self._augmentation, rng)
-            placement = matrix
-            if any(frame.name == plan.frame.name for plan in plans):
-                change = replace(change, brightness=change.brightness + age * motion.brightness)
-                placement = motion.apply(matrix, age)
-            change = replace(change, noise_seed=int(rng.integers(2**31)))
-            plans.append(CropPlan(data, frame, placement, change))
-        return plans
-
-    def _past(self, sample: Sample, past: int, kind: MemoryKind, rng: np.random.Generator) -> tuple[ClipFrame, ...]:
-        """The frames of the earlier moments, newest first; the frame itself where it is to be moved."""
-        if kind != "past":
-            return (sample.frame,) * past
+    The labelled frame is cut so that one of the classes `shows` is in it, if ten tries find a place for that. Real
+    frames keep the placement, since the camera's own motion shows in them. Moved copies, and frames that are missing
+    and repeat another, move with their age.
+    """
+    rule, memory = recipe.augmentation, recipe.memory
+    matrix = _draw_placement(data, sample.frame, rule, rng, shows)
+    motion, common = _draw_motion(rule.crop_hw, rng), draw_photometric(rule, rng)
+    earlier = (sample.frame,) * past
+    if kind == "past":
         steps = list(range(1, past + 1))
-        if self._memory.sampling == "random":
-            reach = max(self._memory.past_reach, past)
+        if memory.sampling == "random":
+            reach = max(memory.past_reach, past)
             steps = sorted(1 + int(step) for step in rng.choice(reach, past, replace=False))
-        return sample.clip.past(sample.frame, steps)
+        earlier = sample.clip.past(sample.frame, steps)
+    plans: list[CropPlan] = []
+    for age, frame in enumerate((sample.frame, *earlier)):
+        change = common if not age or memory.same_light else draw_photometric(rule, rng)
+        placement = matrix
+        if any(frame.name == plan.frame.name for plan in plans):
+            change = replace(change, brightness=change.brightness + age * motion.brightness)
+            placement = motion.apply(matrix, age)
+        change = replace(change, noise_seed=int(rng.integers(2**31)))
+        plans.append(CropPlan(data, frame, placement, change))
+    return plans
 
-    def _place(self, data: TrainSet, frame: ClipFrame, rng: np.random.Generator, shows: tuple[int, ...]) -> Matrix:
-        labels = data.cache.labels(data.dataset, frame)
-        stored_hw = (labels.shape[0], labels.shape[1])
-        rule = self._augmentation
-        flip = bool(rng.random() < rule.flip)
-        if rule.scale_distribution == "log-uniform":
-            scale = float(np.exp(rng.uniform(np.log(rule.scale_min), np.log(rule.scale_max))))
-        else:
-            scale = float(rng.uniform(rule.scale_min, rule.scale_max))
-        # Only the position is drawn again, as in the authors' code: large scales would be redrawn more often.
-        draw = partial(
-            place, stored_hw, data.shown_hw(stored_hw, rule.size), rule.crop_hw, scale=scale, flip=flip, rng=rng
-        )
-        return place_varied(draw, labels, rule.crop_hw, void=data.dataset.labels.ignore_index, shows=shows)
 
-    def _motion(self, rng: np.random.Generator) -> Motion:
-        height, width = self._augmentation.crop_hw
-        shift_x, shift_y = rng.normal(0, _SHIFT * width, 2)
-        return Motion(
-            zoom=float(rng.normal(0, _ZOOM)),
-            shift_px=(float(shift_x), float(shift_y)),
-            rotation_degrees=float(rng.normal(0, _ROTATION_DEGREES)),
-            centre_px=(float(width * rng.uniform(0.3, 0.7)), float(height * rng.uniform(0.3, 0.7))),
-            brightness=float(rng.normal(0, _BRIGHTNESS)),
-        )
+def _draw_placement(
+    data: TrainSet, frame: ClipFrame, rule: Augmentation, rng: np.random.Generator, shows: tuple[int, ...]
+) -> Matrix:
+    labels = data.cache.labels(data.dataset, frame)
+    stored_hw = (labels.shape[0], labels.shape[1])
+    flip = bool(rng.random() < rule.flip)
+    if rule.scale_distribution == "log-uniform":
+        scale = float(np.exp(rng.uniform(np.log(rule.scale_min), np.log(rule.scale_max))))
+    else:
+        scale = float(rng.uniform(rule.scale_min, rule.scale_max))
+    # Only the position is drawn again, as in the authors' code: large scales would be redrawn more often.
+    shown_hw = data.shown_hw(stored_hw, rule.size)
+    draw = partial(place, stored_hw, shown_hw, rule.crop_hw, scale=scale, flip=flip, rng=rng)
+    return place_varied(draw, labels, rule.crop_hw, void=data.dataset.labels.ignore_index, shows=shows)
+
+
+def _draw_motion(crop_hw: tuple[int, int], rng: np.random.Generator) -> Motion:
+    height, width = crop_hw
+    shift_x, shift_y = rng.normal(0, _SHIFT * width, 2)
+    return Motion(
+        zoom=float(rng.normal(0, _ZOOM)),
+        shift_px=(float(shift_x), float(shift_y)),
+        rotation_degrees=float(rng.normal(0, _ROTATION_DEGREES)),
+        centre_px=(float(width * rng.uniform(0.3, 0.7)), float(height * rng.uniform(0.3, 0.7))),
+        brightness=float(rng.normal(0, _BRIGHTNESS)),
+    )

@@ -22,7 +22,7 @@ from torch import Tensor
 from tmaseg.errors import ConfigError
 from tmaseg.evaluation import Shard
 from tmaseg.model.config import TMANetConfig
-from tmaseg.training.augment import ClipSampler, CropPlan
+from tmaseg.training.augment import CropPlan, draw_clip, draw_memory_kind
 from tmaseg.training.datasets import TrainSet
 from tmaseg.training.recipe import Recipe
 
@@ -46,19 +46,10 @@ class Batch:
     set_rows: tuple[int, ...]  # rows of each data set in the step, over all processes and parts
     files: tuple[str, ...]  # (B,) the picture file of each row
 
-    def pin_memory(self) -> "Batch":
-        """The same in memory that a CUDA device can copy from while it computes."""
-        return self._map(Tensor.pin_memory)
-
-    def to(self, device: torch.device) -> "Batch":
-        """The same on a device."""
-        return self if device.type == "cpu" else self._map(lambda tensor: tensor.to(device, non_blocking=True))
-
-    def _map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
-        changes: dict[str, Any] = {
-            name: change(value) for name, value in vars(self).items() if isinstance(value, Tensor)
-        }
-        return replace(self, **changes)
+    def map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        """The same with `change` done to every tensor."""
+        tensors: dict[str, Any] = {name: change(each) for name, each in vars(self).items() if isinstance(each, Tensor)}
+        return replace(self, **tensors)
 
 
 def check_batches(recipe: Recipe, network: TMANetConfig, processes: int) -> None:
@@ -167,7 +158,6 @@ class BatchMaker:
         self._shard, self._pinned = shard, pinned
         self._frames = network.memory_frames
         self._mutual = recipe.memory.form == "mutual"
-        self._clips = ClipSampler(recipe.augmentation, recipe.memory)
         counts = [len(data.samples) for data in sets]
         self.sampler = Sampler(counts, mixture_fractions(sets, recipe.mixture), seed=recipe.run.seed)
         self._lock = threading.Lock()
@@ -178,7 +168,7 @@ class BatchMaker:
         count = self._recipe.optimizer.accumulate
         first, parts = self._shard.rank * count, self._shard.count * count
         made = [self.make(step, first + part, parts) for part in range(count)]
-        return [part.pin_memory() for part in made] if self._pinned else made
+        return [part.map(Tensor.pin_memory) for part in made] if self._pinned else made
 
     def make(self, step: int, part: int = 0, parts: int = 1) -> Batch:
         """The `part`th of `parts` parts of a step's crops, equal but that moments of one clip stay together.
@@ -212,7 +202,7 @@ class BatchMaker:
             frames = int(rng.integers(memory.frames_min, memory.frames_max + 1))
         if frames and self._mutual:
             # Of a frame alone any number of memory frames is the frame itself: one will do.
-            size, frames = (1, 1) if self._clips.kind(rng) == "self" else (frames + 1, frames)
+            size, frames = (1, 1) if draw_memory_kind(memory, rng) == "self" else (frames + 1, frames)
         firsts = [*range(0, rows, size)]
         if size > 1 and len(firsts) > 1 and rows - firsts[-1] == 1:
             firsts.pop()  # a last row that would be alone joins the group before
@@ -248,14 +238,14 @@ class BatchMaker:
         if probability and rng.random() < probability:
             picture, shows = self._sets[data].draw_rare(rng)
         rng = self._rng(step, 1 + row)
-        kind = self._clips.kind(rng)
+        kind = draw_memory_kind(self._recipe.memory, rng)
         if self._mutual and past:  # the step's plan has decided against "self"
             while kind == "self":
-                kind = self._clips.kind(rng)
+                kind = draw_memory_kind(self._recipe.memory, rng)
         elif kind == "self":
             past = 0
         sample = self._sets[data].samples[picture]
-        return self._clips.draw(self._sets[data], sample, past, kind=kind, rng=rng, shows=shows)
+        return draw_clip(self._recipe, self._sets[data], sample, past, kind=kind, rng=rng, shows=shows)
 
     def _hides(self, step: int, row: int) -> bool:
         probability = self._recipe.memory.hide_probability if self._frames else 0.0

@@ -7,6 +7,7 @@ resumed repeats what an unbroken one would have done, bit for bit; but for a run
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -120,11 +121,12 @@ class Trainer:
         """Gradients of the loss over all parts and processes; returns that loss."""
         here = torch.stack([self._loss.totals(part) for part in parts]).sum(0)
         totals = torch.tensor(self._shard.sum(here.tolist()), dtype=torch.float64)
+        to_device = partial(Tensor.to, device=self._device, non_blocking=True)
         losses = []
         for number, part in enumerate(parts):
             ddp = self._module if isinstance(self._module, DistributedDataParallel) else None
             with ddp.no_sync() if ddp and number < len(parts) - 1 else nullcontext():
-                loss = self._forward(part.to(self._device), totals)
+                loss = self._forward(part.map(to_device), totals)
                 # Gradients are averaged over the processes, but the parts of the loss add up.
                 self._scaler.scale(loss * self._shard.count).backward()  # type: ignore[no-untyped-call]
             losses.append(float(loss.detach()))
