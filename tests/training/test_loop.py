@@ -13,11 +13,10 @@ from drawn import tiny_recipe
 from tmaseg.errors import CheckpointError, ConfigError, DataError, OutputError, TrainingError
 from tmaseg.inference.segmenter import load
 from tmaseg.model.checkpoint import load_checkpoint
-from tmaseg.training import Callback, Source, resumed, train
+from tmaseg.training import Callback, Source, ValidationScores, resumed, train
 from tmaseg.training.batches import BatchMaker
 from tmaseg.training.job import TrainJob, load_state, save_state
 from tmaseg.training.record import read_record
-from tmaseg.training.validation import Validation
 
 
 def stop_after(steps):
@@ -135,7 +134,7 @@ def test_a_validation_that_was_stopped_is_done_when_the_run_is_resumed(job):
 def test_a_run_that_is_resumed_knows_its_best_score_and_keeps_those_weights(job, monkeypatch):
     scores = iter([0.9, 0.5, 0.6, 0.7])
     monkeypatch.setattr(
-        "tmaseg.training.loop.validate", lambda *_, **__: Validation({"folder": next(scores)}, frames=3, samples=())
+        "tmaseg.training.loop.validate", lambda *_, **__: ValidationScores({"folder": next(scores)}, frames=3)
     )
     mine = job(tiny_recipe(run={"validate_every": 2}))
     listener, stop = stop_after(3)

@@ -12,8 +12,8 @@ from drawn import CLASSES, draw_scene
 from tmaseg.errors import OutputError
 from tmaseg.labels import LabelSet
 from tmaseg.training import Callback, Recipe, StepReport, TrainJob, ValidationScores
+from tmaseg.training.job import ValidationSample
 from tmaseg.training.record import Record, draw_curves, draw_samples, read_record
-from tmaseg.training.validation import ValidationSample
 
 LABELS = LabelSet("drawn", CLASSES, ((250, 0, 0), (0, 250, 0), (0, 0, 250), (250, 250, 0)))
 
@@ -60,8 +60,8 @@ def test_a_log_is_resumed_from_a_step_without_a_line_that_a_crash_cut(tmp_path):
     with Record(job, Callback(), data, after=0) as record:
         for step in (1, 2, 3):
             record.write_step(StepReport(step, 1 / step, 0.1, 0.5, float(step), None))
-            record.write_scores(ValidationScores(step, {"a": 0.1 * step}, True, 3), float(step))
-        record.write_scores(ValidationScores(3, {"a": math.nan}, True, 0), 3.0)
+            record.write_scores(ValidationScores({"a": 0.1 * step}, 3, step=step), float(step))
+        record.write_scores(ValidationScores({"a": math.nan}, 0, step=3), 3.0)
     path.write_bytes(path.read_bytes() + b"4,4.00,0.")
     assert [row["step"] for row in read_record(path)] == ["1", "1", "2", "2", "3", "3"]
     with Record(job, Callback(), data, after=2) as record:

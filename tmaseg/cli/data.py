@@ -107,9 +107,9 @@ def _write_samples(dataset: "Dataset", split: str, path: Path) -> Path:
 
 def _to_dict(found: "Check", painted: list[Path]) -> dict[str, Any]:
     return {
-        "dataset": found.dataset,
-        "layout": found.layout,
-        "data": str(found.root),
+        "dataset": found.dataset.name,
+        "layout": found.dataset.layout,
+        "data": str(found.dataset.root),
         "splits": {name: asdict(split) for name, split in found.splits.items()},
         "problems": list(found.problems),
         "notes": list(found.notes),

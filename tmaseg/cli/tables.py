@@ -73,7 +73,7 @@ def show_video(evaluation: "VideoEvaluation") -> None:
 
 def show_check(check: "Check") -> None:
     """The contents of a data set."""
-    typer.echo(f"{check.dataset} in {check.root}: {check.layout}")
+    typer.echo(f"{check.dataset.name} in {check.dataset.root}: {check.dataset.layout}")
     names = list(check.splits)
     rows = [
         ["frames", *(f"{split.frames:,}" for split in check.splits.values())],

@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,9 +33,7 @@ class SplitCheck:
 class Check:
     """The result of `tmaseg data check`; each problem says what is wrong and how to mend it."""
 
-    dataset: str
-    layout: str
-    root: Path
+    dataset: Dataset
     splits: dict[str, SplitCheck]
     problems: tuple[str, ...]
     notes: tuple[str, ...]
@@ -53,7 +49,7 @@ def check_dataset(dataset: Dataset, *, limit: int | None = 200) -> Check:
             notes.append(f"{name}: no pixel of {', '.join(absent)}")
     if not any(split.frames for split in splits.values()):
         problems.append(f"no split of {dataset.root} holds a labelled frame: check the folder names and lists above")
-    return Check(dataset.name, dataset.layout, dataset.root, splits, tuple(problems), tuple(notes))
+    return Check(dataset, splits, tuple(problems), tuple(notes))
 
 
 def _check_split(
@@ -68,12 +64,13 @@ def _check_split(
     with ThreadPoolExecutor(_THREADS) as pool:
         checked = list(pool.map(lambda frame: _check_frame(dataset, frame), chosen))
     faults: dict[str, list[str]] = {}
-    for frame, each in zip(chosen, checked, strict=True):
-        notes += [f"{name}: {note}" for note in each.notes]
-        if each.fault:
-            faults.setdefault(each.fault, []).append(frame.name)
+    pixels = np.zeros(256, np.int64)
+    for frame, (counts, fault, odd) in zip(chosen, checked, strict=True):
+        pixels += counts
+        notes += [f"{name}: {note}" for note in odd]
+        if fault:
+            faults.setdefault(fault, []).append(frame.name)
     problems += [f"{name}: {few(names, 'mask')}: {fault}" for fault, names in faults.items()]
-    pixels = sum((each.pixels for each in checked), np.zeros(256, np.int64))
     problems += [f"{name}: {problem}" for problem in _mask_problems(dataset, pixels, chosen)]
     scored = int(pixels[: len(dataset.labels)].sum())
     return SplitCheck(
@@ -94,22 +91,15 @@ def spread(frames: Sequence[ClipFrame], limit: int | None) -> list[ClipFrame]:
     return [frames[int(place)] for place in np.linspace(0, len(frames) - 1, limit)]
 
 
-class _FrameCheck(NamedTuple):
-    """One labelled frame."""
-
-    pixels: NDArray[np.int64]  # (256,) of each class id
-    fault: str | None
-    notes: list[str]  # what is odd about a picture that can be read
-
-
-def _check_frame(dataset: Dataset, frame: ClipFrame) -> _FrameCheck:
+def _check_frame(dataset: Dataset, frame: ClipFrame) -> tuple[NDArray[np.int64], str | None, list[str]]:
+    """(256,) pixels of each class id, the fault if there is one, and what is odd about a picture that can be read."""
     notes: list[str] = []
     try:
         truth = dataset.truth(frame)
         read_frame(frame, warn=notes.append)
     except DataError as error:
-        return _FrameCheck(np.zeros(256, np.int64), str(error).removeprefix(f"{frame.mask}: "), notes)
-    return _FrameCheck(np.bincount(truth.ravel(), minlength=256), None, notes)
+        return np.zeros(256, np.int64), str(error).removeprefix(f"{frame.mask}: "), notes
+    return np.bincount(truth.ravel(), minlength=256), None, notes
 
 
 def _mask_problems(dataset: Dataset, pixels: NDArray[np.int64], frames: Sequence[ClipFrame]) -> Iterator[str]:

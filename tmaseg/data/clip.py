@@ -4,7 +4,7 @@ import re
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -23,12 +23,12 @@ class ClipFrame:
     wanted: bool = False  # whether it is scored or submitted: it has a mask, or is of a test split without public ones
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Clip:
     """Frames filmed in one go, numbers strictly growing."""
 
     name: str  # unique within the split
-    frames: tuple[ClipFrame, ...]  # at least one
+    frames: tuple[ClipFrame, ...] = field(repr=False)  # at least one
     rate: float | None = None  # frame numbers a second; None where it is not known
 
     @cached_property
@@ -50,24 +50,15 @@ class Clip:
 
         A missing one repeats the one before it, the first one where the film begins; alone, `frame` itself.
         """
-        return tuple(self._before(frame, frame.number - back * self.step) or frame for back in steps)
+        earlier = bisect_left(self._numbers, frame.number)
+        latest = (frame.number - back * self.step + (self.step - 1) // 2 for back in steps)  # give or take half a step
+        found = (bisect_right(self._numbers, number, hi=earlier) for number in latest)
+        return tuple(self.frames[max(index - 1, 0)] if earlier else frame for index in found)
 
     def lead_in(self, frame: ClipFrame, count: int) -> tuple[ClipFrame, ...]:
         """The `count` steps before one of the frames, oldest first, missing ones repeated; fewer at the start."""
-        numbers = [frame.number - back * self.step for back in range(count, 0, -1)]
         first = self.frames[0].number - self.step / 2
-        found = [self._before(frame, number) for number in numbers if number > first]
-        return tuple(other for other in found if other is not None)
-
-    def _before(self, frame: ClipFrame, number: int) -> ClipFrame | None:
-        """The latest frame up to `number`, give or take half a step, of those earlier than `frame`."""
-        earlier = bisect_left(self._numbers, frame.number)
-        found = bisect_right(self._numbers, number + (self.step - 1) // 2, hi=earlier)
-        return self.frames[max(found - 1, 0)] if earlier else None
-
-    def __repr__(self) -> str:
-        labelled = sum(frame.mask is not None for frame in self.frames)
-        return f"Clip({self.name!r}, frames={len(self.frames)}, labelled={labelled})"
+        return self.past(frame, (back for back in range(count, 0, -1) if frame.number - back * self.step > first))
 
 
 def split_number(stem: str) -> tuple[str, int | None]:
@@ -100,11 +91,6 @@ def make_clips(
             name = film if len(parts) == 1 else f"{film}_{part[0].number}"
             clips.append(Clip(name.strip("_") or part[0].name, tuple(part), rate))
     return tuple(clips)
-
-
-def single_clips(frames: Iterable[ClipFrame]) -> tuple[Clip, ...]:
-    """A clip of its own for each frame: pictures that do not follow each other."""
-    return tuple(Clip(frame.name, (frame,)) for frame in frames)
 
 
 def trim(clip: Clip, past: int) -> Iterator[Clip]:

@@ -23,15 +23,15 @@ class Sample:
     clip: Clip
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Dataset:
     """Clips of labelled frames, by split."""
 
     name: str  # as on the command line: "camvid"
     layout: str  # which of the layouts in the wild was found, in words
     root: Path  # the folder it was found in
-    masks: MaskReader  # how its label files are read
-    splits: Mapping[str, tuple[Clip, ...]]
+    masks: MaskReader = field(repr=False)  # how its label files are read
+    splits: Mapping[str, tuple[Clip, ...]] = field(repr=False)
     default_split: str = "val"  # what evaluation takes by default
     problems: tuple[str, ...] = ()  # pairs and listed files that are missing, each with a remedy
     notes: tuple[str, ...] = ()  # facts that matter to the user, such as that there are no past frames
@@ -101,8 +101,7 @@ class Dataset:
 
         Where void is a class of the label set already, that class is scored.
         """
-        labels, masks = self.labels, self.masks
-        void = labels.ignore_index
+        labels, void = self.labels, self.labels.ignore_index
         if labels.void:
             scored, void_class = replace(labels, void=()), labels.void[0]
         else:
@@ -115,23 +114,13 @@ class Dataset:
                 ids=None,
                 ignore_index=void if void > void_class else 255,
             )
-        table = np.where(masks.table == void, void_class, masks.table).astype(np.uint8)
-        colours = masks.colours and {
-            colour: void_class if index == void else index for colour, index in masks.colours.items()
-        }
-        return replace(self, masks=replace(masks, labels=scored, table=table, colours=colours), void_class=void_class)
+        table = np.arange(256, dtype=np.uint8)
+        table[void] = void_class
+        return replace(self, masks=self.masks.mapped(scored, table), void_class=void_class)
 
     def grouped(self, groups: LabelSet) -> "Dataset":
         """The same data with the classes of `groups`, which says what each is made of. Raises LabelError."""
-        masks, table = self.masks, map_to_groups(self.labels, groups).table
-        colours = masks.colours and {colour: int(table[index]) for colour, index in masks.colours.items()}
-        return replace(self, masks=replace(masks, labels=groups, table=table[masks.table], colours=colours))
-
-    def __repr__(self) -> str:
-        counts = {
-            name: sum(frame.wanted for clip in clips for frame in clip.frames) for name, clips in self.splits.items()
-        }
-        return f"Dataset({self.name!r}, {self.layout!r}, {counts})"
+        return replace(self, masks=self.masks.mapped(groups, map_to_groups(self.labels, groups).table))
 
 
 def read_frame(frame: ClipFrame, *, warn: Callable[[str], None] | None = None) -> RGB:

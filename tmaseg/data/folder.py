@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tmaseg.data.clip import Clip, ClipFrame, make_clips, single_clips, split_number
+from tmaseg.data.clip import Clip, ClipFrame, make_clips, split_number
 from tmaseg.data.dataset import Dataset
 from tmaseg.data.files import few, find_root, folders_in, images_in, listing, paired, read_list
 from tmaseg.data.masks import MaskReader, guess_reader
@@ -104,7 +104,7 @@ def clips_of(
     if by is None:
         by = "folder" if any("/" in frame.name for frame in frames) else "none"
     if by == "none":
-        return single_clips(frame for frame in frames if frame.wanted)
+        return tuple(Clip(frame.name, (frame,)) for frame in frames if frame.wanted)
     film = (lambda name: name.rpartition("/")[0]) if by == "folder" else (lambda name: split_number(name)[0])
     gap = None if longest_gap is None else int(longest_gap)
     clips = make_clips(((film(frame.name), frame) for frame in frames), rate=rate, longest_gap=gap)

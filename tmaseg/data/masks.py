@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +59,11 @@ class MaskReader:
         nothing = np.full(256, labels.ignore_index, np.uint8)
         expected = f"an RGB picture in the {len(colours)} colours of the classes"
         return cls(labels, nothing, np.zeros(256, np.bool_), colours=dict(colours), expected=expected)
+
+    def mapped(self, labels: LabelSet, table: Labels) -> "MaskReader":
+        """The same files read as classes of `labels`; `table` (256,): class id -> class id of `labels`."""
+        colours = self.colours and {colour: int(table[index]) for colour, index in self.colours.items()}
+        return replace(self, labels=labels, table=table[self.table], colours=colours)
 
     def read(self, path: Path) -> Labels:
         """(H, W) uint8 class ids, ignore_index where void. Raises DataError: file, fault and remedy."""

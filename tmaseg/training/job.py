@@ -4,14 +4,16 @@ import json
 import math
 import os
 import pickle
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from tmaseg.arrays import RGB, Labels
 from tmaseg.errors import CheckpointError, ConfigError
 from tmaseg.files import output_file
+from tmaseg.labels import LabelSet
 from tmaseg.training.recipe import Recipe, load_recipe, override, to_toml
 
 _FIXED = ("seed", "train_split")  # of [run]; the rest of it may change when the run is resumed
@@ -144,14 +146,26 @@ class StepReport:
     left_seconds: float | None  # until the end; None before that is known
 
 
+@dataclass(frozen=True, eq=False)
+class ValidationSample:
+    """A frame that was scored; truth and prediction are ids of `labels`."""
+
+    name: str
+    labels: LabelSet
+    rgb: RGB
+    truth: Labels
+    prediction: Labels
+
+
 @dataclass(frozen=True)
 class ValidationScores:
     """One validation."""
 
-    step: int
     miou: dict[str, float]  # of each data set, 0 to 1; NaN where none of its classes was scored
-    best: bool  # whether it is the best so far
     frames: int  # number of scored frames
+    samples: tuple[ValidationSample, ...] = field(default=(), repr=False)  # some that this process scored
+    step: int = 0  # of the weights
+    best: bool = False  # whether it is the best so far
     final: bool = False  # whether these are the best weights, scored on every frame at the end
 
     @property

@@ -22,7 +22,7 @@ from tmaseg.training.job import Callback, StepReport, TrainJob, TrainResult, Val
 from tmaseg.training.module import build_net
 from tmaseg.training.record import Record, describe_scores, make_checkpoint
 from tmaseg.training.trainer import Schedule, Trainer
-from tmaseg.training.validation import Validation, validate
+from tmaseg.training.validation import validate
 
 _SETTLED_STEPS = 100  # after which the fraction of waiting means something
 _MAX_WAITING = 0.2
@@ -71,9 +71,7 @@ class _Loop:
         self.trainer = Trainer(
             net, self.data.train, self.recipe, shard=shard, device=self.device, precision=self.precision
         )
-        if self.recipe.run.compile and can_compile():
-            self.trainer.compile()
-        elif self.recipe.run.compile:
+        if self.recipe.run.compile and not can_compile():
             callback.note("torch.compile needs a C++ compiler, such as g++, and there is none: nothing is compiled")
         self.schedule = Schedule(self.recipe)
         self.seconds, self.scored_step = 0.0, 0  # the latter of the last complete validation
@@ -154,14 +152,13 @@ class _Loop:
         if found is None:
             return None
         self.scored_step = self.trainer.step
-        scores = ValidationScores(self.scored_step, found.miou, False, found.frames)
-        if not found.miou or self.best is None or scores.mean > self.best:
-            scores = replace(scores, best=True)
-            self.best = scores.mean if found.miou else self.best
+        best = not found.miou or self.best is None or found.mean > self.best
+        self.best = found.mean if best and found.miou else self.best
+        scores = replace(found, step=self.scored_step, best=best)
         if self.record:
             self.record.write_scores(scores, self.seconds)
             self.record.write_weights(self._checkpoint(scores), self.job.last, *[self.job.best] * scores.best)
-            self.record.draw(scores.step, found.samples)
+            self.record.draw(scores)
             self.callback.validation_done(scores)
         return scores
 
@@ -177,14 +174,14 @@ class _Loop:
         found = self._score(best, limit=0)
         if found is None:
             return None
-        scores = ValidationScores(best.provenance["steps"], found.miou, True, found.frames, final=True)
+        scores = replace(found, step=best.provenance["steps"], best=True, final=True)
         if self.record:
             provenance = {**best.provenance, **describe_scores(scores, self.recipe)}
             self.record.write_weights(replace(best, provenance=provenance), self.job.best)
             self.callback.validation_done(scores)
         return scores
 
-    def _score(self, checkpoint: Checkpoint, limit: int) -> Validation | None:
+    def _score(self, checkpoint: Checkpoint, limit: int) -> ValidationScores | None:
         weights = load_network(checkpoint, device=self.device, precision=self.precision)
         progress = self.callback.frames_validated
         return validate(

@@ -18,10 +18,9 @@ from tmaseg.model.config import InputGeometry
 from tmaseg.plots import GRID, SOFT, Series, draw_lines, new_figure, save_png
 from tmaseg.render import Painter, contact_sheet
 from tmaseg.training.datasets import RunData
-from tmaseg.training.job import Callback, StepReport, TrainJob, ValidationScores, save_state
+from tmaseg.training.job import Callback, StepReport, TrainJob, ValidationSample, ValidationScores, save_state
 from tmaseg.training.recipe import Recipe
 from tmaseg.training.trainer import Trainer
-from tmaseg.training.validation import ValidationSample
 
 _SAMPLE_WIDTH_PX = 360
 _STEP_COLUMNS = ("step", "seconds", "lr", "loss")
@@ -79,12 +78,12 @@ class Record:
         with self._noting_errors():
             save_state(self._job.state, state)
 
-    def draw(self, step: int, samples: Sequence[ValidationSample]) -> None:
+    def draw(self, scores: ValidationScores) -> None:
         """Draws the curves up to here and a sheet of samples."""
         with self._noting_errors():
             draw_curves(read_record(self._job.log), self._job.output / "curves.png")
         with self._noting_errors():
-            draw_samples(samples, self._job.output / "predictions" / f"{step:06}.png")
+            draw_samples(scores.samples, self._job.output / "predictions" / f"{scores.step:06}.png")
 
     @contextmanager
     def _noting_errors(self) -> Iterator[None]:

@@ -19,6 +19,7 @@ from torch.optim.swa_utils import AveragedModel
 from tmaseg.errors import TrainingError
 from tmaseg.evaluation import Shard
 from tmaseg.inference.device import Precision, dtype_of, has_streams, is_accelerator
+from tmaseg.inference.engine import can_compile
 from tmaseg.model.tmanet import TMANet
 from tmaseg.training.batches import Batch
 from tmaseg.training.datasets import TrainSet
@@ -62,6 +63,8 @@ class Trainer:
         self._module: nn.Module = module
         if shard.count > 1:  # gradients are averaged over the processes
             self._module = DistributedDataParallel(module, device_ids=[device] if has_streams(device) else None)
+        if recipe.run.compile and can_compile():
+            self._module.compile()
 
     @property
     def averaged(self) -> TMANet:
@@ -69,10 +72,6 @@ class Trainer:
         net = self._ema.module if self._ema else self.net
         assert isinstance(net, TMANet)
         return net
-
-    def compile(self) -> None:
-        """Compiles the network's forward and backward pass."""
-        self._module.compile()
 
     def train_step(self, parts: Sequence[Batch], lr: float) -> float:
         """One step over this process's parts; returns the loss over all processes.

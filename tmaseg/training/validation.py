@@ -1,42 +1,21 @@
 """Validation: the weights of a moment streamed over labelled sequences and scored, as `tmaseg eval` does."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from tmaseg.arrays import RGB, Labels
 from tmaseg.data import Clip, Dataset, spread
 from tmaseg.data.clip import trim
 from tmaseg.evaluation import EvalOptions, Shard
 from tmaseg.evaluation.frames import read_frames
 from tmaseg.evaluation.predict import ClassMapping, Predictor
 from tmaseg.inference.frame_segmenter import LoadedNetwork
-from tmaseg.labels import LabelSet
 from tmaseg.metrics import ConfusionMatrix
 from tmaseg.metrics.iou import accuracy
+from tmaseg.training.job import ValidationSample, ValidationScores
 
 _SAMPLES = 3  # of each data set
-
-
-@dataclass(frozen=True, eq=False)
-class ValidationSample:
-    """A frame that was scored; truth and prediction are ids of `labels`."""
-
-    name: str
-    labels: LabelSet
-    rgb: RGB
-    truth: Labels
-    prediction: Labels
-
-
-@dataclass(frozen=True, eq=False)
-class Validation:
-    """Scores of one validation."""
-
-    miou: dict[str, float]  # of each data set
-    frames: int
-    samples: tuple[ValidationSample, ...]  # some frames of this process's part
 
 
 def validate(
@@ -48,7 +27,7 @@ def validate(
     limit: int = 0,
     stop: Callable[[], bool] = lambda: False,
     progress: Callable[[int, int], None] = lambda *_: None,
-) -> Validation | None:
+) -> ValidationScores | None:
     """Scores the weights on a split of every set, at most `limit` frames of each, evenly spread (0: all).
 
     Sequences are divided among the processes. None when any process was stopped. Classes of a set that are one to the
@@ -84,7 +63,7 @@ def validate(
         if stopped:
             return None
         miou[name] = accuracy(np.array(summed, np.int64).reshape(matrix.counts.shape)).miou
-    return Validation(miou, int(shard.sum([done])[0]), tuple(samples))
+    return ValidationScores(miou, int(shard.sum([done])[0]), tuple(samples))
 
 
 def _scored_clips(dataset: Dataset, split: str, past: int, limit: int) -> list[Clip]:
