@@ -93,7 +93,7 @@ class _Loop:
         """Steps until the end or until any process is stopped, then the last validation."""
         settings, trainer, first = self.recipe.run, self.trainer, self.trainer.step
         if self._validation_due and self.scored_step != first:  # it was stopped during a validation
-            self._validate(settings.validate_limit)
+            self._validate()
             self._save()
         while True:
             progress, stopped = self._agree()
@@ -102,7 +102,7 @@ class _Loop:
             lr = self.schedule.lr(trainer.step, progress)
             self._report(trainer.train_step(self._take(batches), lr), lr, progress)
             if self._validation_due:
-                self._validate(settings.validate_limit)
+                self._validate()
             if self._validation_due or trainer.step % settings.save_every == 0:
                 self._save()
         self._save()
@@ -146,9 +146,9 @@ class _Loop:
         last = not self.recipe.run.minutes and step >= self.recipe.run.steps  # unknown for a run by time
         return bool(every and step) and step % every == 0 and not last
 
-    def _validate(self, limit: int) -> ValidationScores | None:
+    def _validate(self) -> ValidationScores | None:
         """Scores the weights, writes them if they are the best so far, and draws. None if it was stopped on the way."""
-        found = self._score(self._checkpoint(), limit)
+        found = self._score(self._checkpoint(), self.recipe.run.validate_limit)
         if found is None:
             return None
         self.scored_step = self.trainer.step
@@ -165,7 +165,7 @@ class _Loop:
     def _finish(self) -> ValidationScores | None:
         """The last validation. Where each had a few frames only, the best weights are scored on all of them."""
         limit, split = self.recipe.run.validate_limit, self.recipe.run.val_split
-        scores = self._validate(limit)
+        scores = self._validate()
         if scores is None or not limit or all(len(each.samples(split)) <= limit for each in self.data.val.values()):
             return scores
         best = self.shard.broadcast(self._read_best)
@@ -183,16 +183,8 @@ class _Loop:
 
     def _score(self, checkpoint: Checkpoint, limit: int) -> ValidationScores | None:
         weights = load_network(checkpoint, device=self.device, precision=self.precision)
-        progress = self.callback.frames_validated
-        return validate(
-            weights,
-            self.data.val,
-            self.recipe.run.val_split,
-            self.shard,
-            limit=limit,
-            stop=self.stop,
-            progress=progress,
-        )
+        split, progress = self.recipe.run.val_split, self.callback.frames_validated
+        return validate(weights, self.data.val, split, self.shard, limit=limit, stop=self.stop, progress=progress)
 
     def _read_best(self) -> Checkpoint | None:
         """The best weights; None where the disk was too full to keep them."""

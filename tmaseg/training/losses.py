@@ -23,10 +23,8 @@ _LOVASZ_STRIDE = 2  # Lovász-Softmax ranks every other pixel: all of them would
 class SegmentationLoss(nn.Module):
     """The mean over each data set's labelled pixels of their weighted cross-entropy, data sets by their rows.
 
-    With `lovasz` Lovász-Softmax is added, weighted so, of both heads like the rest.
-
-    Parts of a step, here and in other processes, add up to the loss of the step; but for Lovász-Softmax,
-    which ranks the pixels of each part alone.
+    Lovász-Softmax is added with the weight `lovasz`. Parts of a step, here and in other processes, add up to the loss
+    of the step; but for Lovász-Softmax, which ranks the pixels of each part alone.
     """
 
     def __init__(self, sets: Sequence[TrainSet], settings: Loss) -> None:

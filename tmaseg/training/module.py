@@ -58,10 +58,8 @@ class TrainingModule(nn.Module):
             return self.net.encode_clip(_pick(stage4, memory), query)  # (B, T, C, h, w)
         if self.net.config.self_in_memory:  # the rows' own frames follow the M pictures
             own = torch.arange(len(memory), device=memory.device)[:, None] + len(stage4)
-            stage4, memory = (
-                torch.cat([stage4, query.stage4]),
-                torch.cat([memory, own], 1),
-            )  # M + B pictures, T + 1 read
+            stage4 = torch.cat([stage4, query.stage4])  # M + B pictures
+            memory = torch.cat([memory, own], 1)  # T + 1 read
         keys, values = self.net.encode_memory(stage4.contiguous(memory_format=torch.channels_last))  # (M, 1, P, C)
         return _pick(keys[:, 0], memory).flatten(1, 2), _pick(values[:, 0], memory).flatten(1, 2)
 
@@ -72,10 +70,7 @@ def _pick(parts: Tensor, indices: Tensor) -> Tensor:
 
 
 def freeze(net: TMANet, stages: Sequence[str], *, norms: bool, auxiliary: bool) -> None:
-    """Takes stages ("stem", "layer1" ...) out of training; the auxiliary head too where it has no loss.
-
-    Below the first stage that is trained no graph is built, since nothing there needs a gradient.
-    """
+    """Takes stages ("stem", "layer1" ...) out of training; the auxiliary head too where it has no loss."""
     for module in _frozen(net, stages, norms):
         module.requires_grad_(False)
     net.auxiliary.requires_grad_(auxiliary)
