@@ -65,7 +65,7 @@ def _from_spec(spec: Mapping[str, Any], path: Path, root: Path) -> Dataset:
         raise DataError(f"sequence is {by!r}; it must be folder, name or none")
     rate, longest_gap = _number(spec, "rate"), _number(spec, "longest_gap")
     problems: list[str] = []
-    frames = {name: _frames(root, spec, name, problems, between=by in ("folder", "name")) for name in named}
+    frames = {name: _frames(root, spec, name, problems, between=by == "name") for name in named}
     parts = [each for value in named.values() for each in (value.values() if isinstance(value, Mapping) else [value])]
     return Dataset(
         str(spec.get("name", path.stem)),
@@ -189,8 +189,10 @@ def _as_list(value: object) -> list[object]:
 
 def _number(spec: Mapping[str, Any], entry: str) -> float | None:
     value = spec.get(entry)
-    if value is None or (isinstance(value, int | float) and value > 0):
-        return value
+    if value is None:
+        return None
+    if isinstance(value, int | float) and value > 0:
+        return float(value)
     raise DataError(f"{entry} is {value!r}; it must be a number above 0")
 
 

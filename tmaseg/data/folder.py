@@ -31,7 +31,7 @@ class Pairs:
     def frames(self, problems: list[str], *, where: str, folder: str = "", between: bool = False) -> list[ClipFrame]:
         """All pictures, in order, with their masks; the rest as in `paired`."""
         found: list[ClipFrame] = []
-        for path in walk_folders(self.images, problems):
+        for path in walk_folders(self.images, problems) if self.images.is_dir() else [self.images]:
             part = path.relative_to(self.images).as_posix()
             inner = part != "."
             images, masks = self._files(path, problems)
