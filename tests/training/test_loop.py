@@ -419,9 +419,9 @@ def test_waiting_for_batches_is_noted_once(job, monkeypatch, most, notes):
     right = BatchMaker.parts
     monkeypatch.setattr("tmaseg.training.loop._SETTLED_STEPS", 3)
     monkeypatch.setattr("tmaseg.training.loop._MAX_WAITING", most)
-    monkeypatch.setattr(BatchMaker, "parts", lambda self, step: time.sleep(0.3) or right(self, step))
+    monkeypatch.setattr(BatchMaker, "parts", lambda self, step: time.sleep(0.8) or right(self, step))
     events = Recorder()
-    train(job(tiny_recipe(run={"threads": 1, "validate_every": 0, "val_split": ""})), events)
+    train(job(tiny_recipe(run={"steps": 4, "threads": 1, "validate_every": 0, "val_split": ""})), events)
     assert sum("waiting for batches" in note for note in events.notes) == notes
 
 
