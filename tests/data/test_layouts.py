@@ -330,6 +330,9 @@ def test_yaml_with_colour_masks_and_a_list(tmp_path, picture, mask):
     [
         ({"names": ["a"]}, "no split: write at least one, such as `val:"),
         ({"val": 3, "names": ["a"]}, "val is 3; write `val:"),
+        ({"val": {"images": "none"}, "names": ["a"]}, "val is {'images': 'none'}; write `val:"),
+        ({"test": {"image": "none"}, "names": ["a"]}, "test is {'image': 'none'}; write `val:"),
+        ({"val": "list.txt", "names": ["a"], "channel": "red"}, "channel is 'red'; it must be 0, 1 or 2"),
         ({"val": "list.txt"}, "no names: write `names:"),
         ({"val": "list.txt", "names": ["a"], "sequnce": "name"}, "unknown entry sequnce; known are path"),
         (

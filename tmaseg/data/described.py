@@ -67,6 +67,7 @@ def _from_spec(spec: Mapping[str, Any], path: Path, root: Path) -> Dataset:
     problems: list[str] = []
     frames = {name: _frames(root, spec, name, problems, between=by == "name") for name in named}
     parts = [each for value in named.values() for each in (value.values() if isinstance(value, Mapping) else [value])]
+    files = [root / str(part) for part in parts if (root / str(part)).is_file()]
     return Dataset(
         str(spec.get("name", path.stem)),
         str(spec.get("layout", f"described by {path.name}")),
@@ -77,7 +78,7 @@ def _from_spec(spec: Mapping[str, Any], path: Path, root: Path) -> Dataset:
         problems=tuple(problems),
         notes=tuple(map(str, _as_list(spec.get("notes", [])))),
         stretch=_number(spec, "stretch") or 1.0,
-        descriptions=(path, *(root / part for part in parts if (root / part).is_file())),
+        descriptions=(path, *files),
     )
 
 
@@ -87,22 +88,21 @@ def _frames(root: Path, spec: Mapping[str, Any], name: str, problems: list[str],
     if isinstance(value, str):
         if not (root / value).is_dir():
             return list(_listed(root / value, problems))
-        return Pairs(root / value, _masks_of(root, value, name, spec.get("masks_dir"))).frames(
-            problems, where=name, between=between
-        )
-    alone = isinstance(value, Mapping) and "masks" not in value
-    if not isinstance(value, Mapping) or set(value) - _SPLIT_KEYS or "images" not in value or alone > (name == "test"):
+        masks = _masks_of(root, value, name, spec.get("masks_dir"))
+        return Pairs(root / value, masks).frames(problems, where=name, between=between)
+    required = {"images"} if name == "test" else {"images", "masks"}
+    if not isinstance(value, Mapping) or not required <= set(value) <= _SPLIT_KEYS:
         raise DataError(f"{name} is {value!r}; write `{_EXAMPLE}`, or the name of a text file of lines `PICTURE MASK`")
+    alone = "masks" not in value
     frames: list[ClipFrame] = []
     for sequence in _sequences(root, value, problems):
         images = root / str(value["images"]).replace("*", sequence)
-        masks = None if alone else root / str(value["masks"]).replace("*", sequence)
-        absent = [folder for folder in (images, masks) if folder and not folder.is_dir()]
-        if absent and "needs" not in spec:
+        truths = None if alone else root / str(value["masks"]).replace("*", sequence)
+        absent = [folder for folder in (images, truths) if folder and not folder.is_dir()]
+        if absent and "needs" not in spec:  # few have every split of a well-known set
             raise DataError(f"{absent[0]} of {name} is no folder: correct the path")
-        if images not in absent or (masks and masks not in absent):  # few have every split of a well-known set
-            where, folder = (f"{name}/{sequence}", f"{sequence}/") if sequence else (name, "")
-            frames += Pairs(images, masks).frames(problems, where=where, folder=folder, between=between)
+        where, folder = (f"{name}/{sequence}", f"{sequence}/") if sequence else (name, "")
+        frames += Pairs(images, truths).frames(problems, where=where, folder=folder, between=between)
     if alone:
         pattern = str(value.get("wanted", "*"))
         frames = [replace(frame, wanted=fnmatchcase(frame.name, pattern)) for frame in frames]
@@ -166,7 +166,10 @@ def _reader(spec: Mapping[str, Any], labels: LabelSet) -> MaskReader:
         void |= {value for value, target in pairs.items() if target is None}
     else:
         raise DataError(f"id_map is {spec['id_map']!r}; write `id_map: {{7: road, 26: car}}`")
-    return MaskReader.of_ids(labels, ids, void=void, channel=spec.get("channel"))
+    channel = spec.get("channel")
+    if channel not in (None, 0, 1, 2):
+        raise DataError(f"channel is {channel!r}; it must be 0, 1 or 2: red, green or blue holds the ids")
+    return MaskReader.of_ids(labels, ids, void=void, channel=channel)
 
 
 def _class(target: object, labels: LabelSet) -> int:
