@@ -39,15 +39,15 @@ def test_converting_is_told_from_decoding(segmenter, tmp_path, monkeypatch):
     """A picture that takes 20 ms to make is 20 ms of converting."""
     import time
 
-    from tmaseg.video.colour import PictureMaker
+    from tmaseg.video.colour import RGBConverter
 
-    made = PictureMaker.make
+    made = RGBConverter.convert
 
     def slow(maker, *arguments):
         time.sleep(0.02)
         return made(maker, *arguments)
 
-    monkeypatch.setattr(PictureMaker, "make", slow)
+    monkeypatch.setattr(RGBConverter, "convert", slow)
     video = film(tmp_path / "clip.mp4", moving(8))
     seconds = {row.name: row.seconds_per_frame for row in stages.measure_stages(segmenter, video)}
     assert seconds["convert"] > 0.015

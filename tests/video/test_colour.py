@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from films import PATCHES, film, patch_means, patches
 
-from tmaseg.video.colour import EncoderPictures
+from tmaseg.video.colour import FrameConverter
 from tmaseg.video.encoder import WriteOptions
 from tmaseg.video.sink import VideoSink
 from tmaseg.video.source import Frame, ReadOptions, StreamInfo
@@ -107,9 +107,9 @@ def test_lossless_is_exact(tmp_path):
 
 @pytest.mark.parametrize("pixel_format", ["rgb24", "bgr0", "yuv420p"])
 def test_a_frame_for_the_encoder_outlives_the_next(pixel_format):
-    pictures = EncoderPictures(64, 48, pixel_format)
-    first = pictures.make(patches(63, 47))  # an encoder looks ahead: it holds this one ...
-    pictures.make(np.zeros((47, 63, 3), np.uint8))  # ... while the next is made
+    converter = FrameConverter(64, 48, pixel_format)
+    first = converter.convert(patches(63, 47))  # an encoder looks ahead: it holds this one ...
+    converter.convert(np.zeros((47, 63, 3), np.uint8))  # ... while the next is made
     rgb = first.to_ndarray(format="rgb24", src_colorspace="ITU709", dst_color_range="JPEG")
     assert off(rgb) <= 3
     np.testing.assert_array_equal(rgb[47], rgb[46])

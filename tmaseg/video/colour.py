@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import av
 import cv2
 import numpy as np
+from av import VideoFormat, VideoFrame
 from av.sidedata.sidedata import Type
-from av.video.format import VideoFormat
-from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, ColorTrc, VideoReformatter
 
 from tmaseg.arrays import RGB
@@ -127,7 +126,7 @@ def colour_of(frame: VideoFrame, given: ColourSpace | None = None) -> Colour:
     return Colour("bt709" if frame.height >= _HD_HEIGHT else "bt601", full_range, "guessed", bits, hdr)
 
 
-class EncoderPictures:
+class FrameConverter:
     """Makes RGB arrays into frames for an encoder; for one video, in one thread."""
 
     # The RGB frame is kept between pictures: fresh memory for each costs more than the conversion does. Measured on one
@@ -142,7 +141,7 @@ class EncoderPictures:
         self._reformatter = VideoReformatter()
         self._is_rgb = VideoFormat(pixel_format).is_rgb
 
-    def make(self, rgb: RGB) -> VideoFrame:
+    def convert(self, rgb: RGB) -> VideoFrame:
         """A new frame of `rgb` (H, W, 3), its last row and column repeated; BT.709 limited range unless it is RGB."""
         height, width = rgb.shape[:2]
         self._pixels[:height, :width] = rgb
@@ -161,7 +160,7 @@ class EncoderPictures:
         )
 
 
-class PictureMaker:
+class RGBConverter:
     """Makes decoded frames of one stream into upright RGB pictures of the first one's size; in one thread."""
 
     def __init__(self, name: str, options: ReadOptions, warn: Callable[[str], None]) -> None:
@@ -182,7 +181,7 @@ class PictureMaker:
         assert self._size is not None
         return self._size
 
-    def make(self, frame: VideoFrame, seconds: float) -> tuple[RGB, bool]:
+    def convert(self, frame: VideoFrame, seconds: float) -> tuple[RGB, bool]:
         """The picture (H, W, 3), and whether its size differs from that of the one before it in the file."""
         self.colour = colour_of(frame, self._options.colorspace)
         for warning in self.colour.warnings():

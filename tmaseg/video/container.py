@@ -7,9 +7,9 @@ from functools import cache
 from pathlib import Path
 
 import av
+from av import ContainerFormat
 from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
-from av.format import ContainerFormat
 from av.stream import Stream
 
 from tmaseg.errors import VideoError
@@ -26,6 +26,7 @@ _REFUSED_FORMATS = frozenset(
         *("adf", "bin", "ffmetadata", "idf", "ifv", "rawvideo", "tty", "xbin"),
     }
 )
+_FILE = Address("", protocols="file")
 _WEB_FORMATS = frozenset({"hls", "dash"})  # playlists; the protocols that an address allows bound what they name
 
 
@@ -54,7 +55,7 @@ def _open_file(path: Path, hardware: HWAccel | None) -> InputContainer:
     if not head:
         raise VideoError(f"{path} is empty (0 bytes); copy or record it again")
     try:
-        return _open(os.fspath(path.absolute()), "file", _allowed_formats(web=False), hardware=hardware)
+        return _open(os.fspath(path.absolute()), _FILE, _allowed_formats(web=False), None, hardware)
     except (av.FFmpegError, OSError) as error:
         raise VideoError(f"{path} {_describe(head)}") from error
 
@@ -65,7 +66,7 @@ def _open_pipe(pipe: Pipe, timeout: float, hardware: HWAccel | None) -> InputCon
         head = pipe.head()
         if not head:
             raise VideoError(f"{pipe} gave nothing (0 bytes); see what the program that writes into it says")
-        return _open(PipeReader(pipe), "file", _allowed_formats(web=False), hardware=hardware)
+        return _open(PipeReader(pipe), _FILE, _allowed_formats(web=False), None, hardware)
     except TimeoutError as error:
         raise VideoError(why_silent(pipe, error, timeout)) from error
     except (av.FFmpegError, OSError) as error:
@@ -77,7 +78,7 @@ def _open_address(spec: str, timeout: float, hardware: HWAccel | None) -> InputC
     streams = "" if spec.startswith(("http:", "https:")) else ",rtsp,sdp,rtp"
     formats = address.format or _allowed_formats(web=True) + streams
     try:
-        return _open(address.location, address.protocols, formats, address, timeout=timeout, hardware=hardware)
+        return _open(address.location, address, formats, timeout, hardware)
     except (av.FFmpegError, OSError, ValueError) as error:
         if address.format:
             reason = getattr(error, "strerror", None) or str(error)
@@ -112,23 +113,13 @@ def why_silent(location: str | Pipe, error: BaseException, timeout: float) -> st
 
 
 def _open(
-    location: str | PipeReader,
-    protocols: str,
-    formats: str,
-    address: Address | None = None,
-    *,
-    timeout: float | None = None,
-    hardware: HWAccel | None = None,
+    source: str | PipeReader, address: Address, formats: str, timeout: float | None, hardware: HWAccel | None
 ) -> InputContainer:
     return av.open(
-        location,
+        source,
         "r",
-        format=address.format if address else None,
-        container_options={
-            **(address.options if address else {}),
-            "protocol_whitelist": protocols,
-            "format_whitelist": formats,
-        },
+        format=address.format,
+        container_options=address.options | {"protocol_whitelist": address.protocols, "format_whitelist": formats},
         timeout=timeout,
         hwaccel=hardware,
         metadata_errors="replace",  # old cameras write metadata in a code page of their own

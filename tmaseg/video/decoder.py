@@ -7,14 +7,12 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 
 import av
+from av import Packet, VideoFrame, VideoStream
 from av.codec.hwaccel import HWAccel, hwdevices_available
 from av.container import InputContainer
 from av.filter import Graph
 from av.format import Flags
-from av.packet import Packet
 from av.stream import Disposition, Stream
-from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
 
 from tmaseg.errors import VideoError
 from tmaseg.video import DEMO
@@ -105,8 +103,9 @@ class Decoder:
         rates = [stream.average_rate, stream.guessed_rate, stream.base_rate]
         if not self.has_clock:
             rates.insert(0, stream.codec_context.framerate)  # the others are the demuxer's guess
-        self.rate = next((Fraction(rate) for rate in rates if rate and 0 < rate <= 1000), _DEFAULT_RATE)
-        """Nominal frames a second; 25 when the file gives none that can be right."""
+        given = None if self.has_clock else self._options.rate
+        self.rate = given or next((Fraction(rate) for rate in rates if rate and 0 < rate <= 1000), _DEFAULT_RATE)
+        """Nominal frames a second; 25 when the file has none that is plausible."""
         self.time_base = Fraction(stream.time_base or Fraction(1, 90000))
         """Seconds a unit of the frames' pts."""
         self.beginning = self.timeline.on_line(Fraction(self.container.start_time or 0, av.time_base))

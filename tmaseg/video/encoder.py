@@ -7,11 +7,8 @@ from functools import cache
 from pathlib import Path
 
 import av
-from av.codec import Codec, CodecContext
+from av import Codec, CodecContext, VideoCodecContext, VideoFrame, VideoStream
 from av.container import OutputContainer
-from av.video.codeccontext import VideoCodecContext
-from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
 
 from tmaseg.errors import ConfigError, OutputError
 from tmaseg.video.source import StreamInfo
@@ -82,11 +79,6 @@ class Encoder:
     options: dict[str, str]
 
     @property
-    def rgb(self) -> bool:
-        """Whether it stores RGB, so that no matrix is involved."""
-        return av.VideoFormat(self.pixel_format).is_rgb
-
-    @property
     def on_device(self) -> bool:
         """Whether a device encodes rather than the CPU."""
         return self.name.endswith(_ON_DEVICES)
@@ -114,7 +106,7 @@ class Encoder:
         context = stream.codec_context
         stream.time_base = context.time_base = time_base
         context.sample_aspect_ratio = info.sample_aspect
-        if self.rgb:
+        if av.VideoFormat(self.pixel_format).is_rgb:
             context.color_range = 2
         else:
             context.colorspace = context.color_range = context.color_primaries = context.color_trc = 1

@@ -17,22 +17,18 @@ _DEFAULTS = ReadOptions()
 
 
 class ImageSource(Source):
-    """Images of one folder in natural order (9.png before 10.png), or one image file.
+    """Images of one folder in natural order (9.png before 10.png), or one image file; sub-folders are not read.
 
-    Frames come at a constant rate, those of an animated file (APNG, WebP, AVIF) with its own times. A file with several
-    pictures, such as a TIFF with pages, gives a frame for each. `Frame.index` is the position in `paths`, unreadable
-    images counted, so `source.paths[frame.index]` is the file of a frame. 8 and 16 bit, grey, RGBA and palette images
-    become RGB; EXIF orientation is applied. With `one_size=True` (default) images of another size are letterboxed to
-    the first one's, as in a video; with False each keeps its own size. `Frame.discontinuity` is set where the size
-    changes, and where another sequence begins: at an animated file, and where the file names change but for their
-    numbers (`a_09.png`, `b_00.png`). Sub-folders are not read.
+    Frames come at a constant rate, those of an animated file (APNG, WebP, AVIF) with its own times; a TIFF gives a
+    frame for each page. `Frame.index` is the position in `paths`, unreadable ones counted. With `one_size=True` images
+    of another size are letterboxed to the first one's. `Frame.discontinuity` is set where the size changes and where
+    another sequence begins: at an animated file, and where the names change but for their numbers (`a_09`, `b_00`).
     """
 
     paths: tuple[Path, ...]
     """The file of each frame."""
     names: tuple[str, ...]
-    """A name for each frame, all different: the file's stem, with the suffix where two files share it, and the number
-    of the picture in a file that has several."""
+    """Unique name of each frame: the file's stem, with suffix where two share it, and number where it has several."""
 
     def __init__(self, folder: str | Path, options: ReadOptions = _DEFAULTS, *, one_size: bool = True) -> None:
         """Raises VideoError when `folder` (or a single file) is missing, or holds no image that can be read."""
@@ -43,8 +39,7 @@ class ImageSource(Source):
         self._reader = ImageReader()
         folder = Path(folder)
         self._find(folder)
-        rate, time_base = self._set_times(folder)
-        self._time_base = time_base
+        rate, self._time_base = self._set_times(folder)
         self._wanted = self._choose(folder, rate)
         first = None
         while self._wanted and (first := self._read(self._wanted[0])) is None:
@@ -61,7 +56,7 @@ class ImageSource(Source):
             width=width,
             height=height,
             rate=rate / options.every,
-            time_base=time_base,
+            time_base=self._time_base,
             frames=len(self._wanted),
             seconds=float(self._starts[end] - self._starts[self._wanted[0]]),
             start=options.exact_start,
@@ -186,7 +181,7 @@ def without_numbers(stem: str) -> str:
 
 
 def missing_numbers(stems: list[str]) -> int:
-    """How many names a numbered sequence lacks, by its usual step (1, or 30 where every 30th is kept)."""
+    """How many numbers are missing from a sequence of names, by its usual step (1, or 30 where every 30th is kept)."""
     numbers = defaultdict(list)
     for stem in stems:
         numbers[without_numbers(stem)].append([int(number) for number in re.findall(r"\d+", stem)])

@@ -1,4 +1,4 @@
-"""LiveSource: frames of a camera, a screen or a stream, which has no end and may be lost and found again."""
+"""LiveSource: frames of a camera, a screen or a stream, which has no end and is reconnected when it is lost."""
 
 import contextlib
 import math
@@ -7,11 +7,11 @@ import time
 from collections.abc import Generator, Iterator
 from fractions import Fraction
 
-from av.video.frame import VideoFrame
+from av import VideoFrame
 
 from tmaseg.errors import ConfigError, VideoError
 from tmaseg.video.address import STDIN, hidden
-from tmaseg.video.colour import PictureMaker
+from tmaseg.video.colour import RGBConverter
 from tmaseg.video.decoder import Decoder
 from tmaseg.video.source import Damage, Frame, ReadOptions, Source, StreamInfo
 from tmaseg.video.timeline import FrameClock
@@ -23,7 +23,7 @@ _LONGEST_PAUSE_SECONDS = 8.0
 _MOST_LATE_SECONDS = 2.0  # behind the stream, before only its key frames are decoded
 _LONGEST_CATCH_UP_SECONDS = 10.0
 _DRIFT, _STEP_SECONDS = 0.001, 0.04  # by how much two clocks may differ; about the time between two frames
-_PACED = {"hls", "lavfi"}  # come faster than they are to be shown: segments of some seconds, or made here
+_PACED = {"hls", "lavfi"}  # arrive faster than real time: segments of some seconds, or made on demand
 
 
 class CatchUp:
@@ -47,29 +47,24 @@ class CatchUp:
 
 
 class LiveSource(Source):
-    """Frames as they arrive, of one size; see `Source`. `stop` ends them.
+    """Frames as they arrive, all of the first one's size; see `Source`. `stop` ends them.
 
-    Time begins at zero and is that of the stream, or of arrival where it has none. A connection that is lost is made
-    again for `ReadOptions.reconnect` seconds; the first frame after it is a discontinuity, later by the time that
-    passed, and of another size or codec if that changed: it is fitted into the first size. `Frame.arrival` is set.
+    Time begins at zero and is that of the stream, or of arrival where it has none; `Frame.arrival` is set. A lost
+    connection is made again for `ReadOptions.reconnect` seconds; the next frame is a discontinuity, later by the time
+    that passed.
     """
 
     def __init__(self, spec: str, options: ReadOptions, decoder: Decoder | None = None) -> None:
-        """Connects, and decodes the first frame, which tells size and colour. `decoder`: a connection that is open.
-
-        Raises VideoError when that fails, and ConfigError for options that only files have.
-        """
+        """Connects (unless `decoder` is open) and decodes the first frame. Raises VideoError, and ConfigError."""
         super().__init__()
         if options.start is not None or options.end is not None:
             raise ConfigError(f"{hidden(spec)} is live: it has no --start and no --end; give --duration SECONDS")
-        self.reconnects = 0
-        """How often a lost connection was made again."""
         self._spec, self._options = spec, options
         self._packets = self._corrupt = 0
         self._lost: str | None = None  # why, while there is no connection
         self._pause = _FIRST_PAUSE_SECONDS
         self._stopping = threading.Event()
-        self._pictures = PictureMaker(hidden(spec), options, self.warn)
+        self._converter = RGBConverter(hidden(spec), options, self.warn)
         self._decoder = decoder or Decoder(spec, options)
         self._frames = self._live()
         try:
@@ -89,7 +84,7 @@ class LiveSource(Source):
     def damage(self) -> Damage:
         """What was wrong up to now."""
         packets = self._packets + self._decoder.packets
-        return Damage(packets, self._corrupt, resized=self._pictures.resized, stopped=self._lost)
+        return Damage(packets, self._corrupt, resized=self._converter.resized, stopped=self._lost)
 
     def __iter__(self) -> Iterator[Frame]:
         """Frames with strictly increasing pts, from now on: the first one, which is old by now, is left out."""
@@ -111,7 +106,7 @@ class LiveSource(Source):
             why = decoder.stopped or f"{hidden(self._spec)} gave no picture"
             raise VideoError(f"{why}; see that it sends video")
         self.first = first
-        """Its picture is known before iterating, and not given again."""
+        """Decoded before iterating, and not repeated."""
         if decoder.container.streams.audio:
             self.warn("the sound of a live source is not recorded")
         return StreamInfo(
@@ -120,7 +115,7 @@ class LiveSource(Source):
             time_base=_TIME_BASE,
             live=True,
             start=Fraction(0),  # files begin with the first frame that is taken
-            **picture_facts(decoder, self._pictures),
+            **picture_facts(decoder, self._converter),
         )
 
     def _live(self) -> Generator[Frame]:
@@ -143,7 +138,7 @@ class LiveSource(Source):
                         self._decoder.jumps.clear()
                         discontinuity = True
                     if index % self._options.every == 0:
-                        rgb, changed = self._pictures.make(frame, float(last * _TIME_BASE))
+                        rgb, changed = self._converter.convert(frame, float(last * _TIME_BASE))
                         arrival = self._decoder.arrival
                         yield Frame(rgb, last, _TIME_BASE, index, discontinuity or changed, arrival=arrival)
                         discontinuity = False
@@ -170,7 +165,7 @@ class LiveSource(Source):
                 ahead = decoder.arrival - float(seconds) if ahead is None else ahead
                 early = ahead + float(seconds) - time.monotonic()
                 self._stopping.wait(max(0.0, early))
-                ahead -= min(0.0, early) if "lavfi" in paced else 0  # what is made here waits for nobody
+                ahead -= min(0.0, early) if "lavfi" in paced else 0  # FFmpeg makes these on demand
                 decoder.arrival = time.monotonic()
             else:
                 context.skip_frame = "NONKEY" if catch_up.is_late(decoder.arrival, float(seconds)) else "DEFAULT"

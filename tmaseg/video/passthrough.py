@@ -10,10 +10,8 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 
 import av
-from av.audio.frame import AudioFrame
-from av.audio.stream import AudioStream
+from av import AudioFrame, AudioStream, Packet
 from av.container import InputContainer, OutputContainer
-from av.packet import Packet
 from av.stream import Discard, Stream
 
 from tmaseg.errors import VideoError
@@ -22,10 +20,10 @@ from tmaseg.video.encoder import WriteOptions, suffix_of
 from tmaseg.video.pipe import Pipe
 from tmaseg.video.sound import CHANGE, SoundFormat, Transcode, decoded, format_for, with_adts
 from tmaseg.video.source import StreamInfo
-from tmaseg.video.timeline import Timeline
+from tmaseg.video.timeline import Timeline, move
 
 
-class Copy:
+class _Copy:
     """A stream whose packets are written as they are; they come with the output's time stamps."""
 
     def __init__(self, target: Stream, *, negative: bool) -> None:
@@ -34,7 +32,7 @@ class Copy:
         self._last: Fraction | None = None  # decoding time, in seconds
 
     def take(self, packet: "Packet[Stream]") -> "list[Packet[Stream]]":
-        """The packet itself; nothing when it has no time or one that cannot be written."""
+        """The packets to write for this one: none where it has no time or one that cannot be written."""
         dts = packet.pts if packet.dts is None else packet.dts
         if dts is None:
             return []
@@ -49,11 +47,11 @@ class Copy:
         return [packet]
 
     def flush(self) -> "list[Packet[Stream]]":
-        """The packets that are left at the end: none are held back."""
+        """The packets that are left at the end."""
         return []
 
 
-class UniformCopy(Copy):
+class _UniformCopy(_Copy):
     """Packets of sound as they are; from where the rate or the layout changes on, encoded to what it was before."""
 
     def __init__(self, source: AudioStream, target: Stream, *, negative: bool, warn: Callable[[str], None]) -> None:
@@ -66,7 +64,6 @@ class UniformCopy(Copy):
         self._ended = self._adts = False
 
     def take(self, packet: "Packet[Stream]") -> "list[Packet[Stream]]":
-        """The packet, or what the encoder gives for it."""
         frames, bits = decoded(self._source.codec_context, packet), self._bits_of(packet)
         if frames and self._transcode is None and not self._ended:
             self._check(frames[0], bytes(packet)[:1])
@@ -77,7 +74,6 @@ class UniformCopy(Copy):
         return [] if self._ended or self._rate_bits not in (None, bits) else super().take(packet)
 
     def flush(self) -> "list[Packet[Stream]]":
-        """What the encoder holds back."""
         return [] if self._transcode is None else self._copied(self._transcode.flush())
 
     def _bits_of(self, packet: "Packet[Stream]") -> int:
@@ -106,7 +102,7 @@ class UniformCopy(Copy):
         assert self._format is not None
         if self._adts:
             packets = [with_adts(packet, self._format) for packet in packets]
-        return [copy for packet in packets for copy in Copy.take(self, packet)]
+        return [copy for packet in packets for copy in _Copy.take(self, packet)]
 
 
 _SEARCH_MARGIN_SECONDS = 5
@@ -114,7 +110,7 @@ _NAME_KEYS = ("language", "title", "handler_name")
 
 
 class Passthrough:
-    """All streams but the pictures. Made before the output's header is written, pumped as the video's time advances."""
+    """All streams but the video. Made before the output's header is written, pumped as the video's time advances."""
 
     def __init__(self, info: StreamInfo, options: WriteOptions, warn: Callable[[str], None]) -> None:
         """Opens `info.location` again; when that fails, `warn` is called and the video has no other streams."""
@@ -123,7 +119,7 @@ class Passthrough:
         self.shift = Fraction(0)
         """Seconds from the input's time to the output's."""
         self._info, self._audio, self._warn = info, options.audio, warn
-        self._tracks: dict[int, Copy | Transcode] = {}
+        self._tracks: dict[int, _Copy | Transcode] = {}
         self._input: InputContainer | None = None
         self._waiting: Packet[Stream] | None = None
         self._packets = self._read()
@@ -168,9 +164,7 @@ class Passthrough:
                 return
             self._waiting = None
             if self._within(packet):
-                ticks = round(self.shift / packet.time_base)
-                packet.pts = None if packet.pts is None else packet.pts + ticks
-                packet.dts = None if packet.dts is None else packet.dts + ticks
+                move(packet, self.shift)
                 self._mux(self._tracks[packet.stream.index].take(packet))
 
     def finish(self) -> None:
@@ -211,7 +205,7 @@ class Passthrough:
         info = self._info
         return (info.start is None or end > info.start) and (info.end is None or begin < info.end)
 
-    def _track(self, stream: Stream) -> Copy | Transcode | None:
+    def _track(self, stream: Stream) -> _Copy | Transcode | None:
         kind, name = self.output.format.name, _name_of(stream)
         suffix = suffix_of(kind)
         names = {key: text for key, text in stream.metadata.items() if key.lower() in _NAME_KEYS}
@@ -222,8 +216,8 @@ class Passthrough:
             # Matroska has no time below zero, but for Opus a field of its own for the run-in, which is taken off again.
             negative = kind in ("mp4", "mov") or coder_of(stream) == "opus"
             if isinstance(stream, AudioStream) and self._timeline.streaming:
-                return UniformCopy(stream, target, negative=negative, warn=self._warn)
-            return Copy(target, negative=negative)
+                return _UniformCopy(stream, target, negative=negative, warn=self._warn)
+            return _Copy(target, negative=negative)
         if not isinstance(stream, AudioStream) or stream.codec_context is None:
             self._warn(f"a {stream.type} track ({name}) is left out: {suffix} cannot hold it")
             return None

@@ -9,15 +9,14 @@ from typing import Self
 from urllib.parse import urlsplit
 
 import av
+from av import Packet, VideoStream
 from av.container import OutputContainer
-from av.packet import Packet
 from av.video.frame import PictureType
-from av.video.stream import VideoStream
 
 from tmaseg.errors import OutputError
 from tmaseg.files import PartFile, check_not_read, check_output_file
 from tmaseg.video.address import STREAM_FORMATS, check_options, hidden, is_url, without_address
-from tmaseg.video.colour import EncoderPictures
+from tmaseg.video.colour import FrameConverter
 from tmaseg.video.encoder import (
     WriteOptions,
     choose_encoder,
@@ -72,7 +71,7 @@ class VideoSink:
         self._container: OutputContainer | None = None  # the next four with it
         self._passthrough: Passthrough
         self._stream: VideoStream
-        self._pictures: EncoderPictures
+        self._converter: FrameConverter
         self._size = (0, 0)  # (width, height) of the frames
         self._first_ticks: int | None = None
         self._last_ticks: int | None = None
@@ -99,7 +98,7 @@ class VideoSink:
                     f"a frame of {size[0]}x{size[1]} does not fit {self.path}, which was begun at "
                     f"{self._size[0]}x{self._size[1]}; give every frame the same size"
                 )
-            picture = self._pictures.make(frame.rgb)
+            picture = self._converter.convert(frame.rgb)
             picture.pts, picture.time_base = self._stamp(frame), self.time_base
             self._mux(self._stream.encode(picture))
 
@@ -185,7 +184,7 @@ class VideoSink:
         self._warn_of_shape(width, height)
         if code := self._passthrough.timecode(self._kind, seconds if self._info.start is not None else Fraction(0)):
             self._stream.metadata["timecode"] = code
-        self._pictures = EncoderPictures(width, height, self._encoder.pixel_format)
+        self._converter = FrameConverter(width, height, self._encoder.pixel_format)
         self._passthrough.add_to(self._container)
         self._container.start_encoding()
 
@@ -264,7 +263,7 @@ class StreamSink:
         self._encoder = choose_encoder(self._kind, options, self._time_base)
         self._container: OutputContainer | None = None
         self._stream: VideoStream
-        self._pictures: EncoderPictures
+        self._converter: FrameConverter
         self._origin = self._key_frame = Fraction(0)
         self._ticks = -1
         self.encoder = self._encoder.name
@@ -279,7 +278,7 @@ class StreamSink:
             if self._container is None:
                 self._begin(frame)
                 self._origin = self._key_frame = seconds
-            picture = self._pictures.make(frame.rgb)
+            picture = self._converter.convert(frame.rgb)
             self._ticks = max(self._ticks + 1, round((seconds - self._origin) / self._time_base))
             picture.pts, picture.time_base = self._ticks, self._time_base
             if seconds - self._key_frame >= _KEY_FRAME_SECONDS:
@@ -311,7 +310,7 @@ class StreamSink:
         size = encoder.padded(first.rgb.shape[1], first.rgb.shape[0])
         container = av.open(self._url, "w", format=self._kind, container_options=_STREAM_OPTIONS)
         self._stream = encoder.add_to(container, size, info, self._time_base)
-        self._pictures = EncoderPictures(*size, encoder.pixel_format)
+        self._converter = FrameConverter(*size, encoder.pixel_format)
         container.start_encoding()
         self._container = container
 

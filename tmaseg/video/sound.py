@@ -8,13 +8,8 @@ from fractions import Fraction
 
 import av
 import numpy as np
-from av.audio.codeccontext import AudioCodecContext
-from av.audio.frame import AudioFrame
-from av.audio.resampler import AudioResampler
-from av.audio.stream import AudioStream
-from av.codec import Codec, CodecContext
+from av import AudioCodecContext, AudioFrame, AudioResampler, AudioStream, Codec, CodecContext, Packet
 from av.container import OutputContainer
-from av.packet import Packet
 from av.stream import Stream
 
 _ENCODERS = {"mp4": "aac", "mov": "aac", "matroska": "aac", "webm": "libopus"}

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 from urllib.parse import unquote, urlsplit
 
 from tmaseg.arrays import RGB
@@ -63,22 +63,20 @@ class ReadOptions:
         return None if self.end is None else _exact(self.end)
 
     def __post_init__(self) -> None:
-        if self.start is not None and not self.start >= 0:
-            raise ConfigError(f"--start is {self.start}; it must be 0 or more seconds")
-        if self.end is not None and not self.end > (self.start or 0):
-            raise ConfigError(f"--end is {self.end}; it must be greater than --start ({self.start or 0} s)")
-        if self.duration is not None and not (self.duration > 0 and self.end is None):
-            raise ConfigError(f"--duration is {self.duration:g}; it must be more than 0 seconds, without --end")
-        if self.every < 1:
-            raise ConfigError(f"--every is {self.every}; it must be 1 (every frame) or more")
-        if self.colorspace not in (None, "bt601", "bt709", "bt2020"):
-            raise ConfigError(f"--colorspace is {self.colorspace!r}; choose bt601, bt709 or bt2020")
-        if not self.timeout > 0:
-            raise ConfigError(f"--timeout is {self.timeout}; it must be more than 0 seconds")
-        if not self.reconnect >= 0:
-            raise ConfigError(f"--reconnect is {self.reconnect}; it must be 0 (never) or more seconds")
-        if self.rate is not None and not self.rate > 0:
-            raise ConfigError(f"--rate is {self.rate}; it must be more than 0 frames a second")
+        begin = self.start or 0
+        for name, valid, expected in (
+            ("start", self.start is None or self.start >= 0, "0 or more seconds"),
+            ("end", self.end is None or self.end > begin, f"greater than --start ({begin} s)"),
+            ("duration", self.duration is None or self.duration > 0, "more than 0 seconds"),
+            ("duration", self.duration is None or self.end is None, "without --end"),
+            ("every", self.every >= 1, "1 (every frame) or more"),
+            ("colorspace", self.colorspace in (None, *get_args(ColourSpace)), "bt601, bt709 or bt2020"),
+            ("timeout", self.timeout > 0, "more than 0 seconds"),
+            ("reconnect", self.reconnect >= 0, "0 (never) or more seconds"),
+            ("rate", self.rate is None or self.rate > 0, "more than 0 frames a second"),
+        ):
+            if not valid:
+                raise ConfigError(f"--{name} is {getattr(self, name)}; it must be {expected}")
 
 
 @dataclass(frozen=True)
@@ -129,7 +127,7 @@ class StreamInfo:
 
 @dataclass(frozen=True, repr=False)
 class Frame:
-    """An upright RGB picture and its exact time."""
+    """A video frame: its upright RGB pixels and its exact time."""
 
     rgb: RGB
     """(H, W, 3) uint8, red first, full range, upright."""
@@ -140,8 +138,7 @@ class Frame:
     index: int
     """Position among the decoded frames of the source, from 0; skipped frames are counted."""
     discontinuity: bool = False
-    """Whether this picture does not continue the one before (another size, or the clock jumped): a memory of earlier
-    frames must start again here."""
+    """Whether it does not continue the frame before (another size, or the clock jumped): the memory starts again."""
     duration: int = 0
     """How long it is shown, in units of `time_base`; 0: not known, one step of the nominal rate."""
     arrival: float | None = None
@@ -233,9 +230,9 @@ def _counted(number: int, noun: str, predicate: str) -> list[str]:
 
 
 class Source(ABC):
-    """Gives frames once, in order. A context manager; closing twice does no harm.
+    """Frames, once and in order; raises VideoError while reading. A context manager, which may be closed twice.
 
-    Made and closed in any thread, iterated in one. Raises VideoError while reading.
+    Made and closed in any thread, iterated in one.
     """
 
     info: StreamInfo
@@ -244,7 +241,7 @@ class Source(ABC):
     """How often a lost connection was opened again."""
 
     def __init__(self) -> None:
-        self._warnings: list[str] = []
+        self._warnings: dict[str, None] = {}
 
     @property
     @abstractmethod
@@ -258,8 +255,7 @@ class Source(ABC):
 
     def warn(self, sentence: str) -> None:
         """Adds to `warnings`, once."""
-        if sentence not in self._warnings:
-            self._warnings.append(sentence)
+        self._warnings[sentence] = None
 
     @abstractmethod
     def __iter__(self) -> Iterator[Frame]:

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import av
+from av import Packet
 from av.container import InputContainer
 from av.format import Flags
-from av.packet import Packet
 from av.stream import Stream
 
 _ABSOLUTE = ("mov", "matroska")  # containers whose times count from zero: a late start is intended
@@ -57,9 +57,7 @@ class Timeline:
             back = _BACK_SECONDS_STREAM if self.streaming and packet.dts is not None else _BACK_SECONDS
             jumped = self._follow(packet.stream.index, stamp * unit, (packet.duration or 0) * unit, back)
             part = self._positions[packet.stream.index].part
-        ticks = round(self._shifts[part] / unit)
-        packet.pts = None if packet.pts is None else packet.pts + ticks
-        packet.dts = None if packet.dts is None else packet.dts + ticks
+        move(packet, self._shifts[part])
         return jumped
 
     @property
@@ -100,6 +98,13 @@ class Timeline:
             self.closed = (latest + shift, time - latest)
 
 
+def move(packet: "Packet[Stream]", seconds: Fraction) -> None:
+    """Adds `seconds` to the packet's time stamps."""
+    ticks = round(seconds / packet.time_base)
+    packet.pts = None if packet.pts is None else packet.pts + ticks
+    packet.dts = None if packet.dts is None else packet.dts + ticks
+
+
 @dataclass
 class _Position:
     """How far one stream has come, in seconds of the container's time."""
@@ -114,41 +119,24 @@ class _Position:
 class FrameClock:
     """A strictly increasing time stamp for every frame of one stream: its own where it has one."""
 
-    def __init__(
-        self, time_base: Fraction, rate: Fraction, *, start: int = 0, own: bool = True, quiet: bool = False
-    ) -> None:
-        """`rate`: frames a second, of frames without a stamp; `start`: the stamp of a first one that has none.
-
-        `own=False` ignores the frames' stamps; `quiet` does not count missing ones as irregular.
-        """
-        self.time_base = time_base
+    def __init__(self, time_base: Fraction, rate: Fraction, *, start: int = 0, quiet: bool = False) -> None:
+        """For frames without a stamp: frames a second, the first stamp, and whether that is nothing irregular."""
         self.irregular = 0
         """Frames that had no stamp, or one that did not rise."""
-        self.counts = not own
-        """Whether the latest stamp was computed from the one before and the rate."""
-        self._step = 1 / (rate * time_base)
-        self._own, self._quiet = own, quiet or not own
+        self._step, self._start, self._quiet = 1 / (rate * time_base), start, quiet
         self._last: int | None = None
-        self._computed: Fraction | None = None
-        self._start = start
+        self._exact = Fraction(0)  # the last one before rounding
 
     def stamp(self, pts: int | None) -> int:
-        """The time of a frame: its own, or computed from the one before where that is missing or does not rise."""
-        self.counts = pts is None or not self._own
-        if pts is None or self.counts:
-            return self._next()
-        if self._last is not None and pts <= self._last:
-            self.irregular += 1
-            pts = self._last + 1
-        self._last, self._computed = pts, None
-        return pts
-
-    def _next(self) -> int:
+        """The time of a frame, computed from that of the one before where `pts` is missing or does not rise."""
         if self._last is None:
-            self._last, self._computed = self._start, Fraction(self._start)
-        else:
+            self._exact = Fraction(self._start if pts is None else pts)
+        elif pts is None:
             self.irregular += not self._quiet
-            # Summed exactly and rounded last, or 29.97 frames a second would drift.
-            self._computed = (Fraction(self._last) if self._computed is None else self._computed) + self._step
-            self._last = max(round(self._computed), self._last + 1)
+            self._exact += self._step  # summed exactly and rounded last, or 29.97 frames a second would drift
+        else:
+            self.irregular += pts <= self._last
+            self._exact = Fraction(max(pts, self._last + 1))
+        exact = round(self._exact)
+        self._last = exact if self._last is None else max(exact, self._last + 1)
         return self._last

@@ -8,11 +8,11 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from av.video.frame import VideoFrame
+from av import VideoFrame
 
 from tmaseg.errors import VideoError
 from tmaseg.video.address import hidden
-from tmaseg.video.colour import PictureMaker
+from tmaseg.video.colour import RGBConverter
 from tmaseg.video.container import coder_of
 from tmaseg.video.decoder import Decoder
 from tmaseg.video.pipe import Pipe
@@ -23,28 +23,22 @@ _DEFAULTS = ReadOptions()
 
 
 class VideoSource(Source):
-    """Frames of a video file or an http(s) URL; see `Source`.
+    """Frames of a video file, a pipe or an http(s) URL, all of the first one's size; see `Source`.
 
-    Pictures are upright RGB, made with the matrix and range the file is tagged with (guessed where it is not).
-    `Frame.index` counts decoded frames from the first at or after `ReadOptions.start`. Packets that do not decode
-    are skipped. Frames of another size are letterboxed to the first size; `Frame.discontinuity` is set where the size
-    changes.
+    `Frame.index` counts decoded frames from the first at or after `ReadOptions.start`. Packets that do not decode are
+    skipped. `Frame.discontinuity` is set where the stored size changes or the time stamps jump.
     """
 
     def __init__(
         self, spec: str | Path | Pipe, options: ReadOptions = _DEFAULTS, decoder: Decoder | None = None
     ) -> None:
-        """Opens, and decodes up to the first frame wanted, which gives size, rotation and colour. `decoder`: if open.
-
-        Raises VideoError when nothing can be opened, there is no video in it, or no frame decodes.
-        """
+        """Opens (unless `decoder` is open) and decodes up to the first frame wanted. Raises VideoError."""
         super().__init__()
         self._name, self._options = hidden(spec), options
         self._location = spec if isinstance(spec, Pipe) else str(spec)
-        self._corrupt = 0
+        self._corrupt, self._ended = 0, False
         self._decoded_end: Fraction | None = None  # of the last frame decoded, in seconds
-        self._ended = False
-        self._pictures = PictureMaker(self._name, options, self.warn)
+        self._converter = RGBConverter(self._name, options, self.warn)
         self._decoder = decoder or Decoder(self._location, options)
         self._frames = self._timed()
         try:
@@ -52,7 +46,7 @@ class VideoSource(Source):
             start, end = options.exact_start, options.exact_end
             self._start = None if start is None else self._decoder.beginning + start
             self._end = None if end is None else self._decoder.beginning + end
-            self._rate, self._clock = self._time()
+            self._clock = self._new_clock()
             self._first: Frame | None = self._peek()
             self.info = self._describe()
             if options.hardware and self.info.device is None:
@@ -69,11 +63,11 @@ class VideoSource(Source):
             packets=self._decoder.packets,
             corrupt_frames=self._corrupt,
             irregular=self._clock.irregular,
-            resized=self._pictures.resized,
+            resized=self._converter.resized,
             stopped=self._decoder.stopped,
             decoded_seconds=decoded,
             announced_seconds=announced,
-            step_seconds=float(1 / self._rate),
+            step_seconds=float(1 / self._decoder.rate),
         )
 
     def __iter__(self) -> Iterator[Frame]:
@@ -95,16 +89,13 @@ class VideoSource(Source):
         if isinstance(self._location, Pipe):
             self._location.stop()
 
-    def _time(self) -> tuple[Fraction, FrameClock]:
-        """Frames a second, and the clock of the frames: a raw stream has no time stamps."""
-        decoder, given = self._decoder, self._options.rate
-        first = round(decoder.video_beginning / decoder.time_base)
-        if given is None:
-            return decoder.rate, FrameClock(decoder.time_base, decoder.rate, start=first, quiet=not decoder.has_clock)
-        if decoder.has_clock:
+    def _new_clock(self) -> FrameClock:
+        decoder, given = self._decoder, self._options.rate is not None
+        if given and decoder.has_clock:
             self.warn(f"--rate is for images and raw streams; {self._name} has times of its own, which are kept")
-            return decoder.rate, FrameClock(decoder.time_base, decoder.rate, start=first)
-        return given, FrameClock(decoder.time_base, given, own=False)
+        self._counted = given and not decoder.has_clock  # frames get times by the rate only
+        first = 0 if self._counted else round(decoder.video_beginning / decoder.time_base)
+        return FrameClock(decoder.time_base, decoder.rate, start=first, quiet=not decoder.has_clock)
 
     def _decoded(self) -> Iterator[VideoFrame]:
         """Frames from a key frame at or before the first one wanted."""
@@ -127,13 +118,14 @@ class VideoSource(Source):
         time_base, start, end, options = self._decoder.time_base, self._start, self._end, self._options
         index, discontinuity = -1, False
         for frame in self._decoded():
-            pts = self._clock.stamp(frame.pts)
+            stored = None if self._counted else frame.pts
+            pts = self._clock.stamp(stored)
             seconds = pts * time_base
             if end is not None and seconds >= end:
                 self._decoded_end = end
                 return
-            duration = Fraction(0) if self._clock.counts else frame.duration * time_base
-            self._decoded_end = seconds + (duration or 1 / self._rate)
+            duration = Fraction(0) if stored is None else frame.duration * time_base
+            self._decoded_end = seconds + (duration or 1 / self._decoder.rate)
             while self._decoder.jumps and pts >= self._decoder.jumps[0]:
                 del self._decoder.jumps[0]
                 discontinuity = True
@@ -144,7 +136,7 @@ class VideoSource(Source):
             if frame.interlaced_frame and not options.deinterlace:
                 self.warn("this video is interlaced: moving edges show combs; --deinterlace removes them")
             if index % options.every == 0:
-                rgb, changed = self._pictures.make(frame, float(seconds))
+                rgb, changed = self._converter.convert(frame, float(seconds))
                 yield Frame(rgb, pts, time_base, index, discontinuity or changed)
                 discontinuity = False
         if self._decoded_end is not None:
@@ -186,14 +178,15 @@ class VideoSource(Source):
 
     def _describe(self) -> StreamInfo:
         decoder, seconds = self._decoder, self._announced_seconds()
+        rate = decoder.rate / self._options.every
         others = [s for s in decoder.container.streams.video if s.index > decoder.stream.index]
         if others:
             self.warn(f"the file holds {1 + len(others)} video streams; the first is read")
         return StreamInfo(
             name=self._location.spec if isinstance(self._location, Pipe) else self._name,
-            rate=self._rate / self._options.every,
+            rate=rate,
             time_base=decoder.time_base,
-            frames=None if seconds is None else max(1, math.ceil(round(seconds * self._rate, 3) / self._options.every)),
+            frames=None if seconds is None else max(1, math.ceil(round(seconds * rate, 3))),
             seconds=None if seconds is None else float(seconds),
             location=self._location,
             beginning=decoder.beginning,
@@ -201,7 +194,7 @@ class VideoSource(Source):
             end=self._end,
             sound=tuple(coder_of(s) for s in decoder.container.streams.audio),
             metadata=dict(decoder.container.metadata),
-            **picture_facts(decoder, self._pictures),
+            **picture_facts(decoder, self._converter),
         )
 
     def _announced_seconds(self) -> Fraction | None:
@@ -220,16 +213,16 @@ class VideoSource(Source):
         return float(reached - begin), float(end - begin)
 
 
-def picture_facts(decoder: Decoder, pictures: PictureMaker) -> dict[str, Any]:
+def picture_facts(decoder: Decoder, converter: RGBConverter) -> dict[str, Any]:
     """Fields of `StreamInfo` that are known after the first frame."""
     aspect, context = Fraction(decoder.stream.sample_aspect_ratio or 1), decoder.stream.codec_context
     return {
-        "width": pictures.size[0],
-        "height": pictures.size[1],
-        "sample_aspect": 1 / aspect if pictures.orientation.transpose else aspect,
+        "width": converter.size[0],
+        "height": converter.size[1],
+        "sample_aspect": 1 / aspect if converter.orientation.transpose else aspect,
         "codec": context.name,
         "device": decoder.device,
         "pixel_format": context.pix_fmt or "",
-        "colour": str(pictures.colour),
-        "rotation": round(pictures.orientation.degrees),
+        "colour": str(converter.colour),
+        "rotation": round(converter.orientation.degrees),
     }
