@@ -22,7 +22,7 @@ from tmaseg.pipeline.parts import UnfinishedRun
 from tmaseg.pipeline.stages import Output
 from tmaseg.render import Painter
 from tmaseg.video.image_source import ImageSource
-from tmaseg.video.images import Existing, PictureFolder
+from tmaseg.video.images import Existing, ImageWriter
 from tmaseg.video.segments import JoinedSink, SegmentedSink
 from tmaseg.video.sink import StreamSink, VideoSink
 from tmaseg.video.source import Frame, Source, StreamInfo
@@ -106,13 +106,13 @@ def picture_outputs(
     name: Callable[[Frame], str] | None = None,
     existing: Existing = "refuse",
 ) -> list[Output]:
-    """PNGs in each of `formats`, in the folder beside it in `folders`; `name` and `existing` as in `PictureFolder`.
+    """PNGs in each of `formats`, in the folder beside it in `folders`; `name` and `existing` as in `ImageWriter`.
 
     Raises OutputError.
     """
     outputs, table = [], painter.table
     for folder, kind in zip(folders, formats, strict=True):
-        sink = PictureFolder(folder, palette=table if kind == "indexed" else None, name=name, existing=existing)
+        sink = ImageWriter(folder, palette=table if kind == "indexed" else None, name=name, existing=existing)
         if kind == "overlay":
             outputs.append(_painted(sink.write, painter.paint))
         elif kind == "color":

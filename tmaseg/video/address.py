@@ -38,11 +38,9 @@ class Address:
     """What FFmpeg opens for a source that is no file."""
 
     location: str
-    format: str | None = None
-    """FFmpeg's name of the device; None: the format of a stream is detected."""
+    format: str | None = None  # FFmpeg's name of the device; None: the format of a stream is detected
     options: dict[str, str] = field(default_factory=dict)
-    protocols: str = _STREAM_PROTOCOLS
-    """The only ones that may be used."""
+    protocols: str = _STREAM_PROTOCOLS  # the only ones that may be used
 
 
 def is_url(spec: object) -> bool:

@@ -1,4 +1,4 @@
-"""Colour and geometry: decoded frames become upright RGB pictures of one size, and RGB becomes frames to encode."""
+"""Colour and geometry: decoded frames become upright RGB of one size, and RGB becomes frames to encode."""
 
 import math
 import struct
@@ -32,13 +32,12 @@ def letterbox(rgb: RGB, width: int, height: int) -> RGB:
 
 @dataclass(frozen=True)
 class Orientation:
-    """What makes a stored picture upright: first transpose, then flip left-right, then flip top-bottom."""
+    """What makes a stored frame upright: first transpose, then flip left-right, then flip top-bottom."""
 
     transpose: bool = False
     flip_horizontal: bool = False
     flip_vertical: bool = False
-    degrees: float = 0.0
-    """Counter-clockwise rotation that the file gives; a multiple of 90 but in odd files."""
+    degrees: float = 0.0  # counter-clockwise rotation that the file gives; a multiple of 90 but in odd files
 
     @property
     def is_right_angle(self) -> bool:
@@ -46,7 +45,7 @@ class Orientation:
         return abs((self.degrees + 45) % 90 - 45) < 0.5
 
     def apply(self, rgb: RGB) -> RGB:
-        """The upright picture (H, W, 3), C-contiguous."""
+        """The upright frame (H, W, 3), C-contiguous."""
         if self.transpose:
             rgb = rgb.transpose(1, 0, 2)
         vertical, horizontal = (-1 if flip else 1 for flip in (self.flip_vertical, self.flip_horizontal))
@@ -55,7 +54,7 @@ class Orientation:
 
 def orientation_of(frame: VideoFrame) -> Orientation:
     """Reads the display matrix of a decoded frame; without one it is upright."""
-    # The matrix maps a stored point to a shown one, x' = a x + c y and y' = b x + d y. `VideoFrame.rotation` knows the
+    # The matrix maps a stored point to a shown one, x' = a x + c y and y' = b x + d y. `VideoFrame.rotation` gives the
     # angle only, and takes a mirrored frame for one that is upside down.
     try:
         matrix = struct.unpack("=9i", bytes(frame.side_data[Type.DISPLAYMATRIX]))  # type: ignore[typeddict-item]
@@ -72,7 +71,7 @@ def orientation_of(frame: VideoFrame) -> Orientation:
     return Orientation(transpose, horizontal, vertical, math.degrees(math.atan2(-b, -a if mirrored else a)))
 
 
-_HD_HEIGHT = 720  # from here up, an untagged picture is taken for BT.709
+_HD_HEIGHT = 720  # from here up, an untagged frame is taken for BT.709
 _MATRICES = {
     "bt601": Colorspace.ITU601,
     "bt709": Colorspace.ITU709,
@@ -87,25 +86,20 @@ _HDR = {ColorTrc.SMPTE2084: "PQ", ColorTrc.ARIB_STD_B67: "HLG"}
 
 @dataclass(frozen=True)
 class Colour:
-    """How a stored picture becomes RGB."""
+    """How a stored frame becomes RGB."""
 
-    matrix: str
-    """bt601, bt709, bt2020, smpte240m, fcc; or rgb, which needs none."""
-    full_range: bool
-    """Whether black is 0 rather than 16."""
-    source: str
-    """Where the matrix comes from: tagged, guessed, given."""
-    bits: int
-    """Of a stored component."""
-    hdr: str = ""
-    """Name of a high-dynamic-range transfer; empty for ordinary video."""
+    matrix: str  # bt601, bt709, bt2020, smpte240m, fcc; or rgb, which needs none
+    full_range: bool  # whether black is 0 rather than 16
+    source: str  # where the matrix comes from: tagged, guessed, given
+    bits: int  # of a stored component
+    hdr: str = ""  # name of a high-dynamic-range transfer; empty for ordinary video
 
     def __str__(self) -> str:
         extent = "full" if self.full_range else "limited"
         return "rgb" if self.matrix == "rgb" else f"{self.matrix} {extent} range, {self.source}"
 
     def warnings(self) -> list[str]:
-        """What pictures lose when they become 8 bit RGB."""
+        """What is lost in 8 bit RGB."""
         if self.hdr:
             return [f"this is HDR video ({self.hdr}); it is converted without tone mapping, so colours may look flat"]
         return [f"this video has {self.bits} bits a component; it is reduced to 8"] if self.bits > 8 else []
@@ -127,13 +121,13 @@ def colour_of(frame: VideoFrame, given: ColourSpace | None = None) -> Colour:
 
 
 class FrameConverter:
-    """Makes RGB arrays into frames for an encoder; for one video, in one thread."""
+    """Converts RGB arrays to frames for an encoder; for one video, in one thread."""
 
-    # The RGB frame is kept between pictures: fresh memory for each costs more than the conversion does. Measured on one
+    # The RGB frame is reused: fresh memory for each costs more than the conversion does. Measured on one
     # core, 1920x1080 to yuv420p: 11.0 ms with a new frame each time, so 5.3 ms.
 
     def __init__(self, width: int, height: int, pixel_format: str) -> None:
-        """Size of the frames, at least that of the pictures, and FFmpeg's name of what the encoder takes."""
+        """Size of the encoded frames, at least that of the RGB arrays, and FFmpeg's name of their pixel format."""
         self._format, self._rgb = pixel_format, VideoFrame(width, height, "rgb24")
         plane = self._rgb.planes[0]
         rows = np.frombuffer(memoryview(plane), np.uint8).reshape(height, plane.line_size)
@@ -161,12 +155,11 @@ class FrameConverter:
 
 
 class RGBConverter:
-    """Makes decoded frames of one stream into upright RGB pictures of the first one's size; in one thread."""
+    """Converts decoded frames of one stream to upright RGB of the first one's size; in one thread."""
 
     def __init__(self, name: str, options: ReadOptions, warn: Callable[[str], None]) -> None:
         """`name` of the stream for errors; `warn` is called with sentences for the user, perhaps repeatedly."""
-        self.resized = 0
-        """Frames fitted into the first one's size."""
+        self.resized = 0  # frames fitted into the first one's size
         self.colour: Colour | None = None  # of the latest frame, as the next
         self.orientation = Orientation()
         self._name, self._options, self._warn = name, options, warn
@@ -177,12 +170,12 @@ class RGBConverter:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(width, height) of every picture; known after the first."""
+        """(width, height) of all frames; known after the first."""
         assert self._size is not None
         return self._size
 
     def convert(self, frame: VideoFrame, seconds: float) -> tuple[RGB, bool]:
-        """The picture (H, W, 3), and whether its size differs from that of the one before it in the file."""
+        """RGB (H, W, 3), and whether the stored size differs from that of the frame before."""
         self.colour = colour_of(frame, self._options.colorspace)
         for warning in self.colour.warnings():
             self._warn(warning)
@@ -198,14 +191,14 @@ class RGBConverter:
         # 1.9 ms in all. Overlays mixed in YUV, with no full RGB at all, spared 1.6 of 24 ms and differed by up to 13
         # levels of chroma along outlines.
         try:
-            picture = self._reformatter.reformat(
+            converted = self._reformatter.reformat(
                 frame,
                 format="rgb24",
                 src_colorspace=_MATRICES.get(colour.matrix),
                 src_color_range=ColorRange.JPEG if colour.full_range else ColorRange.MPEG,
                 dst_color_range=ColorRange.JPEG,
             )
-            return np.asarray(picture.to_ndarray(), dtype=np.uint8)
+            return np.asarray(converted.to_ndarray(), dtype=np.uint8)
         except (av.FFmpegError, OSError) as error:
             raise VideoError(
                 f"{self._name}: {frame.format.name} pictures cannot be made into RGB; convert the video first"

@@ -17,8 +17,8 @@ from tmaseg.video import missing
 from tmaseg.video.address import Address, address_of, hidden, is_address, is_url, without_address
 from tmaseg.video.pipe import Pipe, PipeReader
 
-# Demuxers that open other files or addresses named in the file (a stranger's playlist must not read local files or
-# reach the network), that run scripts, that read devices, or that take any text for a picture.
+# Demuxers that open other files or addresses named in the file (an untrusted playlist must not read local files or
+# reach the network), that run scripts, that read devices, or that take any text for an image.
 _REFUSED_FORMATS = frozenset(
     {
         *("applehttp", "concat", "dash", "hls", "imf", "rtp", "rtsp", "sap", "sdp", "vobsub", "webm_dash_manifest"),
@@ -87,7 +87,7 @@ def _open_address(spec: str, timeout: float, hardware: HWAccel | None) -> InputC
         raise VideoError(why_silent(spec, error, timeout)) from without_address(error)
 
 
-def coder_of(stream: Stream) -> str:
+def codec_name(stream: Stream) -> str:
     """Name of a stream's codec; a stream without a decoder does not have the attribute."""
     return getattr(stream, "name", None) or "unknown"
 

@@ -1,13 +1,14 @@
-"""Decoder: the frames of one video stream, on the time line; damage is skipped and counted. Deinterlacing."""
+"""Decoder: the frames of one video stream, on the timeline; damage is skipped and counted. Deinterlacing."""
 
 import contextlib
 import re
 import time
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from itertools import chain, groupby
 
 import av
-from av import Packet, VideoFrame, VideoStream
+from av import Packet, VideoFormat, VideoFrame, VideoStream
 from av.codec.hwaccel import HWAccel, hwdevices_available
 from av.container import InputContainer
 from av.filter import Graph
@@ -34,16 +35,11 @@ class Decoder:
     def __init__(self, location: str | Pipe, options: ReadOptions) -> None:
         """Raises VideoError: no video stream, or no decoder for it."""
         self.location, self._options = location, options
-        self.packets = 0
-        """Packets that did not decode or could not be read."""
-        self.stopped: str | None = None
-        """Why reading ended early."""
-        self.reach = Fraction(0)
-        """Latest end of a packet of any stream, in seconds."""
-        self.jumps: list[int] = []
-        """The pts of packets where the time stamps jumped; the reader of the frames removes them."""
-        self.arrival = time.monotonic()
-        """Time of arrival of the latest packet, in seconds of `time.monotonic`."""
+        self.packets = 0  # packets that did not decode or could not be read
+        self.stopped: str | None = None  # why reading ended early
+        self.reach = Fraction(0)  # latest end of a packet of any stream, in seconds
+        self.jumps: list[int] = []  # pts of packets where the time stamps jumped, until the frames' reader removes them
+        self.arrival = time.monotonic()  # time of arrival of the latest packet, in seconds of `time.monotonic`
         self._packets_read = 0
         self._device, self.container = _open_on_device(location, options)
         try:
@@ -72,7 +68,7 @@ class Decoder:
         return None if self.timeline.jumped else self._announced_end
 
     @property
-    def end_of_last_picture(self) -> Fraction | None:
+    def end_of_last_frame(self) -> Fraction | None:
         """Where the video of a complete MP4, MOV or Matroska file ends; None: not known."""
         # The last packet's duration does not give it: that packet is the last in decoding order, or has no duration.
         if self.stopped:
@@ -106,8 +102,7 @@ class Decoder:
         given = None if self.has_clock else self._options.rate
         self.rate = given or next((Fraction(rate) for rate in rates if rate and 0 < rate <= 1000), _DEFAULT_RATE)
         """Nominal frames a second; 25 when the file has none that is plausible."""
-        self.time_base = Fraction(stream.time_base or Fraction(1, 90000))
-        """Seconds a unit of the frames' pts."""
+        self.time_base = Fraction(stream.time_base or Fraction(1, 90000))  # seconds a unit of the frames' pts
         self.beginning = self.timeline.on_line(Fraction(self.container.start_time or 0, av.time_base))
         """Where the container begins, in seconds."""
         begin = stream.start_time
@@ -167,7 +162,7 @@ class Decoder:
         yield from self._decode(None)
 
     def _packets(self) -> "Iterator[Packet[Stream]]":
-        """Packets of the video, on the time line, which follows those of other streams, too."""
+        """Packets of the video, on the timeline, which follows those of other streams, too."""
         errors = 0
         packets = self.container.demux()
         while errors < _MOST_READ_ERRORS:
@@ -230,29 +225,17 @@ def _open_on_device(location: str | Pipe, options: ReadOptions) -> tuple[str | N
 
 def _deinterlaced(frames: Iterable[VideoFrame], time_base: Fraction) -> Iterator[VideoFrame]:
     """One frame for each of `frames` by FFmpeg's bwdif, one frame later; progressive ones pass unchanged."""
-    graph: Graph | None = None
-    shape: tuple[int, int, str] | None = None
-    for frame in frames:
-        if shape != (frame.width, frame.height, frame.format.name):
-            if graph is not None:
-                yield from _filtered(graph, None, time_base)
-            graph, shape = Graph(), (frame.width, frame.height, frame.format.name)
-            buffer = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=time_base)
-            bwdif = graph.add("bwdif", "mode=send_frame:deint=interlaced")
-            graph.link_nodes(buffer, bwdif, graph.add("buffersink")).configure()
-        assert graph is not None
-        yield from _filtered(graph, frame, time_base)
-    if graph is not None:
-        yield from _filtered(graph, None, time_base)
-
-
-def _filtered(graph: Graph, frame: VideoFrame | None, time_base: Fraction) -> Iterator[VideoFrame]:
-    """The frames that are ready after this one; None: the frames held back, at the end."""
-    graph.vpush(frame)
-    with contextlib.suppress(av.error.BlockingIOError, av.error.EOFError):
-        while True:
-            ready = graph.vpull()
-            unit = (ready.time_base or time_base) / time_base  # the filter counts in halves
-            ready.pts = None if ready.pts is None else round(ready.pts * unit)
-            ready.duration, ready.time_base = round(ready.duration * unit), time_base
-            yield ready
+    for (width, height, kind), same in groupby(frames, lambda frame: (frame.width, frame.height, frame.format.name)):
+        graph = Graph()
+        buffer = graph.add_buffer(width=width, height=height, format=VideoFormat(kind), time_base=time_base)
+        bwdif = graph.add("bwdif", "mode=send_frame:deint=interlaced")
+        graph.link_nodes(buffer, bwdif, graph.add("buffersink")).configure()
+        for frame in chain(same, [None]):  # None: the end, for the frame that is held back
+            graph.vpush(frame)
+            with contextlib.suppress(av.error.BlockingIOError, av.error.EOFError):
+                while True:
+                    ready = graph.vpull()
+                    unit = (ready.time_base or time_base) / time_base  # the filter counts in halves
+                    ready.pts = None if ready.pts is None else round(ready.pts * unit)
+                    ready.duration, ready.time_base = round(ready.duration * unit), time_base
+                    yield ready

@@ -37,7 +37,7 @@ _DEFAULTS: dict[str, dict[str, str]] = {
 }
 _ON_DEVICES = ("_nvenc", "_videotoolbox", "_qsv", "_vaapi", "_amf", "_v4l2m2m")  # how FFmpeg's names of them end
 _FORMATS = ("yuv420p", "nv12", "yuv422p", "yuv444p", "bgr0", "rgb24", "gbrp")  # in order of preference
-_PROBE_PX = 256  # hardware encoders refuse smaller pictures
+_PROBE_PX = 256  # hardware encoders refuse smaller frames
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Encoder:
         return self.name.endswith(_ON_DEVICES)
 
     def padded(self, width: int, height: int) -> tuple[int, int]:
-        """The size that is encoded for pictures of this one: even where the encoder needs it."""
+        """The size that is encoded for frames of this one: even where the encoder needs it."""
         if self.name in ("libvpx-vp9", "ffv1"):
             return width, height
         block = av.VideoFormat(self.pixel_format, 4, 4)
@@ -259,7 +259,7 @@ def holds_aspect(kind: str, encoder: str) -> bool:
 
 def muxer_options(kind: str, time_base: Fraction, metadata: dict[str, str]) -> dict[str, str]:
     """FFmpeg's options for writing a container of this kind."""
-    # The pictures' time must not be moved to make room for the run-in of a sound coder.
+    # The video's time must not be moved to make room for the priming samples of an audio encoder.
     options = {"avoid_negative_ts": "disabled"}
     if kind in ("mp4", "mov"):
         # An edit list holds the start in units of the movie: any other unit than the video's would round it.

@@ -88,7 +88,7 @@ class ImageSource(Source):
             yield Frame(self._fitted(rgb, path), pts, self._time_base, index, discontinuity, end - pts)
 
     def close(self) -> None:
-        """Closes a file with several pictures."""
+        """Closes a file with several frames."""
         self._reader.close()
 
     def _find(self, folder: Path) -> None:
@@ -176,7 +176,7 @@ def _images_in(folder: Path) -> list[Path]:
 
 
 def without_numbers(stem: str) -> str:
-    """The name with its numbers replaced: the same for all pictures of a sequence."""
+    """The name with its numbers replaced: the same for all images of a sequence."""
     return re.sub(r"\d+", "#", stem)
 
 
@@ -184,23 +184,18 @@ def missing_numbers(stems: list[str]) -> int:
     """How many numbers are missing from a sequence of names, by its usual step (1, or 30 where every 30th is kept)."""
     numbers = defaultdict(list)
     for stem in stems:
-        numbers[without_numbers(stem)].append([int(number) for number in re.findall(r"\d+", stem)])
-    missing = 0
-    for rows in numbers.values():
-        varying = [column for column in range(len(rows[0])) if len({row[column] for row in rows}) > 1]
-        if varying:
-            missing += _holes(rows, varying[-1])
-    return missing
+        numbers[without_numbers(stem)].append(tuple(map(int, re.findall(r"\d+", stem))))
+    return sum(map(_holes, numbers.values()))
 
 
-def _holes(rows: list[list[int]], column: int) -> int:
+def _holes(rows: list[tuple[int, ...]]) -> int:
+    """Numbers missing from the last column that varies, in each sequence that the columns before it make."""
+    varying = [column for column, values in enumerate(zip(*rows, strict=True)) if len({*values}) > 1]
     sequences = defaultdict(set)
-    for row in rows:
-        sequences[tuple(row[:column])].add(row[column])
+    for row in rows if varying else ():
+        sequences[row[: varying[-1]]].add(row[varying[-1]])
     gaps = Counter(after - before for values in sequences.values() for before, after in pairwise(sorted(values)))
-    if not gaps:
-        return 0
-    step, times = max(gaps.items(), key=lambda item: (item[1], -item[0]))
+    step, times = max(gaps.items(), key=lambda item: (item[1], -item[0]), default=(1, 0))
     if 2 * times < gaps.total():  # no usual step: times of day, selected frames
         return 0
     return sum(count * (gap // step - 1) for gap, count in gaps.items() if gap > step)

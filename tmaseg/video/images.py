@@ -133,7 +133,7 @@ def read_image(path: Path, *, mask_size: Callable[[], Size] | None = None, warn:
 
 
 def image_size(path: Path, *, mask_size: Callable[[], Size] | None = None) -> Size:
-    """(width, height) of the picture that `read_image` gives, where possible from the header. Raises VideoError."""
+    """(width, height) that `read_image` gives, where possible from the header. Raises VideoError."""
     try:
         with _clear_errors(path), _open(path) as image:
             width, height = image.size
@@ -152,7 +152,7 @@ def image_pages(path: Path) -> list[int]:
                 count = getattr(image, "n_frames", 1)
                 if image.format == "TIFF":
                     return [page for page in range(count) if _size_of(image, page) == _size_of(image, 0)]
-                # An animated PNG may begin with a picture for viewers that know no animations.
+                # An animated PNG may begin with an image for viewers without animation.
                 return list(range(1 if getattr(image, "default_image", False) else 0, count))
     return [0]
 
@@ -265,10 +265,10 @@ def _reason(error: BaseException) -> str:
 Existing = Literal["refuse", "replace", "keep"]
 
 
-class PictureFolder:
+class ImageWriter:
     """PNGs in a folder, one for each frame, each complete or absent; finished ones stay when a later one fails.
 
-    `name(frame)` gives the stem; by default the frame's index, six digits. `existing` is for a picture of that name
+    `name(frame)` gives the stem; by default the frame's index, six digits. `existing` is for a PNG of that name
     that is there: refuse (OutputError), replace, or keep it and write nothing. The folder is made with the first one.
     """
 
@@ -290,7 +290,7 @@ class PictureFolder:
         """Writes the frame's pixels as RGB, or labels (H, W) as 8 bit grey or with the palette. Raises OutputError."""
         stem = self._name(frame)
         if not stem or stem != os.path.basename(stem):  # noqa: PTH119
-            raise OutputError(f"{stem!r} cannot name a picture in {self.folder}; give a name without slashes")
+            raise OutputError(f"{stem!r} cannot name an image in {self.folder}; give a name without slashes")
         path = self.folder / f"{stem}.png"
         if path.exists():
             if self._existing == "keep":
@@ -301,7 +301,7 @@ class PictureFolder:
             image.putpalette(self._palette.tobytes())
         missing = [folder for folder in (self.folder, *self.folder.parents) if not folder.exists()]
         try:
-            with output_file(path, "the picture") as part:
+            with output_file(path, "the image") as part:
                 image.save(part, "PNG")
         except BaseException:
             for folder in missing:

@@ -15,7 +15,7 @@ from tmaseg.video.colour import RGBConverter
 from tmaseg.video.decoder import Decoder
 from tmaseg.video.source import Damage, Frame, ReadOptions, Source, StreamInfo
 from tmaseg.video.timeline import FrameClock
-from tmaseg.video.video_source import picture_facts
+from tmaseg.video.video_source import frame_facts
 
 _TIME_BASE = Fraction(1, 90_000)  # of the output, whatever each connection has
 _FIRST_PAUSE_SECONDS = 0.5  # before connecting again; doubled each time that fails
@@ -105,8 +105,7 @@ class LiveSource(Source):
         if first is None:
             why = decoder.stopped or f"{hidden(self._spec)} gave no picture"
             raise VideoError(f"{why}; see that it sends video")
-        self.first = first
-        """Decoded before iterating, and not repeated."""
+        self.first = first  # decoded before iterating, and not repeated
         if decoder.container.streams.audio:
             self.warn("the sound of a live source is not recorded")
         return StreamInfo(
@@ -115,7 +114,7 @@ class LiveSource(Source):
             time_base=_TIME_BASE,
             live=True,
             start=Fraction(0),  # files begin with the first frame that is taken
-            **picture_facts(decoder, self._converter),
+            **frame_facts(decoder, self._converter),
         )
 
     def _live(self) -> Generator[Frame]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MIN_SIDE_PX = 12
-"""DIS takes no smaller pictures."""
+"""The smallest height and width that DIS takes."""
 
 Grey = NDArray[np.uint8]  # (H, W)
 Flow = NDArray[np.float32]  # (H, W, 2): displacement x, y in pixels

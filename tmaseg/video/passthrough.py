@@ -1,6 +1,6 @@
 """Passthrough: the sound, subtitles and data that go with a video from its input to its output.
 
-The input is opened a second time and read in step with the pictures, so that no more than one packet is held.
+The input is opened a second time and read in step with the frames, so that no more than one packet is held.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from av.container import InputContainer, OutputContainer
 from av.stream import Discard, Stream
 
 from tmaseg.errors import VideoError
-from tmaseg.video.container import coder_of, open_input
+from tmaseg.video.container import codec_name, open_input
 from tmaseg.video.encoder import WriteOptions, suffix_of
 from tmaseg.video.pipe import Pipe
 from tmaseg.video.sound import CHANGE, SoundFormat, Transcode, decoded, format_for, with_adts
@@ -28,7 +28,7 @@ class _Copy:
 
     def __init__(self, target: Stream, *, negative: bool) -> None:
         """`negative`: the container can hold times below zero (the run-in of a sound encoder)."""
-        self._target, self._negative = target, negative
+        self.target, self._negative = target, negative
         self._last: Fraction | None = None  # decoding time, in seconds
 
     def take(self, packet: "Packet[Stream]") -> "list[Packet[Stream]]":
@@ -43,7 +43,7 @@ class _Copy:
         if pts < 0 and not self._negative:
             return []
         self._last = dts * Fraction(packet.time_base)
-        packet.dts, packet.pts, packet.stream = dts, pts, self._target
+        packet.dts, packet.pts = dts, pts
         return [packet]
 
     def flush(self) -> "list[Packet[Stream]]":
@@ -96,7 +96,7 @@ class _UniformCopy(_Copy):
                 self._warn(f"the sound ends at {seconds:.1f} s, where it changes: {self._codec} cannot be encoded")
                 return
             self._warn(CHANGE.format(seconds, now.rate, now.layout))
-            self._transcode = Transcode(self._source, self._target, self._format, warn=self._warn)
+            self._transcode = Transcode(self._source, self.target, self._format, warn=self._warn)
 
     def _copied(self, packets: "list[Packet[Stream]]") -> "list[Packet[Stream]]":
         assert self._format is not None
@@ -114,10 +114,8 @@ class Passthrough:
 
     def __init__(self, info: StreamInfo, options: WriteOptions, warn: Callable[[str], None]) -> None:
         """Opens `info.location` again; when that fails, `warn` is called and the video has no other streams."""
-        self.metadata: dict[str, str] = {}
-        """Of the input's container."""
-        self.shift = Fraction(0)
-        """Seconds from the input's time to the output's."""
+        self.metadata: dict[str, str] = {}  # of the input's container
+        self.shift = Fraction(0)  # seconds from the input's time to the output's
         self._info, self._audio, self._warn = info, options.audio, warn
         self._tracks: dict[int, _Copy | Transcode] = {}
         self._input: InputContainer | None = None
@@ -148,7 +146,7 @@ class Passthrough:
             if stream.type not in (("audio",) if self._audio else ()) + ("subtitle", "data"):
                 continue
             if "timecode" in stream.metadata and stream.type == "data" and self._has_timecode:
-                continue  # FFmpeg makes the track from the metadata of the pictures' stream
+                continue  # FFmpeg makes the track from the metadata of the video stream
             if stream.discard == Discard.all:
                 continue  # the demuxer itself drops it: chapter titles, which are copied as chapters
             if (track := self._track(stream)) is not None:
@@ -165,12 +163,13 @@ class Passthrough:
             self._waiting = None
             if self._within(packet):
                 move(packet, self.shift)
-                self._mux(self._tracks[packet.stream.index].take(packet))
+                track = self._tracks[packet.stream.index]
+                self._mux(track, track.take(packet))
 
     def finish(self) -> None:
         """Writes what encoders hold back, and closes the input."""
         for track in self._tracks.values():
-            self._mux(track.flush())
+            self._mux(track, track.flush())
         self.close()
 
     def close(self) -> None:
@@ -179,15 +178,16 @@ class Passthrough:
             self._input.close()
             self._input = None
 
-    def _mux(self, packets: "list[Packet[Stream]]") -> None:
+    def _mux(self, track: _Copy | Transcode, packets: "list[Packet[Stream]]") -> None:
         for packet in packets:
+            packet.stream = track.target
             try:
                 self.output.mux_one(packet)
             except (av.error.InvalidDataError, av.error.ArgumentError):
                 self._warn("the sound is damaged in places; packets that the output cannot hold are left out")
 
     def _read(self) -> "Iterator[Packet[Stream]]":
-        """The packets of the tracks, on the time line, which follows those of the video as well."""
+        """The packets of the tracks, on the timeline, which follows those of the video as well."""
         try:
             for packet in self._input.demux() if self._input is not None and self._tracks else ():
                 if packet.size:
@@ -214,7 +214,7 @@ class Passthrough:
             target.metadata.update(names)
             target.disposition = stream.disposition
             # Matroska has no time below zero, but for Opus a field of its own for the run-in, which is taken off again.
-            negative = kind in ("mp4", "mov") or coder_of(stream) == "opus"
+            negative = kind in ("mp4", "mov") or codec_name(stream) == "opus"
             if isinstance(stream, AudioStream) and self._timeline.streaming:
                 return _UniformCopy(stream, target, negative=negative, warn=self._warn)
             return _Copy(target, negative=negative)
@@ -261,7 +261,7 @@ def _open_at(location: str | Pipe, start: Fraction | None, timeout: float) -> tu
 
 def _holds(kind: str, stream: Stream) -> bool:
     """Whether a container can hold this stream: it may refuse it when added, with the header, or at the end."""
-    if kind == "mp4" and coder_of(stream).startswith("pcm_"):
+    if kind == "mp4" and codec_name(stream).startswith("pcm_"):
         return False  # the muxer accepts some and fails when the file is closed; few players know it
     try:
         with av.open(io.BytesIO(), "w", format=kind) as trial:
@@ -291,7 +291,7 @@ def timecode_after(code: str, rate: Fraction, seconds: Fraction) -> str | None:
 
 def _name_of(stream: Stream) -> str:
     """The codec; for data also the camera's name of it, such as GoPro MET."""
-    codec = coder_of(stream)
+    codec = codec_name(stream)
     if codec == "bin_data":
         codec = "gpmd"
     elif codec == "unknown" and "timecode" in stream.metadata:

@@ -24,8 +24,7 @@ class Pipe:
 
     def __init__(self, spec: str, timeout: float) -> None:
         """`timeout`: seconds that the pipe may stay silent. Raises VideoError when it cannot be opened."""
-        self.spec = spec
-        """The name that the user gave."""
+        self.spec = spec  # the name that the user gave
         self._timeout = timeout
         self._grown = threading.Condition()
         self._size, self._ended, self._full = 0, False, False

@@ -29,13 +29,11 @@ class SegmentedSink:
                 if stem == path.stem and dash and number.isdecimal():
                     raise OutputError(f"{there} exists already; give --overwrite to replace it, or another name")
         self._path, self._info, self._options, self._length = path, info, options, length
-        self.completed: list[Path] = []
-        """Files that are complete, in order."""
+        self.completed: list[Path] = []  # files that are complete, in order
         self._earlier = dict[str, None]()  # warnings of completed files
         self._begin: Fraction | None = None  # of this file, in seconds of the frames; None: it has none yet
         self._sink = self._open(info)  # checks all that can be checked
-        self.encoder = self._sink.encoder
-        """Name of the video encoder in use."""
+        self.encoder = self._sink.encoder  # name of the video encoder in use
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -80,14 +78,13 @@ class SegmentedSink:
 class JoinedSink:
     """`begin` a part, `write` its frames and `cut` it; `join` the parts of this run and of earlier ones at the end.
 
-    Parts hold pictures only and stay where they are. Without `join`, the video does not appear.
+    Parts hold the video only and stay where they are. Without `join`, the video does not appear.
     """
 
     def __init__(self, path: Path, info: StreamInfo, options: WriteOptions) -> None:
         """Raises OutputError as `VideoSink`."""
         self._joined = VideoSink(path, info, options)
-        self.encoder = self._joined.encoder
-        """Name of the video encoder in use."""
+        self.encoder = self._joined.encoder  # name of the video encoder in use
         self._info = replace(info, location=None, start=Fraction(0), end=None, time_base=self._joined.time_base)
         self._options = replace(options, encoder=self.encoder, audio=False, overwrite=True)
         self._part: VideoSink | None = None

@@ -59,12 +59,10 @@ class VideoSink:
         check_output_file(self.path, overwrite=options.overwrite)
         self._info, self._options, self._failure = info, options, f"{self.path} cannot be written"
         self._file = PartFile(self.path)
-        self.time_base = time_base_of(self._kind, info.time_base)
-        """Unit of time of the container."""
+        self.time_base = time_base_of(self._kind, info.time_base)  # unit of time of the container
         self._longest_gap = longest_gap(self._kind, self.time_base)
         self._encoder = choose_encoder(self._kind, options, self.time_base)
-        self.encoder = self._encoder.name
-        """Name of the video encoder in use."""
+        self.encoder = self._encoder.name  # name of the video encoder in use
         self._warnings: dict[str, None] = {}
         if options.hardware and not self._encoder.on_device:
             self._warn(f"--hardware: no device is used for encoding; {self.encoder} does it on the CPU")
@@ -98,9 +96,9 @@ class VideoSink:
                     f"a frame of {size[0]}x{size[1]} does not fit {self.path}, which was begun at "
                     f"{self._size[0]}x{self._size[1]}; give every frame the same size"
                 )
-            picture = self._converter.convert(frame.rgb)
-            picture.pts, picture.time_base = self._stamp(frame), self.time_base
-            self._mux(self._stream.encode(picture))
+            stored = self._converter.convert(frame.rgb)
+            stored.pts, stored.time_base = self._stamp(frame), self.time_base
+            self._mux(self._stream.encode(stored))
 
     def copy(self, path: Path, frames: Sequence[Frame], order: Sequence[int], delay: int) -> None:
         """Takes the packets of a video that a sink of the same encoder wrote, as those of `frames`.
@@ -266,8 +264,7 @@ class StreamSink:
         self._converter: FrameConverter
         self._origin = self._key_frame = Fraction(0)
         self._ticks = -1
-        self.encoder = self._encoder.name
-        """Name of the video encoder in use."""
+        self.encoder = self._encoder.name  # name of the video encoder in use
         self.warnings = ("the sound is not sent to a stream",) if info.sound and options.audio else ()
         """Sentences a user should read."""
 
@@ -278,13 +275,13 @@ class StreamSink:
             if self._container is None:
                 self._begin(frame)
                 self._origin = self._key_frame = seconds
-            picture = self._converter.convert(frame.rgb)
+            stored = self._converter.convert(frame.rgb)
             self._ticks = max(self._ticks + 1, round((seconds - self._origin) / self._time_base))
-            picture.pts, picture.time_base = self._ticks, self._time_base
+            stored.pts, stored.time_base = self._ticks, self._time_base
             if seconds - self._key_frame >= _KEY_FRAME_SECONDS:
-                picture.pict_type, self._key_frame = PictureType.I, seconds
+                stored.pict_type, self._key_frame = PictureType.I, seconds
             assert self._container is not None
-            self._container.mux(self._stream.encode(picture))
+            self._container.mux(self._stream.encode(stored))
 
     def cut_sound(self) -> None:
         """Nothing: there is none."""

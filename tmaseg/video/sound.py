@@ -1,4 +1,4 @@
-"""Transcoding of sound: to one rate and one layout, without holes, in time with the pictures."""
+"""Transcoding of sound: to one rate and one layout, without holes, in time with the video."""
 
 import contextlib
 import io
@@ -29,10 +29,8 @@ class SoundFormat:
     """Encoder, rate and layout of a track."""
 
     encoder: str
-    rate: int
-    """Samples a second."""
-    layout: str
-    """FFmpeg's name of the channel layout."""
+    rate: int  # samples a second
+    layout: str  # FFmpeg's name of the channel layout
 
     def add_to(self, output: OutputContainer) -> AudioStream:
         """A new stream of this format. Raises FFmpegError and ValueError where that is not possible."""
@@ -94,7 +92,8 @@ class Transcode:
         self, source: AudioStream, target: Stream, sound: SoundFormat, *, warn: Warn, start: Fraction | None = None
     ) -> None:
         """From `source` to `target`, which holds `sound`; samples before `start` seconds are dropped."""
-        self._decoder, self._target, self._format = source.codec_context, target, sound
+        self.target = target
+        self._decoder, self._format = source.codec_context, sound
         self._start, self._warn = start, warn
         self._encoder: AudioCodecContext | None = None
         self._resampler: AudioResampler | None = None
@@ -158,25 +157,20 @@ class Transcode:
             frame.pts, frame.time_base = self._samples, Fraction(1, self._format.rate)
             self._samples += frame.samples
             packets += self._working().encode(frame)
-        return self._to_target(packets)
+        return packets
 
     def _drain(self) -> "list[Packet[Stream]]":
         """What resampler and encoder hold back; the next sample starts another count."""
         if self._encoder is None:
             return []
         rest = [] if self._resampler is None else self._resampler.resample(None)
-        packets = [*self._counted(rest), *self._to_target(self._encoder.encode(None))]
+        packets = [*self._counted(rest), *self._encoder.encode(None)]
         self._resampler = self._encoder = None
         return packets
 
     def _working(self) -> AudioCodecContext:
         self._encoder = self._encoder or self._format.new_encoder()
         return self._encoder
-
-    def _to_target(self, packets: "list[Packet[Stream]]") -> "list[Packet[Stream]]":
-        for packet in packets:
-            packet.stream = self._target
-        return packets
 
 
 def decoded(decoder: AudioCodecContext, packet: "Packet[Stream] | None") -> list[AudioFrame]:
@@ -194,5 +188,4 @@ def with_adts(packet: "Packet[Stream]", sound: SoundFormat) -> "Packet[Stream]":
     header = 0xFFF1 << 40 | 1 << 38 | rate << 34 | min(channels, 7) << 30 | length << 13 | 0x7FF << 2
     made: Packet[Stream] = Packet(header.to_bytes(7, "big") + bytes(packet))
     made.pts, made.dts, made.duration, made.time_base = packet.pts, packet.dts, packet.duration, packet.time_base
-    made.stream = packet.stream
     return made

@@ -31,9 +31,9 @@ class ReadOptions:
     colorspace: ColourSpace | None = None
     """Matrix that replaces the file's; None: that of the tag, without one a guess from the height."""
     autorotate: bool = True
-    """Rotate and flip pictures upright by the file's display matrix; False: as they are stored."""
+    """Rotate and flip frames upright by the file's display matrix; False: as they are stored."""
     deinterlace: bool = False
-    """Deinterlace (bwdif), one picture for each frame."""
+    """Deinterlace (bwdif), at the same frame rate."""
     hardware: bool = False
     """Decode on a device (CUDA, VideoToolbox, VA-API) if one opens here and takes the video; else on the CPU."""
     timeout: float = 10.0
@@ -81,48 +81,28 @@ class ReadOptions:
 
 @dataclass(frozen=True)
 class StreamInfo:
-    """What is known of a source before its first frame is read. Sizes are those of the upright picture."""
+    """What is known of a source before its first frame is read. Sizes are those of the upright frame."""
 
-    name: str
-    """The file, URL or folder as the user gave it."""
-    width: int
-    """Pixels."""
-    height: int
-    """Pixels."""
-    rate: Fraction
-    """Nominal frames a second, exact; frames need not be evenly spaced."""
-    time_base: Fraction
-    """Seconds a unit of `Frame.pts`."""
-    frames: int | None = None
-    """Expected number of frames, from lengths and rates; None: not known."""
-    seconds: float | None = None
-    """Announced length of the part that is read, in seconds; None: not known."""
-    live: bool = False
-    """Whether it has no end."""
-    location: str | Pipe | None = None
-    """File, URL or pipe that sound, chapters and subtitles can be copied from; None for images."""
-    beginning: Fraction = Fraction(0)
-    """Position on the source's time line that `ReadOptions.start` and `end` are counted from, in seconds."""
-    start: Fraction | None = None
-    """`ReadOptions.start` on the source's time line, in seconds; None: the beginning."""
-    end: Fraction | None = None
-    """`ReadOptions.end` on the source's time line, in seconds; None: the end."""
-    sample_aspect: Fraction = Fraction(1)
-    """Width of a pixel over its height, in the upright picture."""
-    codec: str = ""
-    """Name of the video codec; empty where there is none."""
-    device: str | None = None
-    """Kind of device that decodes, such as cuda; None: the CPU."""
-    pixel_format: str = ""
-    """FFmpeg's name of the stored pixel format; empty where there is none."""
-    colour: str = ""
-    """Matrix and range of the conversion to RGB, and whether the matrix was guessed, as a text."""
-    rotation: int = 0
-    """Counter-clockwise degrees by which stored pictures are rotated."""
-    sound: tuple[str, ...] = ()
-    """Codec of each sound stream."""
-    metadata: dict[str, str] = field(default_factory=dict)
-    """Of the container."""
+    name: str  # the file, URL or folder as the user gave it
+    width: int  # pixels
+    height: int  # pixels
+    rate: Fraction  # nominal frames a second, exact; frames need not be evenly spaced
+    time_base: Fraction  # seconds a unit of `Frame.pts`
+    frames: int | None = None  # expected number of frames, from lengths and rates; None: not known
+    seconds: float | None = None  # announced length of the part that is read, in seconds; None: not known
+    live: bool = False  # whether it has no end
+    location: str | Pipe | None = None  # of sound, chapters and subtitles; None for images
+    beginning: Fraction = Fraction(0)  # from where `ReadOptions.start` and `end` count, in seconds of the timeline
+    start: Fraction | None = None  # `ReadOptions.start` on the source's timeline, in seconds; None: the beginning
+    end: Fraction | None = None  # `ReadOptions.end` on the source's timeline, in seconds; None: the end
+    sample_aspect: Fraction = Fraction(1)  # width of a pixel over its height, in the upright frame
+    codec: str = ""  # name of the video codec; empty where there is none
+    device: str | None = None  # kind of device that decodes, such as cuda; None: the CPU
+    pixel_format: str = ""  # FFmpeg's name of the stored pixel format; empty where there is none
+    colour: str = ""  # matrix and range of the conversion to RGB, and whether the matrix was guessed, as a text
+    rotation: int = 0  # counter-clockwise degrees by which stored frames are rotated
+    sound: tuple[str, ...] = ()  # codec of each sound stream
+    metadata: dict[str, str] = field(default_factory=dict)  # of the container
 
 
 @dataclass(frozen=True, repr=False)
@@ -146,7 +126,7 @@ class Frame:
 
     @property
     def seconds(self) -> float:
-        """Presentation time in seconds, from the beginning of the source's time line."""
+        """Presentation time in seconds, from the beginning of the source's timeline."""
         return float(self.pts * self.time_base)
 
     def with_rgb(self, rgb: RGB) -> "Frame":
@@ -161,26 +141,16 @@ class Frame:
 class Damage:
     """What could not be read so far; complete once the source has been read to its end."""
 
-    packets: int = 0
-    """Packets of the video stream that could not be read in full or decoded."""
-    corrupt_frames: int = 0
-    """Frames that the decoder marks as incomplete; they are not dropped."""
-    irregular: int = 0
-    """Frames whose time stamp was missing or did not rise, and was replaced; no damage by itself."""
-    resized: int = 0
-    """Frames of another size that were fitted into the first one's; no damage by itself."""
-    missing: int = 0
-    """Numbers missing from an image sequence."""
-    unreadable: tuple[str, ...] = ()
-    """Names of images that could not be read."""
-    stopped: str | None = None
-    """Why reading ended before the end of the file or stream (a lost connection); None: it did not."""
-    decoded_seconds: float | None = None
-    """Length that was decoded; None before the end has been reached."""
-    announced_seconds: float | None = None
-    """Length that the file announces; None: not known, or only a part is read."""
-    step_seconds: float = 0.04
-    """Nominal time from one frame to the next: the precision of an announced length."""
+    packets: int = 0  # packets of the video stream that could not be read in full or decoded
+    corrupt_frames: int = 0  # frames that the decoder marks as incomplete; they are not dropped
+    irregular: int = 0  # frames whose time stamp was missing or did not rise, and was replaced; no damage by itself
+    resized: int = 0  # frames of another size that were fitted into the first one's; no damage by itself
+    missing: int = 0  # numbers missing from an image sequence
+    unreadable: tuple[str, ...] = ()  # names of images that could not be read
+    stopped: str | None = None  # why reading ended before the end (a lost connection); None: it did not
+    decoded_seconds: float | None = None  # length that was decoded; None before the end has been reached
+    announced_seconds: float | None = None  # length that the file announces; None: not known, or only a part is read
+    step_seconds: float = 0.04  # nominal time from one frame to the next: the precision of an announced length
 
     @property
     def truncated(self) -> bool:
@@ -278,7 +248,7 @@ class Source(ABC):
 def open_source(spec: str | Path, options: ReadOptions | None = None) -> Source:
     """Opens a video file, a URL, a camera, a screen, a pipe ("-": standard input), an image, or a folder of images.
 
-    Raises VideoError when it is missing, empty, not a video, a playlist, silent, refused, or holds no pictures.
+    Raises VideoError when it is missing, empty, not a video, a playlist, silent, refused, or holds no frames.
     """
     from tmaseg.video.decoder import Decoder
     from tmaseg.video.image_source import ImageSource
@@ -307,7 +277,7 @@ def open_source(spec: str | Path, options: ReadOptions | None = None) -> Source:
             pipe.close()
             raise
     path = pipe or Path(spec).expanduser()
-    # An animated GIF has a clock and more than one picture: a video. Every other single image is a sequence of one.
+    # An animated GIF has a clock and more than one frame: a video. Every other single image is a sequence of one.
     if path.is_dir() or (path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES - {".gif"}):
         return ImageSource(path, options)
     return VideoSource(path, options)

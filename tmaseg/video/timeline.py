@@ -1,4 +1,4 @@
-"""Time: every packet of a container on one time line, and a rising time stamp for every frame."""
+"""Time: every packet of a container on one timeline, and a rising time stamp for every frame."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,12 +16,12 @@ _BACK_SECONDS_STREAM = Fraction(1, 10)  # the same in a stream container, whose 
 
 
 class Timeline:
-    """One time line, in seconds, for all streams of one container; feed it every packet in the order of the file.
+    """One timeline, in seconds, for all streams of one container; feed it every packet in the order of the file.
 
     In MP4, MOV and Matroska it is the container's own. Others start at an arbitrary time (a transport stream joined
     half-way) and begin at zero here. Where the time stamps jump back, as in joined recordings, time goes on at once;
     where those of a stream container (MPEG-TS and -PS, HLS) jump ahead by more than 10 s, the gap is closed. Whichever
-    stream jumps first decides by how much, the others follow: pictures and sound stay together.
+    stream jumps first decides by how much, the others follow: video and sound stay together.
     """
 
     def __init__(self, container: InputContainer) -> None:
@@ -112,8 +112,7 @@ class _Position:
     part: int
     last: Fraction
     end: Fraction
-    step: Fraction = Fraction(0)
-    """From the packet before the last one to the last."""
+    step: Fraction = Fraction(0)  # from the packet before the last one to the last
 
 
 class FrameClock:
@@ -121,8 +120,7 @@ class FrameClock:
 
     def __init__(self, time_base: Fraction, rate: Fraction, *, start: int = 0, quiet: bool = False) -> None:
         """For frames without a stamp: frames a second, the first stamp, and whether that is nothing irregular."""
-        self.irregular = 0
-        """Frames that had no stamp, or one that did not rise."""
+        self.irregular = 0  # frames that had no stamp, or one that did not rise
         self._step, self._start, self._quiet = 1 / (rate * time_base), start, quiet
         self._last: int | None = None
         self._exact = Fraction(0)  # the last one before rounding

@@ -4,7 +4,7 @@ import math
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from av import VideoFrame
 from tmaseg.errors import VideoError
 from tmaseg.video.address import hidden
 from tmaseg.video.colour import RGBConverter
-from tmaseg.video.container import coder_of
+from tmaseg.video.container import codec_name
 from tmaseg.video.decoder import Decoder
 from tmaseg.video.pipe import Pipe
 from tmaseg.video.source import Damage, Frame, ReadOptions, Source, StreamInfo
@@ -42,7 +42,7 @@ class VideoSource(Source):
         self._decoder = decoder or Decoder(self._location, options)
         self._frames = self._timed()
         try:
-            # Users count seconds from the beginning of the video; these are on the container's time line.
+            # Users count seconds from the beginning of the video; these are on the container's timeline.
             start, end = options.exact_start, options.exact_end
             self._start = None if start is None else self._decoder.beginning + start
             self._end = None if end is None else self._decoder.beginning + end
@@ -140,26 +140,23 @@ class VideoSource(Source):
                 yield Frame(rgb, pts, time_base, index, discontinuity or changed)
                 discontinuity = False
         if self._decoded_end is not None:
-            self._decoded_end = max(self._decoded_end, self._decoder.end_of_last_picture or self._decoded_end)
+            self._decoded_end = max(self._decoded_end, self._decoder.end_of_last_frame or self._decoded_end)
         self._ended = True
 
     def _timed(self) -> Generator[Frame]:
         """The wanted frames, each shown until the next one, the last until the end."""
-        held: Frame | None = None
-        for frame in self._wanted():
-            if held is not None:
-                yield replace(held, duration=frame.pts - held.pts)
-            held = frame
+        for frame, following in pairwise(chain(self._wanted(), [None])):
+            assert frame is not None
+            assert self._decoded_end is not None
             if self._decoder.timeline.closed:
                 at, gap = self._decoder.timeline.closed
                 self.warn(
                     f"the time stamps jump ahead by {float(gap):.1f} s at {float(at):.2f} s, as in joined recordings; "
                     "gaps of more than 10 s are closed"
                 )
-        if held is not None:
-            assert self._decoded_end is not None
-            last = min(self._decoded_end, self._end) if self._end is not None else self._decoded_end
-            yield replace(held, duration=max(1, round(last / held.time_base) - held.pts))
+            end = min(self._decoded_end, self._end) if self._end is not None else self._decoded_end
+            pts = following.pts if following else max(frame.pts + 1, round(end / frame.time_base))
+            yield replace(frame, duration=pts - frame.pts)
 
     def _peek(self) -> Frame:
         first = next(self._frames, None)
@@ -192,9 +189,9 @@ class VideoSource(Source):
             beginning=decoder.beginning,
             start=self._start,
             end=self._end,
-            sound=tuple(coder_of(s) for s in decoder.container.streams.audio),
+            sound=tuple(codec_name(s) for s in decoder.container.streams.audio),
             metadata=dict(decoder.container.metadata),
-            **picture_facts(decoder, self._converter),
+            **frame_facts(decoder, self._converter),
         )
 
     def _announced_seconds(self) -> Fraction | None:
@@ -213,7 +210,7 @@ class VideoSource(Source):
         return float(reached - begin), float(end - begin)
 
 
-def picture_facts(decoder: Decoder, converter: RGBConverter) -> dict[str, Any]:
+def frame_facts(decoder: Decoder, converter: RGBConverter) -> dict[str, Any]:
     """Fields of `StreamInfo` that are known after the first frame."""
     aspect, context = Fraction(decoder.stream.sample_aspect_ratio or 1), decoder.stream.codec_context
     return {

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tmaseg.errors import OutputError
-from tmaseg.video.images import PictureFolder
+from tmaseg.video.images import ImageWriter
 from tmaseg.video.source import Frame
 
 RNG = np.random.default_rng(0)
@@ -26,7 +26,7 @@ def read(path):
 
 
 def test_ids(tmp_path):
-    sink = PictureFolder(tmp_path / "out")
+    sink = ImageWriter(tmp_path / "out")
     sink.write(frame_of(7), LABELS)
     with Image.open(tmp_path / "out" / "000007.png") as image:
         assert image.mode == "L"
@@ -34,7 +34,7 @@ def test_ids(tmp_path):
 
 
 def test_indexed(tmp_path):
-    PictureFolder(tmp_path, palette=PALETTE).write(frame_of(), LABELS)
+    ImageWriter(tmp_path, palette=PALETTE).write(frame_of(), LABELS)
     with Image.open(tmp_path / "000000.png") as image:
         assert image.mode == "P"
         np.testing.assert_array_equal(np.asarray(image), LABELS)
@@ -42,28 +42,28 @@ def test_indexed(tmp_path):
 
 
 def test_pictures_and_names(tmp_path):
-    sink = PictureFolder(tmp_path, name=lambda frame: f"left.{frame.index}")
+    sink = ImageWriter(tmp_path, name=lambda frame: f"left.{frame.index}")
     sink.write(frame_of(3))
     np.testing.assert_array_equal(read(tmp_path / "left.3.png"), RGB)
     with pytest.raises(OutputError, match="without slashes"):
-        PictureFolder(tmp_path, name=lambda _: "../out").write(frame_of())
+        ImageWriter(tmp_path, name=lambda _: "../out").write(frame_of())
 
 
 def test_existing_pictures(tmp_path):
     path = tmp_path / "000000.png"
     Image.fromarray(np.zeros((2, 2), np.uint8)).save(path)
     with pytest.raises(OutputError, match="exists already"):
-        PictureFolder(tmp_path).write(frame_of(), LABELS)
-    PictureFolder(tmp_path, existing="keep").write(frame_of(), LABELS)
+        ImageWriter(tmp_path).write(frame_of(), LABELS)
+    ImageWriter(tmp_path, existing="keep").write(frame_of(), LABELS)
     assert read(path).shape == (2, 2)
-    PictureFolder(tmp_path, existing="replace").write(frame_of(), LABELS)
+    ImageWriter(tmp_path, existing="replace").write(frame_of(), LABELS)
     assert read(path).shape == (48, 64)
     assert [found.name for found in tmp_path.iterdir()] == ["000000.png"]
 
 
 def test_a_failure_leaves_nothing_half_done(tmp_path, monkeypatch):
     folder = tmp_path / "a" / "b"
-    sink = PictureFolder(folder)
+    sink = ImageWriter(folder)
     assert not folder.exists()  # made with the first picture
 
     def fail(self, file, kind):
@@ -82,6 +82,6 @@ def test_a_failure_leaves_nothing_half_done(tmp_path, monkeypatch):
 def test_a_folder_that_cannot_be(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(OutputError, match="is a file, not a folder"):
-        PictureFolder(tmp_path / "file")
+        ImageWriter(tmp_path / "file")
     with pytest.raises(OutputError, match="is a file, not a folder"):
-        PictureFolder(tmp_path / "file" / "inner")
+        ImageWriter(tmp_path / "file" / "inner")
