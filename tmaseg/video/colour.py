@@ -17,17 +17,35 @@ from tmaseg.errors import VideoError
 from tmaseg.video.source import ColourSpace, ReadOptions
 
 
-def letterbox(rgb: RGB, width: int, height: int) -> RGB:
-    """`rgb` (H, W, 3) scaled to lie within (height, width), its shape kept, centred on black."""
-    old_height, old_width = rgb.shape[:2]
-    scale = min(width / old_width, height / old_height)
-    new_width, new_height = max(1, round(old_width * scale)), max(1, round(old_height * scale))
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    small = cv2.resize(rgb, (new_width, new_height), interpolation=method)
-    canvas = np.zeros((height, width, 3), np.uint8)
-    top, left = (height - new_height) // 2, (width - new_width) // 2
-    canvas[top : top + new_height, left : left + new_width] = small
-    return canvas
+class Letterbox:
+    """Scales frames to lie within the first one's size, their shape kept, centred on black."""
+
+    def __init__(self, warn: Callable[[str], None]) -> None:
+        """`warn` is called with a sentence about the first frame of another size."""
+        self.resized = 0  # frames that had another size
+        self.size: tuple[int, int] | None = None  # (width, height) of the first frame
+        self._warn = warn
+
+    def fit(self, rgb: RGB, name: str) -> RGB:
+        """`rgb` (H, W, 3) in the first one's size; `name` of the frame for the warning."""
+        old_height, old_width = rgb.shape[:2]
+        width, height = self.size = self.size or (old_width, old_height)
+        if (old_width, old_height) == self.size:
+            return rgb
+        if not self.resized:
+            self._warn(
+                f"{name} is {old_width}x{old_height}, the first one {width}x{height}; "
+                "those of another size are fitted into the first size"
+            )
+        self.resized += 1
+        scale = min(width / old_width, height / old_height)
+        new_width, new_height = max(1, round(old_width * scale)), max(1, round(old_height * scale))
+        method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        canvas = np.zeros((height, width, 3), np.uint8)
+        top, left = (height - new_height) // 2, (width - new_width) // 2
+        inner = canvas[top : top + new_height, left : left + new_width]
+        inner[:] = cv2.resize(rgb, (new_width, new_height), interpolation=method)
+        return canvas
 
 
 @dataclass(frozen=True)
@@ -159,20 +177,13 @@ class RGBConverter:
 
     def __init__(self, name: str, options: ReadOptions, warn: Callable[[str], None]) -> None:
         """`name` of the stream for errors; `warn` is called with sentences for the user, perhaps repeatedly."""
-        self.resized = 0  # frames fitted into the first one's size
+        self.letterbox = Letterbox(warn)
         self.colour: Colour | None = None  # of the latest frame, as the next
         self.orientation = Orientation()
         self._name, self._options, self._warn = name, options, warn
         self._reformatter = VideoReformatter()  # one for each frame would cost time and, in PyAV 18, memory
         self._orientations: dict[tuple[int, int, int], Orientation] = {}
-        self._size: tuple[int, int] | None = None
-        self._latest_size: tuple[int, int] | None = None
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(width, height) of all frames; known after the first."""
-        assert self._size is not None
-        return self._size
+        self._latest_shape: tuple[int, ...] | None = None
 
     def convert(self, frame: VideoFrame, seconds: float) -> tuple[RGB, bool]:
         """RGB (H, W, 3), and whether the stored size differs from that of the frame before."""
@@ -182,7 +193,9 @@ class RGBConverter:
         stored = self._to_rgb(frame, self.colour)
         if self._options.autorotate:
             self.orientation = self._orientation_of(frame)
-        return self._fit(self.orientation.apply(stored), seconds)
+        rgb = self.orientation.apply(stored)
+        changed, self._latest_shape = self._latest_shape not in (None, rgb.shape), rgb.shape
+        return self.letterbox.fit(rgb, f"the frame at {seconds:.2f} s"), changed
 
     def _to_rgb(self, frame: VideoFrame, colour: Colour) -> RGB:
         """(H, W, 3) uint8 full range, in the stored orientation."""
@@ -214,18 +227,3 @@ class RGBConverter:
         if not orientation.is_right_angle:
             self._warn(f"the file is rotated by {orientation.degrees:.0f} degrees; that is rounded to a multiple of 90")
         return orientation
-
-    def _fit(self, rgb: RGB, seconds: float) -> tuple[RGB, bool]:
-        size = (rgb.shape[1], rgb.shape[0])
-        changed = self._latest_size not in (None, size)
-        self._latest_size = size
-        self._size = self._size or size
-        if size == self._size:
-            return rgb, changed
-        if not self.resized:
-            self._warn(
-                f"the picture changes from {self._size[0]}x{self._size[1]} to {size[0]}x{size[1]} at {seconds:.2f} s; "
-                "pictures of another size are fitted into the first"
-            )
-        self.resized += 1
-        return letterbox(rgb, *self._size), changed

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tmaseg.arrays import RGB
 from tmaseg.errors import VideoError
-from tmaseg.video.colour import letterbox
+from tmaseg.video.colour import Letterbox
 from tmaseg.video.images import ImageReader, image_pages, list_folders, list_images, page_milliseconds
 from tmaseg.video.source import Damage, Frame, ReadOptions, Source, StreamInfo
 
@@ -35,7 +35,7 @@ class ImageSource(Source):
         super().__init__()
         self._options, self._one_size = options, one_size
         self._unreadable: list[str] = []
-        self._resized = 0
+        self._letterbox = Letterbox(self.warn)
         self._reader = ImageReader()
         folder = Path(folder)
         self._find(folder)
@@ -49,7 +49,7 @@ class ImageSource(Source):
                 f"{folder}: none of its {len(self._unreadable)} images can be read ({self._unreadable[0]}, ...); "
                 "check that they open in a viewer"
             )
-        height, width = first.shape[:2]
+        height, width = self._letterbox.fit(first, "").shape[:2]  # sets the size
         end = min(self._wanted[-1] + options.every, len(self.paths))
         self.info = StreamInfo(
             name=str(folder),
@@ -67,7 +67,7 @@ class ImageSource(Source):
     @property
     def damage(self) -> Damage:
         """Missing numbers (known at once) and unreadable images (found while reading)."""
-        return Damage(missing=self._missing, unreadable=tuple(self._unreadable), resized=self._resized)
+        return Damage(missing=self._missing, unreadable=tuple(self._unreadable), resized=self._letterbox.resized)
 
     def warn(self, sentence: str) -> None:
         """Adds to `warnings`, once for all files: each sentence begins with the name of one."""
@@ -85,7 +85,8 @@ class ImageSource(Source):
             now = (path.name if path in self._several else without_numbers(path.stem), rgb.shape)
             discontinuity, before = before not in (None, now), now
             pts, end = self._pts(index), self._pts(min(index + self._options.every, len(self.paths)))
-            yield Frame(self._fitted(rgb, path), pts, self._time_base, index, discontinuity, end - pts)
+            rgb = self._letterbox.fit(rgb, path.name) if self._one_size else rgb
+            yield Frame(rgb, pts, self._time_base, index, discontinuity, end - pts)
 
     def close(self) -> None:
         """Closes a file with several frames."""
@@ -147,18 +148,6 @@ class ImageSource(Source):
             if path.name not in self._unreadable:
                 self._unreadable.append(path.name)
             return None
-
-    def _fitted(self, rgb: RGB, path: Path) -> RGB:
-        width, height = self.info.width, self.info.height
-        if not self._one_size or rgb.shape[:2] == (height, width):
-            return rgb
-        self._resized += 1
-        if self._resized == 1:
-            self.warn(
-                f"{path.name} is {rgb.shape[1]}x{rgb.shape[0]}, the first image {width}x{height}; "
-                "images of another size are fitted into the first size"
-            )
-        return letterbox(rgb, width, height)
 
 
 def _images_in(folder: Path) -> list[Path]:

@@ -84,7 +84,7 @@ class LiveSource(Source):
     def damage(self) -> Damage:
         """What was wrong up to now."""
         packets = self._packets + self._decoder.packets
-        return Damage(packets, self._corrupt, resized=self._converter.resized, stopped=self._lost)
+        return Damage(packets, self._corrupt, resized=self._converter.letterbox.resized, stopped=self._lost)
 
     def __iter__(self) -> Iterator[Frame]:
         """Frames with strictly increasing pts, from now on: the first one, which is old by now, is left out."""

@@ -63,7 +63,7 @@ class VideoSource(Source):
             packets=self._decoder.packets,
             corrupt_frames=self._corrupt,
             irregular=self._clock.irregular,
-            resized=self._converter.resized,
+            resized=self._converter.letterbox.resized,
             stopped=self._decoder.stopped,
             decoded_seconds=decoded,
             announced_seconds=announced,
@@ -213,9 +213,11 @@ class VideoSource(Source):
 def frame_facts(decoder: Decoder, converter: RGBConverter) -> dict[str, Any]:
     """Fields of `StreamInfo` that are known after the first frame."""
     aspect, context = Fraction(decoder.stream.sample_aspect_ratio or 1), decoder.stream.codec_context
+    assert converter.letterbox.size is not None
+    width, height = converter.letterbox.size
     return {
-        "width": converter.size[0],
-        "height": converter.size[1],
+        "width": width,
+        "height": height,
         "sample_aspect": 1 / aspect if converter.orientation.transpose else aspect,
         "codec": context.name,
         "device": decoder.device,
