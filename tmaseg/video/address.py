@@ -9,8 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from tmaseg.errors import TmasegError, VideoError
 
-STDIN = "-"
-"""Standard input, read as it comes where it is live."""
+STDIN = "-"  # standard input, read as it comes where it is live
 _DEVICE = re.compile(r"(camera|screen|lavfi):(?!//)|/dev/video\d+(?=\?|$)")
 STREAM_FORMATS = {
     **dict.fromkeys(("rtmp", "rtmps", "rtmpt"), "flv"),

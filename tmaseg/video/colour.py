@@ -57,11 +57,6 @@ class Orientation:
     flip_vertical: bool = False
     degrees: float = 0.0  # counter-clockwise rotation that the file gives; a multiple of 90 but in odd files
 
-    @property
-    def is_right_angle(self) -> bool:
-        """Whether the file gives a multiple of 90 degrees; other angles are rounded to one."""
-        return abs((self.degrees + 45) % 90 - 45) < 0.5
-
     def apply(self, rgb: RGB) -> RGB:
         """The upright frame (H, W, 3), C-contiguous."""
         if self.transpose:
@@ -116,11 +111,11 @@ class Colour:
         extent = "full" if self.full_range else "limited"
         return "rgb" if self.matrix == "rgb" else f"{self.matrix} {extent} range, {self.source}"
 
-    def warnings(self) -> list[str]:
-        """What is lost in 8 bit RGB."""
+    def warning(self) -> str:
+        """What is lost in 8 bit RGB; empty: nothing."""
         if self.hdr:
-            return [f"this is HDR video ({self.hdr}); it is converted without tone mapping, so colours may look flat"]
-        return [f"this video has {self.bits} bits a component; it is reduced to 8"] if self.bits > 8 else []
+            return f"this is HDR video ({self.hdr}); it is converted without tone mapping, so colours may look flat"
+        return f"this video has {self.bits} bits a component; it is reduced to 8" if self.bits > 8 else ""
 
 
 def colour_of(frame: VideoFrame, given: ColourSpace | None = None) -> Colour:
@@ -188,7 +183,7 @@ class RGBConverter:
     def convert(self, frame: VideoFrame, seconds: float) -> tuple[RGB, bool]:
         """RGB (H, W, 3), and whether the stored size differs from that of the frame before."""
         self.colour = colour_of(frame, self._options.colorspace)
-        for warning in self.colour.warnings():
+        if warning := self.colour.warning():
             self._warn(warning)
         stored = self._to_rgb(frame, self.colour)
         if self._options.autorotate:
@@ -224,6 +219,6 @@ class RGBConverter:
         if key not in self._orientations:
             self._orientations[key] = orientation_of(frame)
         orientation = self._orientations[key]
-        if not orientation.is_right_angle:
+        if abs((orientation.degrees + 45) % 90 - 45) >= 0.5:
             self._warn(f"the file is rotated by {orientation.degrees:.0f} degrees; that is rounded to a multiple of 90")
         return orientation

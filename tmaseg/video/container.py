@@ -26,7 +26,6 @@ _REFUSED_FORMATS = frozenset(
         *("adf", "bin", "ffmetadata", "idf", "ifv", "rawvideo", "tty", "xbin"),
     }
 )
-_FILE = Address("", protocols="file")
 _WEB_FORMATS = frozenset({"hls", "dash"})  # playlists; the protocols that an address allows bound what they name
 
 
@@ -35,42 +34,37 @@ def open_input(location: str | Path | Pipe, timeout: float = 10.0, hardware: HWA
 
     `timeout`: seconds a URL or pipe may stay silent. Raises VideoError, also when `hardware` does not open.
     """
-    if isinstance(location, Pipe):
-        return _open_pipe(location, timeout, hardware)
     if is_address(location):
         return _open_address(str(location), timeout, hardware)
-    return _open_file(Path(location), hardware)
+    return _open_data(location if isinstance(location, Pipe) else Path(location), timeout, hardware)
 
 
-def _open_file(path: Path, hardware: HWAccel | None) -> InputContainer:
+def _open_data(source: Path | Pipe, timeout: float, hardware: HWAccel | None) -> InputContainer:
+    head = b""
+    try:
+        head = source.head() if isinstance(source, Pipe) else _head(source)
+        if not head and isinstance(source, Pipe):
+            raise VideoError(f"{source} gave nothing (0 bytes); see what the program that writes into it says")
+        if not head:
+            raise VideoError(f"{source} is empty (0 bytes); copy or record it again")
+        file = PipeReader(source) if isinstance(source, Pipe) else os.fspath(source.absolute())
+        return _open(file, Address("", protocols="file"), _allowed_formats(web=False), None, hardware)
+    except TimeoutError as error:
+        raise VideoError(why_silent(source, error, timeout)) from error
+    except (av.FFmpegError, OSError) as error:
+        raise VideoError(f"{source} {_describe(head)}") from error
+
+
+def _head(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            head = file.read(1024)
+            return file.read(1024)
     except FileNotFoundError as error:
         raise missing(path) from error
     except IsADirectoryError as error:
         raise VideoError(f"{path} is a folder; give a video file") from error
     except OSError as error:
         raise VideoError(f"{path} cannot be read: {error.strerror}") from error
-    if not head:
-        raise VideoError(f"{path} is empty (0 bytes); copy or record it again")
-    try:
-        return _open(os.fspath(path.absolute()), _FILE, _allowed_formats(web=False), None, hardware)
-    except (av.FFmpegError, OSError) as error:
-        raise VideoError(f"{path} {_describe(head)}") from error
-
-
-def _open_pipe(pipe: Pipe, timeout: float, hardware: HWAccel | None) -> InputContainer:
-    head = b""
-    try:
-        head = pipe.head()
-        if not head:
-            raise VideoError(f"{pipe} gave nothing (0 bytes); see what the program that writes into it says")
-        return _open(PipeReader(pipe), _FILE, _allowed_formats(web=False), None, hardware)
-    except TimeoutError as error:
-        raise VideoError(why_silent(pipe, error, timeout)) from error
-    except (av.FFmpegError, OSError) as error:
-        raise VideoError(f"{pipe} {_describe(head)}") from error
 
 
 def _open_address(spec: str, timeout: float, hardware: HWAccel | None) -> InputContainer:
@@ -92,7 +86,7 @@ def codec_name(stream: Stream) -> str:
     return getattr(stream, "name", None) or "unknown"
 
 
-def why_silent(location: str | Pipe, error: BaseException, timeout: float) -> str:
+def why_silent(location: str | Path | Pipe, error: BaseException, timeout: float) -> str:
     """What went wrong with reading from an address or a pipe."""
     name, reason = hidden(location), getattr(error, "strerror", None) or str(error)
     if isinstance(location, Pipe) and isinstance(error, TimeoutError):
@@ -170,8 +164,7 @@ def is_complete_matroska(location: str | Pipe) -> bool:
     elif is_url(location):
         return False
     else:
-        with Path(location).open("rb") as file:
-            head, length = file.read(1024), os.fstat(file.fileno()).st_size
+        head, length = _head(Path(location)), Path(location).stat().st_size
     at = head.find(b"\x18\x53\x80\x67") + 4  # the segment's id; its size follows in a self-describing length
     width = 9 - head[at].bit_length() if 4 <= at < len(head) else 9
     size = int.from_bytes(head[at : at + width], "big") - (1 << 7 * width)

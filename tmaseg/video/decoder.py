@@ -94,24 +94,24 @@ class Decoder:
     def _copy_facts(self) -> None:
         """Copies what is read later: PyAV's streams must not be touched once their container is closed."""
         stream, kind = self.stream, self.container.format
+        # Whether the container has time stamps at all; a raw stream (.h264, .hevc, .mjpeg) has none.
         self.has_clock = Flags.no_timestamps not in Flags(kind.flags) and not kind.name.endswith("_pipe")
-        """Whether the container has time stamps at all; a raw stream (.h264, .hevc, .mjpeg) has none."""
         rates = [stream.average_rate, stream.guessed_rate, stream.base_rate]
         if not self.has_clock:
             rates.insert(0, stream.codec_context.framerate)  # the others are the demuxer's guess
         given = None if self.has_clock else self._options.rate
+        # Nominal frames a second; 25 when the file has none that is plausible.
         self.rate = given or next((Fraction(rate) for rate in rates if rate and 0 < rate <= 1000), _DEFAULT_RATE)
-        """Nominal frames a second; 25 when the file has none that is plausible."""
         self.time_base = Fraction(stream.time_base or Fraction(1, 90000))  # seconds a unit of the frames' pts
+        # Where the container begins, in seconds.
         self.beginning = self.timeline.on_line(Fraction(self.container.start_time or 0, av.time_base))
-        """Where the container begins, in seconds."""
         begin = stream.start_time
+        # Where the video stream begins, in seconds.
         self.video_beginning = self.beginning if begin is None else self.timeline.on_line(begin * self.time_base)
-        """Where the video stream begins, in seconds."""
         self._announced_packets = stream.frames if "mov" in kind.name.split(",") else 0
         self._announced_end = self._stream_end()
+        # Whether the file announces the length of the video stream by itself.
         self.announces_video = self._announced_end is not None
-        """Whether the file announces the length of the video stream by itself."""
         length = self.container.duration or 0
         if self._announced_end is None and length > 0:
             self._announced_end = self.beginning + Fraction(length, av.time_base)

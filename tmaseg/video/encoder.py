@@ -44,22 +44,14 @@ _PROBE_PX = 256  # hardware encoders refuse smaller frames
 class WriteOptions:
     """How a video file is written. Names follow the command line's flags."""
 
-    encoder: str | None = None
-    """FFmpeg's name of a video encoder; None takes libx264, or libvpx-vp9 for .webm, or the first that works."""
-    crf: float | None = None
-    """Constant quality, lower is better; None takes 18 for H.264, 30 for VP9."""
-    preset: str | None = None
-    """Encoder preset (x264: ultrafast ... veryslow); None takes veryfast for x264, else the encoder's own."""
-    lossless: bool = False
-    """Every RGB value exactly as painted: FFV1, .mkv only."""
-    audio: bool = True
-    """Copy the input's sound."""
-    hardware: bool = False
-    """Encode on a device if one works here and the container takes what it writes; else on the CPU."""
-    overwrite: bool = False
-    """Replace an existing output."""
-    timeout: float = 10.0
-    """Seconds a URL may stay silent when sound is fetched from it."""
+    encoder: str | None = None  # FFmpeg's name; None: libx264, or libvpx-vp9 for .webm, or the first that works
+    crf: float | None = None  # constant quality, lower is better; None: 18 for H.264, 30 for VP9
+    preset: str | None = None  # x264: ultrafast ... veryslow; None: veryfast for x264, else the encoder's own
+    lossless: bool = False  # every RGB value exactly as painted: FFV1, .mkv only
+    audio: bool = True  # copy the input's sound
+    hardware: bool = False  # encode on a device if one works here and the container takes what it writes
+    overwrite: bool = False  # replace an existing output
+    timeout: float = 10.0  # seconds a URL may stay silent when sound is fetched from it
 
     def __post_init__(self) -> None:
         if self.lossless and self.encoder not in (None, "ffv1"):

@@ -25,10 +25,8 @@ class ImageSource(Source):
     another sequence begins: at an animated file, and where the names change but for their numbers (`a_09`, `b_00`).
     """
 
-    paths: tuple[Path, ...]
-    """The file of each frame."""
-    names: tuple[str, ...]
-    """Unique name of each frame: the file's stem, with suffix where two share it, and number where it has several."""
+    paths: tuple[Path, ...]  # the file of each frame
+    names: tuple[str, ...]  # unique name of each frame: the file's stem, with suffix and number where that is not
 
     def __init__(self, folder: str | Path, options: ReadOptions = _DEFAULTS, *, one_size: bool = True) -> None:
         """Raises VideoError when `folder` (or a single file) is missing, or holds no image that can be read."""
@@ -84,7 +82,8 @@ class ImageSource(Source):
             path = self.paths[index]
             now = (path.name if path in self._several else without_numbers(path.stem), rgb.shape)
             discontinuity, before = before not in (None, now), now
-            pts, end = self._pts(index), self._pts(min(index + self._options.every, len(self.paths)))
+            edges = self._starts[index], self._starts[min(index + self._options.every, len(self.paths))]
+            pts, end = (round(edge / self._time_base) for edge in edges)
             rgb = self._letterbox.fit(rgb, path.name) if self._one_size else rgb
             yield Frame(rgb, pts, self._time_base, index, discontinuity, end - pts)
 
@@ -124,9 +123,6 @@ class ImageSource(Source):
         rate = self._options.image_rate
         self._starts = [index / rate for index in range(len(self.paths) + 1)]
         return rate, 1 / rate
-
-    def _pts(self, index: int) -> int:
-        return round(self._starts[index] / self._time_base)
 
     def _choose(self, folder: Path, rate: Fraction) -> list[int]:
         """Positions between start and end, every n-th."""

@@ -9,8 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-MIN_SIDE_PX = 12
-"""The smallest height and width that DIS takes."""
+MIN_SIDE_PX = 12  # the smallest height and width that DIS takes
 
 Grey = NDArray[np.uint8]  # (H, W)
 Flow = NDArray[np.float32]  # (H, W, 2): displacement x, y in pixels
@@ -39,12 +38,9 @@ def warp_labels(labels: NDArray[np.uint8], flow: Flow) -> NDArray[np.uint8]:
 class BackwardFlow:
     """The flow from a frame to the frame before it, and where it can be relied on."""
 
-    flow: Flow
-    """(H, W, 2): a pixel plus its flow is its position in the frame before."""
-    inside: NDArray[np.bool_]
-    """(H, W): that position lies within the frame before."""
-    consistent: NDArray[np.bool_]
-    """(H, W): inside, and the forward flow leads back to the pixel: neither occluded before nor lost by the flow."""
+    flow: Flow  # (H, W, 2): a pixel plus its flow is its position in the frame before
+    inside: NDArray[np.bool_]  # (H, W): that position lies within the frame before
+    consistent: NDArray[np.bool_]  # (H, W): inside, and the forward flow leads back: not occluded, nor lost by the flow
 
     def warp(self, previous: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Labels (H, W) of the frame before, moved to this one: nearest neighbour; 255 where not inside."""
@@ -58,8 +54,7 @@ class BackwardFlow:
 class FlowEstimator:
     """Backward flow between each frame and the one before it, with a forward-backward consistency check."""
 
-    tolerance_px = 1.5
-    """How far from its start the way there and back may end for a pixel to be consistent."""
+    tolerance_px = 1.5  # how far from its start the way there and back may end for a pixel to be consistent
 
     def __init__(self) -> None:
         self._dense = DenseFlow()

@@ -266,7 +266,6 @@ class StreamSink:
         self._ticks = -1
         self.encoder = self._encoder.name  # name of the video encoder in use
         self.warnings = ("the sound is not sent to a stream",) if info.sound and options.audio else ()
-        """Sentences a user should read."""
 
     def write(self, frame: Frame) -> None:
         """Encodes and sends one frame. Raises OutputError when there is no server, or no longer."""

@@ -20,30 +20,18 @@ ColourSpace = Literal["bt601", "bt709", "bt2020"]
 class ReadOptions:
     """How a source is read. Names follow the command line's flags."""
 
-    start: float | None = None
-    """Seconds from the beginning of the video to the first frame wanted."""
-    end: float | None = None
-    """Seconds from the beginning of the video; frames at or after this are not given."""
-    duration: float | None = None
-    """Seconds from the start to the end of a file; for a live source the reader applies it."""
-    every: int = 1
-    """Keep every n-th frame; the others are decoded and dropped."""
-    colorspace: ColourSpace | None = None
-    """Matrix that replaces the file's; None: that of the tag, without one a guess from the height."""
-    autorotate: bool = True
-    """Rotate and flip frames upright by the file's display matrix; False: as they are stored."""
-    deinterlace: bool = False
-    """Deinterlace (bwdif), at the same frame rate."""
-    hardware: bool = False
-    """Decode on a device (CUDA, VideoToolbox, VA-API) if one opens here and takes the video; else on the CPU."""
-    timeout: float = 10.0
-    """Seconds a URL may stay silent before reading gives up."""
-    rate: Fraction | None = None
-    """Frames a second of images (default 25) and of raw streams, which have no time stamps (default their own)."""
-    live: bool | None = None
-    """Whether the source has no end, and frames that come too fast are dropped; None: detected."""
-    reconnect: float = 60.0
-    """Seconds for which to reconnect to a live source that was lost; 0: never."""
+    start: float | None = None  # seconds from the beginning of the video to the first frame wanted
+    end: float | None = None  # seconds from the beginning of the video; frames at or after this are not given
+    duration: float | None = None  # seconds from the start to the end of a file; the reader applies it where it is live
+    every: int = 1  # keep every n-th frame; the others are decoded and dropped
+    colorspace: ColourSpace | None = None  # matrix that replaces the file's tag, or the guess from the height
+    autorotate: bool = True  # rotate and flip frames upright by the file's display matrix
+    deinterlace: bool = False  # with bwdif, at the same frame rate
+    hardware: bool = False  # decode on CUDA, VideoToolbox or VA-API if that opens here and takes the video
+    timeout: float = 10.0  # seconds a URL or a pipe may stay silent
+    rate: Fraction | None = None  # frames a second of images (default 25) and of raw streams (default their own)
+    live: bool | None = None  # the source has no end, and frames that come too fast are dropped; None: detected
+    reconnect: float = 60.0  # seconds for which to reconnect to a live source that was lost; 0: never
 
     @property
     def image_rate(self) -> Fraction:
@@ -109,20 +97,13 @@ class StreamInfo:
 class Frame:
     """A video frame: its upright RGB pixels and its exact time."""
 
-    rgb: RGB
-    """(H, W, 3) uint8, red first, full range, upright."""
-    pts: int
-    """Presentation time in units of `time_base`."""
-    time_base: Fraction
-    """Seconds a unit of `pts`."""
-    index: int
-    """Position among the decoded frames of the source, from 0; skipped frames are counted."""
-    discontinuity: bool = False
-    """Whether it does not continue the frame before (another size, or the clock jumped): the memory starts again."""
-    duration: int = 0
-    """How long it is shown, in units of `time_base`; 0: not known, one step of the nominal rate."""
-    arrival: float | None = None
-    """Time of arrival from a live source, in seconds of `time.monotonic`; None: from a file."""
+    rgb: RGB  # (H, W, 3) uint8, red first, full range, upright
+    pts: int  # presentation time in units of `time_base`
+    time_base: Fraction  # seconds a unit of `pts`
+    index: int  # position among the decoded frames of the source, from 0; skipped frames are counted
+    discontinuity: bool = False  # another size, or the clock jumped: a memory of earlier frames starts again here
+    duration: int = 0  # how long it is shown, in units of `time_base`; 0: not known, one step of the nominal rate
+    arrival: float | None = None  # from a live source: seconds of `time.monotonic`
 
     @property
     def seconds(self) -> float:
@@ -205,10 +186,8 @@ class Source(ABC):
     Made and closed in any thread, iterated in one.
     """
 
-    info: StreamInfo
-    """Known before the first frame."""
-    reconnects = 0
-    """How often a lost connection was opened again."""
+    info: StreamInfo  # known before the first frame
+    reconnects = 0  # how often a lost connection was opened again
 
     def __init__(self) -> None:
         self._warnings: dict[str, None] = {}

@@ -26,12 +26,11 @@ class Timeline:
 
     def __init__(self, container: InputContainer) -> None:
         names, start = container.format.name.split(","), container.start_time
+        # Where the line begins, in seconds of the container's own time.
         self.origin = Fraction(0) if set(names) & set(_ABSOLUTE) or not start else Fraction(start, av.time_base)
-        """Where the line begins, in seconds of the container's own time."""
+        # Whether the container may be cut and joined anywhere, so that its time stamps may jump.
         self.streaming = Flags.ts_discont in Flags(container.format.flags)
-        """Whether the container may be cut and joined anywhere, so that its time stamps may jump."""
-        self.closed: tuple[Fraction, Fraction] | None = None
-        """The first gap that was closed: where on the line, and how long it was, in seconds."""
+        self.closed: tuple[Fraction, Fraction] | None = None  # the first gap that was closed: its place, and its length
         self._counted = Flags.no_timestamps in Flags(container.format.flags)  # begins with its first packet
         self._shifts = [-self.origin]  # of each part, from the container's time to the line
         self._reach: list[Fraction | None] = [None]  # latest end of a packet of each part, in the container's time
