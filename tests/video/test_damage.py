@@ -135,7 +135,7 @@ def test_pictures_of_another_size_are_fitted_and_marked(tmp_path, second, fits):
     assert [frame.index for frame in frames if frame.discontinuity] == ([5] if fits else [])
     assert damage.resized == (5 if fits else 0)
     assert not damage.truncated
-    assert any(f"64x48 to {second[0]}x{second[1]}" in warning for warning in source.warnings) == fits
+    assert any(f"is {second[0]}x{second[1]}, the first one 64x48" in warning for warning in source.warnings) == fits
 
 
 def test_damage_in_words():

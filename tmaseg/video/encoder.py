@@ -1,4 +1,4 @@
-"""Encoders: which to use, with which options, and whether it works on this machine."""
+"""Video encoders and output containers: which to use, with which options, and what works on this machine."""
 
 import os
 from dataclasses import dataclass
@@ -35,7 +35,8 @@ _DEFAULTS: dict[str, dict[str, str]] = {
     # Quality 3 of 31, in FFmpeg's unit of 118 a step.
     "mpeg4": {"flags": "+qscale", "global_quality": "354"},
 }
-_ON_DEVICES = ("_nvenc", "_videotoolbox", "_qsv", "_vaapi", "_amf", "_v4l2m2m")  # how FFmpeg's names of them end
+# Endings of the names of hardware encoders.
+_ON_DEVICES = ("_nvenc", "_videotoolbox", "_qsv", "_vaapi", "_amf", "_v4l2m2m")
 _FORMATS = ("yuv420p", "nv12", "yuv422p", "yuv444p", "bgr0", "rgb24", "gbrp")  # in order of preference
 _PROBE_PX = 256  # hardware encoders refuse smaller frames
 
@@ -76,7 +77,7 @@ class Encoder:
         return self.name.endswith(_ON_DEVICES)
 
     def padded(self, width: int, height: int) -> tuple[int, int]:
-        """The size that is encoded for frames of this one: even where the encoder needs it."""
+        """The encoded (width, height) of frames of this size: even where the encoder needs it."""
         if self.name in ("libvpx-vp9", "ffv1"):
             return width, height
         block = av.VideoFormat(self.pixel_format, 4, 4)
@@ -192,7 +193,7 @@ def working_encoders(time_base: Fraction = Fraction(1, 25)) -> tuple[str, ...]:
 
 
 def hardware_encoders(time_base: Fraction = Fraction(1, 25)) -> tuple[str, ...]:
-    """The encoders on devices that were tried and work on this machine."""
+    """The hardware encoders that work on this machine."""
     return tuple(name for name in _HARDWARE if _works(name, time_base))
 
 
@@ -240,7 +241,7 @@ def time_base_of(kind: str, time_base: Fraction) -> Fraction:
 
 
 def longest_gap(kind: str, time_base: Fraction) -> Fraction:
-    """How many seconds may lie between two frames."""
+    """Longest time between two frames, in seconds."""
     return Fraction(_LONGEST_GAP_TICKS, _timescale(time_base)) if kind in ("mp4", "mov") else Fraction(10**9)
 
 

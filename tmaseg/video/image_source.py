@@ -26,7 +26,7 @@ class ImageSource(Source):
     """
 
     paths: tuple[Path, ...]  # the file of each frame
-    names: tuple[str, ...]  # unique name of each frame: the file's stem, with suffix and number where that is not
+    names: tuple[str, ...]  # unique: the file's stem, with suffix and page number where several share it
 
     def __init__(self, folder: str | Path, options: ReadOptions = _DEFAULTS, *, one_size: bool = True) -> None:
         """Raises VideoError when `folder` (or a single file) is missing, or holds no image that can be read."""

@@ -27,7 +27,7 @@ IMAGE_SUFFIXES = frozenset(
 _PAGED = frozenset({".apng", ".avif", ".gif", ".png", ".tif", ".tiff", ".webp"})
 _SYSTEM = frozenset({"@eadir", "__macosx", "#recycle", "$recycle.bin", "system volume information", "lost+found"})
 _ORIENTATION = 0x0112  # EXIF
-_NO_DURATION = 100.0  # milliseconds: what browsers show a frame for that gives none
+_NO_DURATION = 100.0  # milliseconds: as in browsers
 
 Size = tuple[int, int]  # (width, height)
 Warn = Callable[[str], None]
@@ -280,7 +280,7 @@ class ImageWriter:
         name: Callable[[Frame], str] | None = None,
         existing: Existing = "refuse",
     ) -> None:
-        """`palette` (256, 3): of class ids that are written. Raises OutputError: a file, or it cannot be written."""
+        """`palette` (256, 3): of labels. Raises OutputError when `folder` is a file or cannot be written."""
         self.folder = Path(folder)
         self._name = name or (lambda frame: f"{frame.index:06d}")
         self._palette, self._existing = palette, existing

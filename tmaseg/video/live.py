@@ -27,14 +27,14 @@ _PACED = {"hls", "lavfi"}  # arrive faster than real time: segments of some seco
 
 
 class CatchUp:
-    """Whether a stream must be caught up with: it is read later and later, as decoding is too slow for it."""
+    """Detects that decoding is too slow for a stream, so that its frames come later and later."""
 
     def __init__(self) -> None:
         self._least = math.inf  # how late a frame can come, in seconds, on two clocks
         self._since: float | None = None  # when catching up began
 
     def is_late(self, arrival: float, seconds: float) -> bool:
-        """For a frame of `seconds` in the stream that came at `arrival`, in seconds of two clocks."""
+        """Whether to catch up, after a frame at `seconds` of the stream that arrived at `arrival`, by another clock."""
         late = arrival - seconds
         self._least = min(self._least + _DRIFT * _STEP_SECONDS, late)
         if self._since is not None and arrival - self._since > _LONGEST_CATCH_UP_SECONDS:
@@ -153,7 +153,7 @@ class LiveSource(Source):
         decoder = self._decoder
         clock = FrameClock(decoder.time_base, decoder.rate)
         paced = _PACED.intersection(decoder.container.format.name.split(","))
-        ahead: float | None = None  # of the stream's time, by the clock on the wall
+        ahead: float | None = None  # from the stream's time to the wall clock
         catch_up, context = CatchUp(), decoder.stream.codec_context
         for frame in decoder.frames():
             if not decoder.has_clock:

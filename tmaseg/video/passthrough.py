@@ -27,7 +27,7 @@ class _Copy:
     """A stream whose packets are written as they are; they come with the output's time stamps."""
 
     def __init__(self, target: Stream, *, negative: bool) -> None:
-        """`negative`: the container can hold times below zero (the run-in of a sound encoder)."""
+        """`negative`: the container can hold times below zero (the priming samples of an audio encoder)."""
         self.target, self._negative = target, negative
         self._last: Fraction | None = None  # decoding time, in seconds
 
@@ -52,7 +52,7 @@ class _Copy:
 
 
 class _UniformCopy(_Copy):
-    """Packets of sound as they are; from where the rate or the layout changes on, encoded to what it was before."""
+    """Audio packets as they are; where the sample rate or layout changes, encoded with the first ones from there on."""
 
     def __init__(self, source: AudioStream, target: Stream, *, negative: bool, warn: Callable[[str], None]) -> None:
         super().__init__(target, negative=negative)
@@ -83,7 +83,7 @@ class _UniformCopy(_Copy):
         return head[2] & mask if len(head) == 3 and head[0] == 0xFF else 0
 
     def _check(self, frame: AudioFrame, first_byte: bytes) -> None:
-        """Begins to encode where the format of the sound is no longer the first one."""
+        """Starts to encode where the rate or layout is no longer the first one."""
         now = SoundFormat(self._codec, frame.sample_rate, frame.layout.name)
         if self._format is None:
             self._format, self._adts = now, self._codec == "aac" and first_byte == b"\xff"
@@ -213,7 +213,7 @@ class Passthrough:
             target = self.output.add_stream_from_template(stream)
             target.metadata.update(names)
             target.disposition = stream.disposition
-            # Matroska has no time below zero, but for Opus a field of its own for the run-in, which is taken off again.
+            # Matroska has no time below zero, but for Opus a field of its own for priming samples.
             negative = kind in ("mp4", "mov") or codec_name(stream) == "opus"
             if isinstance(stream, AudioStream) and self._timeline.streaming:
                 return _UniformCopy(stream, target, negative=negative, warn=self._warn)
@@ -290,7 +290,7 @@ def timecode_after(code: str, rate: Fraction, seconds: Fraction) -> str | None:
 
 
 def _name_of(stream: Stream) -> str:
-    """The codec; for data also the camera's name of it, such as GoPro MET."""
+    """The codec; of a data stream also its handler, such as GoPro MET."""
     codec = codec_name(stream)
     if codec == "bin_data":
         codec = "gpmd"

@@ -31,7 +31,7 @@ from tmaseg.video.passthrough import Passthrough
 from tmaseg.video.source import Frame, StreamInfo
 
 _DEFAULTS = WriteOptions()
-_KEY_FRAME_SECONDS = 2  # of a stream: the longest wait of somebody who joins
+_KEY_FRAME_SECONDS = 2  # interval of a stream's key frames: a viewer waits that long at most
 _STREAM_OPTIONS = {"flush_packets": "1", "flvflags": "no_duration_filesize", "rtsp_transport": "tcp"}
 
 
@@ -268,7 +268,7 @@ class StreamSink:
         self.warnings = ("the sound is not sent to a stream",) if info.sound and options.audio else ()
 
     def write(self, frame: Frame) -> None:
-        """Encodes and sends one frame. Raises OutputError when there is no server, or no longer."""
+        """Encodes and sends one frame. Raises OutputError when the server cannot be reached."""
         seconds = frame.pts * frame.time_base
         with _clear_errors(*self._failure):
             if self._container is None:
@@ -283,7 +283,7 @@ class StreamSink:
             self._container.mux(self._stream.encode(stored))
 
     def cut_sound(self) -> None:
-        """Nothing: there is none."""
+        """Nothing: sound is not sent."""
 
     def __enter__(self) -> Self:
         return self

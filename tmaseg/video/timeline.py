@@ -118,7 +118,7 @@ class FrameClock:
     """A strictly increasing time stamp for every frame of one stream: its own where it has one."""
 
     def __init__(self, time_base: Fraction, rate: Fraction, *, start: int = 0, quiet: bool = False) -> None:
-        """For frames without a stamp: frames a second, the first stamp, and whether that is nothing irregular."""
+        """Frames without a stamp: `rate` a second, the first at `start`; `quiet`: they are not counted as irregular."""
         self.irregular = 0  # frames that had no stamp, or one that did not rise
         self._step, self._start, self._quiet = 1 / (rate * time_base), start, quiet
         self._last: int | None = None
