@@ -83,6 +83,10 @@ class Encoder:
         block = av.VideoFormat(self.pixel_format, 4, 4)
         return width + -width % (4 // block.chroma_width()), height + -height % (4 // block.chroma_height())
 
+    def keeps_aspect(self, kind: str) -> bool:
+        """Whether the container holds the sample aspect: PyAV cannot set Matroska's own field, some codecs have one."""
+        return kind in ("mp4", "mov") or any(codec in self.name for codec in ("264", "265", "hevc", "mpeg4"))
+
     def add_to(
         self, container: OutputContainer, size: tuple[int, int], info: StreamInfo, time_base: Fraction
     ) -> VideoStream:
@@ -243,11 +247,6 @@ def time_base_of(kind: str, time_base: Fraction) -> Fraction:
 def longest_gap(kind: str, time_base: Fraction) -> Fraction:
     """Longest time between two frames, in seconds."""
     return Fraction(_LONGEST_GAP_TICKS, _timescale(time_base)) if kind in ("mp4", "mov") else Fraction(10**9)
-
-
-def holds_aspect(kind: str, encoder: str) -> bool:
-    """Whether the sample aspect is kept: PyAV cannot set Matroska's own field, some codecs have one themselves."""
-    return kind in ("mp4", "mov") or any(codec in encoder for codec in ("264", "265", "hevc", "mpeg4"))
 
 
 def muxer_options(kind: str, time_base: Fraction, metadata: dict[str, str]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from av.stream import Discard, Stream
 
 from tmaseg.errors import VideoError
 from tmaseg.video.container import codec_name, open_input
-from tmaseg.video.encoder import WriteOptions, suffix_of
+from tmaseg.video.encoder import WriteOptions, content_metadata, suffix_of
 from tmaseg.video.pipe import Pipe
 from tmaseg.video.sound import CHANGE, SoundFormat, Transcode, decoded, format_for, with_adts
 from tmaseg.video.source import StreamInfo
@@ -114,7 +114,7 @@ class Passthrough:
 
     def __init__(self, info: StreamInfo, options: WriteOptions, warn: Callable[[str], None]) -> None:
         """Opens `info.location` again; when that fails, `warn` is called and the video has no other streams."""
-        self.metadata: dict[str, str] = {}  # of the input's container
+        self.metadata: dict[str, str] = {}  # of the input's content
         self.shift = Fraction(0)  # seconds from the input's time to the output's
         self._info, self._audio, self._warn = info, options.audio, warn
         self._tracks: dict[int, _Copy | Transcode] = {}
@@ -125,7 +125,7 @@ class Passthrough:
         if info.location is not None:
             try:
                 self._input, self._timeline = _open_at(info.location, info.start, options.timeout)
-                self.metadata = dict(self._input.metadata)
+                self.metadata = content_metadata(self._input.metadata)
             except VideoError as error:
                 warn(f"sound and metadata are left out: {error}")
 

@@ -17,16 +17,7 @@ from tmaseg.errors import OutputError
 from tmaseg.files import PartFile, check_not_read, check_output_file
 from tmaseg.video.address import STREAM_FORMATS, check_options, hidden, is_url, without_address
 from tmaseg.video.colour import FrameConverter
-from tmaseg.video.encoder import (
-    WriteOptions,
-    choose_encoder,
-    content_metadata,
-    holds_aspect,
-    kind_of,
-    longest_gap,
-    muxer_options,
-    time_base_of,
-)
+from tmaseg.video.encoder import WriteOptions, choose_encoder, kind_of, longest_gap, muxer_options, time_base_of
 from tmaseg.video.passthrough import Passthrough
 from tmaseg.video.source import Frame, StreamInfo
 
@@ -169,14 +160,13 @@ class VideoSink:
             self._passthrough.shift = -seconds
         if self._info.start is None and seconds < 0:
             self._warn(f"the video starts {float(-seconds):.3f} s before its zero; it is moved to start at zero")
-        metadata = content_metadata(self._passthrough.metadata)
-        options = muxer_options(self._kind, self.time_base, metadata)
+        options = muxer_options(self._kind, self.time_base, self._passthrough.metadata)
         try:
             self._container = av.open(str(self._file.path), "w", format=self._kind, container_options=options)
         except BaseException:
             self._passthrough.close()
             raise
-        self._container.metadata.update(metadata)
+        self._container.metadata.update(self._passthrough.metadata)
         width, height = self._encoder.padded(*size)
         self._stream = self._encoder.add_to(self._container, (width, height), self._info, self.time_base)
         self._warn_of_shape(width, height)
@@ -188,7 +178,7 @@ class VideoSink:
 
     def _warn_of_shape(self, width: int, height: int) -> None:
         encoder, aspect = self._encoder, self._info.sample_aspect
-        if aspect != 1 and not holds_aspect(self._kind, encoder.name):
+        if aspect != 1 and not encoder.keeps_aspect(self._kind):
             self._warn(
                 f"the pixels are not square ({aspect}), which {self.path.suffix} with {encoder.name} "
                 "cannot store: players will show a distorted picture; write .mp4 to keep its shape"
