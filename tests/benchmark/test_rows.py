@@ -4,8 +4,9 @@ from tiny import tiny_checkpoint, tiny_net
 from torch.utils.flop_counter import FlopCounterMode
 
 from tmaseg.benchmark import Row, measure, ratios
-from tmaseg.benchmark.rows import form_call, network_cases, peak_memory
+from tmaseg.benchmark.rows import form_call, network_cases
 from tmaseg.errors import ConfigError
+from tmaseg.inference.device import peak_memory
 from tmaseg.inference.engine import Engine
 
 CPU = torch.device("cpu")

@@ -19,15 +19,7 @@ from torch import Tensor
 
 from tmaseg.arrays import RGB
 from tmaseg.errors import CheckpointError, ConfigError
-from tmaseg.files import peak_resident_mb, reset_peak, resident_mb
-from tmaseg.inference.device import (
-    Precision,
-    choose_precision,
-    is_accelerator,
-    peak_memory_mb,
-    reset_peak_memory,
-    seconds_of,
-)
+from tmaseg.inference.device import Precision, choose_precision, is_accelerator, peak_memory, seconds_of
 from tmaseg.inference.engine import Engine, prepare
 from tmaseg.inference.frame_segmenter import FrameSegmenter
 from tmaseg.inference.macs import Macs, clip_macs, step_macs
@@ -87,25 +79,6 @@ def measure(cases: Sequence[Case], *, repeats: int = 5) -> list[Row]:
         Row(case.name, median(seconds), case.macs, peak, working, first)
         for case, seconds, (peak, working), first in zip(cases, zip(*rounds, strict=True), memory, firsts, strict=True)
     ]
-
-
-def peak_memory(run: Callable[[], object], device: torch.device) -> tuple[float, float] | tuple[None, None]:
-    """(peak, working) in MB (2^20 bytes) of one call: of tensors on a GPU, else of the process.
-
-    (None, None) where the system does not report it.
-    """
-    if is_accelerator(device):
-        before = reset_peak_memory(device)
-        run()
-        most = peak_memory_mb(device).get("peak_device_mb")
-        return (None, None) if most is None else (most, most - before)
-    if not reset_peak():
-        run()
-        return None, None
-    before = resident_mb()
-    run()
-    peak = peak_resident_mb()
-    return peak, max(0.0, peak - before)
 
 
 def ratios(rows: Sequence[Row]) -> dict[str, float]:

@@ -1,7 +1,6 @@
 """Stages: seconds a frame of decoding, converting, the network, painting and encoding of a video."""
 
 import time
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from itertools import islice
@@ -37,26 +36,26 @@ def measure_stages(segmenter: FrameSegmenter, video: Path | None) -> list[Row]:
 
 
 def _measure(segmenter: FrameSegmenter, path: Path, out: Path) -> list[Row]:
-    painter, timer = Painter(segmenter.labels), _Timer()
-    painted: list[Frame] = []
+    painter, painted = Painter(segmenter.labels), list[Frame]()
+    network, render, encode = list[float](), list[float](), list[float]()
     with open_source(path) as source:
         for frame in _frames(source):
             if not painted:  # warm up
                 segmenter.step(frame.rgb)
                 segmenter.reset()
-            with timer.stage("network"):
+            with _timed(network):
                 labels = segmenter.step(frame.rgb, seconds=frame.seconds, discontinuity=frame.discontinuity).labels
-            with timer.stage("render"):
+            with _timed(render):
                 painted.append(frame.with_rgb(painter.paint(frame.rgb, labels)))
         # Afterwards: an encoder's threads work on while other stages would be timed.
-        with timer.stage("encode"), VideoSink(out, source.info) as sink:
+        with _timed(encode), VideoSink(out, source.info) as sink:
             for frame in painted:
                 sink.write(frame)
     return [
         *_measure_reading(path, len(painted)),
-        Row("network", median(timer.seconds["network"])),
-        Row("render", median(timer.seconds["render"])),
-        Row("encode", sum(timer.seconds["encode"]) / len(painted)),
+        Row("network", median(network)),
+        Row("render", median(render)),
+        Row("encode", sum(encode) / len(painted)),
     ]
 
 
@@ -72,28 +71,21 @@ def _frames(source: Source) -> Iterator[Frame]:
 
 def _measure_reading(path: Path, count: int) -> list[Row]:
     """Decode and convert: reading without conversion to RGB, and the rest; the quickest of some passes."""
-    timer = _Timer()
+    read, decode = list[float](), list[float]()
     for _ in range(_PASSES):
-        with timer.stage("read"), open_source(path) as source:
+        with _timed(read), open_source(path) as source:
             for frame in islice(source, count):
                 assert frame.rgb.size  # converted by now, even if on demand
         if isinstance(source, VideoSource):
-            with timer.stage("decode"), closing(Decoder(str(path), ReadOptions())) as decoder:
+            with _timed(decode), closing(Decoder(str(path), ReadOptions())) as decoder:
                 for _ in islice(decoder.frames(), count):
                     pass
-    read = min(timer.seconds["read"]) / count
-    decode = min([read, *(seconds / count for seconds in timer.seconds["decode"])])
-    return [Row("decode", decode), Row("convert", read - decode)]
+    decoding = min([*read, *decode])
+    return [Row("decode", decoding / count), Row("convert", (min(read) - decoding) / count)]
 
 
-class _Timer:
-    """Seconds of every call, by stage."""
-
-    def __init__(self) -> None:
-        self.seconds: defaultdict[str, list[float]] = defaultdict(list)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        start_time = time.perf_counter()
-        yield
-        self.seconds[name].append(time.perf_counter() - start_time)
+@contextmanager
+def _timed(seconds: list[float]) -> Iterator[None]:
+    start_time = time.perf_counter()
+    yield
+    seconds.append(time.perf_counter() - start_time)

@@ -138,8 +138,8 @@ class Predictor:
 
     def new_pass(self, worst: int = 0) -> Pass:
         """Scores for what this predicts, empty; `worst` as of `Pass`."""
-        frames = {"memory_frames": self.memory_frames, "key_frames": self._options.key_frames}
-        return Pass(self._mapping.data, self.seconds, **frames, worst=worst)
+        labels, key_frames = self._mapping.data, self._options.key_frames
+        return Pass(labels, self.seconds, memory_frames=self.memory_frames, key_frames=key_frames, worst=worst)
 
     def start(self) -> None:
         """The next frame begins another sequence."""

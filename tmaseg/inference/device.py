@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, distributed
 
 from tmaseg.errors import ConfigError
-from tmaseg.files import peak_resident_mb
+from tmaseg.files import peak_resident_mb, reset_peak, resident_mb
 from tmaseg.model.memory import Attend, chunked, fused
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -200,21 +200,29 @@ def free_cached_memory(device: torch.device) -> None:
         _module(device).empty_cache()
 
 
-def reset_peak_memory(device: torch.device) -> float:
-    """Starts the peak of an accelerator again at what tensors take now, which it returns, in MB of 2**20 bytes."""
-    module = _module(device)
-    if not hasattr(module, "reset_peak_memory_stats"):  # Apple's counts no peak
-        return 0.0
-    module.reset_peak_memory_stats(device)
-    return float(module.memory_allocated(device) / 2**20)
-
-
 def peak_memory_mb(device: torch.device) -> dict[str, float]:
     """Most memory used so far, in MB of 2**20 bytes: of this process, and of tensors on an accelerator."""
     peak = {"peak_rss_mb": peak_resident_mb()}
     if is_accelerator(device) and hasattr(_module(device), "max_memory_allocated"):
         peak["peak_device_mb"] = float(_module(device).max_memory_allocated(device) / 2**20)
     return peak
+
+
+def peak_memory(run: Callable[[], object], device: torch.device) -> tuple[float, float] | tuple[None, None]:
+    """(peak, working) of a call, in MB of 2**20 bytes: of tensors on an accelerator, else of the process.
+
+    Working memory is what was not held before. (None, None) where the system does not report it.
+    """
+    module = _module(device) if is_accelerator(device) else None
+    if not (hasattr(module, "reset_peak_memory_stats") if module else reset_peak()):  # Apple's counts no peak
+        run()
+        return None, None
+    if module:
+        module.reset_peak_memory_stats(device)
+    before = module.memory_allocated(device) / 2**20 if module else resident_mb()
+    run()
+    peak = module.max_memory_allocated(device) / 2**20 if module else peak_resident_mb()
+    return float(peak), max(0.0, float(peak - before))
 
 
 def seconds_of(run: Callable[[], object], device: torch.device) -> float:

@@ -32,7 +32,8 @@ from tmaseg.inference.device import (
     dtype_of,
     is_accelerator,
 )
-from tmaseg.model.tmanet import EncodedFrame, TMANet
+from tmaseg.model.resnet import Features
+from tmaseg.model.tmanet import TMANet
 
 CompileChoice = Literal["auto", "on", "off"]
 
@@ -88,17 +89,17 @@ class Engine:
         }
         self._methods = self._eager
 
-    def encode_frame(self, frames: Tensor) -> EncodedFrame:
+    def encode_frame(self, frames: Tensor) -> Features:
         """frames (B, 3, H, W), normalised, in the network's precision."""
         if self.compiled:
             begin_graphs(self.device)
-        return cast(EncodedFrame, self._call("encode_frame", frames))
+        return cast(Features, self._call("encode_frame", frames))
 
     def encode_memory(self, stage4: Tensor) -> tuple[Tensor, Tensor]:
         """stage4 as `encode_frame` gave it -> keys (B, S, P, Ck), values (B, S, P, Cv) for every slot."""
         return cast(tuple[Tensor, Tensor], self._call("encode_memory", stage4))
 
-    def decode(self, frame: EncodedFrame, keys: Tensor | None, values: Tensor | None) -> Tensor:
+    def decode(self, frame: Features, keys: Tensor | None, values: Tensor | None) -> Tensor:
         """A frame, and keys (B, N, Ck) and values (B, N, Cv) of memory -> logits (B, K, h', w') of the head."""
         return cast(Tensor, self._call("decode", frame, keys, values))
 

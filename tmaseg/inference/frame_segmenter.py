@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypedDict, Unpack
+from typing import TypedDict, Unpack
 
 import numpy as np
 import torch
@@ -73,7 +73,8 @@ class FrameSegmenter(ABC):
         self.labels = labels
         self.memory_frames = memory_frames
         """T."""
-        self._discontinuity = DiscontinuityDetector(cuts=detect_cuts)
+        self.discontinuity = DiscontinuityDetector(cuts=detect_cuts)
+        """Finds cuts and gaps; its `state` is what a run that goes on needs."""
         self._key_frames = KeyFrames(key_frames)
         self.reset()
 
@@ -103,16 +104,7 @@ class FrameSegmenter(ABC):
         """Number of frames, without the first, that started with empty memory; see `Segmentation.reset`."""
         self._size_hw: tuple[int, int] | None = None
         self._key_frames.reset()
-        self._discontinuity.reset()
-
-    @property
-    def detectors(self) -> dict[str, Any]:
-        """State of the detection of cuts and gaps, as JSON takes it; may be set."""
-        return self._discontinuity.state
-
-    @detectors.setter
-    def detectors(self, state: dict[str, Any]) -> None:
-        self._discontinuity.state = state
+        self.discontinuity.reset()
 
     @torch.inference_mode()
     def step(
@@ -166,7 +158,7 @@ class FrameSegmenter(ABC):
     def _reset_where_needed(self, rgb: RGB, seconds: float | None, discontinuity: bool, continues: bool) -> bool:
         """Empties the memory when this frame does not continue the last; returns whether it did."""
         size_hw, last_hw = (rgb.shape[0], rgb.shape[1]), self._size_hw
-        discontinuity |= not continues and self._discontinuity.found(rgb, seconds)
+        discontinuity |= not continues and self.discontinuity.found(rgb, seconds)
         self._size_hw = size_hw
         reset = last_hw is not None and (size_hw != last_hw or discontinuity)
         if reset or last_hw is None:

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from tmaseg.model.config import InputGeometry, OnnxSpec
-from tmaseg.model.tmanet import EncodedFrame, TMANet
+from tmaseg.model.resnet import Features
+from tmaseg.model.tmanet import TMANet
 
 _BLOCK_ROWS = 256  # of the attention matrix at a time; for frames of any size it is complete in memory
 _LEAST_SCORE = -60.0  # as `tmaseg.model.memory.chunked` has it
@@ -101,7 +102,7 @@ class StreamingStep(nn.Module):
             read = [torch.where(first, each, old) for each, old in zip(new, ring, strict=True)]
         return [_by_slot(each) for each in read], (*after, count + 1)
 
-    def _decode(self, encoded: EncodedFrame, keys: Tensor, values: Tensor) -> Tensor:
+    def _decode(self, encoded: Features, keys: Tensor, values: Tensor) -> Tensor:
         """As `TMANet.decode` with `chunked` attention, but for frames of any size: no number depends on it."""
         key, value = self.net.query_encoder(encoded.stage4)
         height, width = key.shape[-2:]

@@ -12,11 +12,11 @@ from tmaseg.model.config import OutputStride, Stem
 
 
 class Features(NamedTuple):
-    """Backbone features of a batch of frames. C1, C3 and C channels are its `channels`."""
+    """Features of a batch of frames. C1, C3 and C channels are a backbone's `channels`."""
 
     stage1: Tensor  # (B, C1, H/4, W/4)
-    stage3: Tensor  # (B, C3, h', w') at stride 8 or 16
-    stage4: Tensor  # (B, C, h, w) at the output stride
+    stage3: Tensor | None  # (B, C3, h', w') at stride 8 or 16; None from a network that has no auxiliary head
+    stage4: Tensor  # (B, C, h, w) at the output stride, or what the encoders read in its place where they are joined
 
 
 class BasicBlock(nn.Module):

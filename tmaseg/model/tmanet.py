@@ -5,7 +5,7 @@ C backbone, Ck key and Cv value channels, P = h w positions of a frame, N = T P 
 """
 
 from copy import deepcopy
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,15 +17,7 @@ from tmaseg.model.config import TMANetConfig
 from tmaseg.model.efficientnet_lite import EfficientNetLite
 from tmaseg.model.layers import AuxiliaryHead, KeyValueEncoder, MemoryEncoder, SegmentationHead, join_first_convolutions
 from tmaseg.model.memory import Attend, fused, read_memory
-from tmaseg.model.resnet import ResNet
-
-
-class EncodedFrame(NamedTuple):
-    """Features of a batch of frames, the input of `decode` and `encode_memory`."""
-
-    stage1: Tensor  # (B, C1, H/4, W/4)
-    stage3: Tensor | None  # (B, C3, h', w') for the auxiliary head; None for a network that has none
-    stage4: Tensor  # (B, C, h, w), or what the encoders read in its place where they are joined
+from tmaseg.model.resnet import Features, ResNet
 
 
 class TMANet(nn.Module):
@@ -77,10 +69,10 @@ class TMANet(nn.Module):
         past = stage4.reshape(*memory.shape[:2], *stage4.shape[1:])  # (B, T, C, h, w)
         return self.decode(frame, *self.encode_clip(past, frame))
 
-    def encode_frame(self, frames: Tensor) -> EncodedFrame:
+    def encode_frame(self, frames: Tensor) -> Features:
         """frames (B, 3, H, W), normalised -> the features that the other two methods read."""
         stage1, stage3, stage4 = self.backbone(frames)
-        return EncodedFrame(stage1, stage3 if hasattr(self, "auxiliary") else None, self.projection(stage4))
+        return Features(stage1, stage3 if hasattr(self, "auxiliary") else None, self.projection(stage4))
 
     def encode_memory(self, stage4: Tensor, slot: int | None = None) -> tuple[Tensor, Tensor]:
         """stage4 (B, C, h, w) of a frame -> its keys (B, S, P, Ck) and values (B, S, P, Cv) for every slot.
@@ -91,7 +83,7 @@ class TMANet(nn.Module):
         return keys.flatten(3).transpose(2, 3), values.flatten(3).transpose(2, 3)
 
     def decode(
-        self, frame: EncodedFrame, keys: Tensor | None, values: Tensor | None, hidden: Tensor | None = None
+        self, frame: Features, keys: Tensor | None, values: Tensor | None, hidden: Tensor | None = None
     ) -> Tensor:
         """A frame, and keys (B, N, Ck) and values (B, N, Cv) of memory -> logits (B, K, h, w) of the head.
 
@@ -108,7 +100,7 @@ class TMANet(nn.Module):
         logits = self.head(value, read, frame.stage1)
         return logits
 
-    def encode_clip(self, stage4: Tensor, query: EncodedFrame) -> tuple[Tensor, Tensor]:
+    def encode_clip(self, stage4: Tensor, query: Features) -> tuple[Tensor, Tensor]:
         """The memory of a query in the clip form: keys (B, N, Ck), values (B, N, Cv), each frame by its own slot.
 
         stage4 (B, T, C, h, w) of the memory frames, oldest first.

@@ -52,7 +52,7 @@ class Recorder:
             if frame is None or (frame.index, frame.pts) != (index, pts):
                 raise VideoError(f"frame {index} is not what it was: the input changed; begin again with --overwrite")
             self._note(self._segmenter.step(frame.rgb, continues=True))
-        self._segmenter.detectors = last.detectors
+        self._segmenter.discontinuity.state = last.detectors
         self._segmenter.memory_resets = last.memory_resets
         self._segmenter.network_frames = last.network_frames
 
@@ -141,7 +141,7 @@ def segment_slices(
                     seconds=outcome.seconds,
                     stages=outcome.stages,
                     refill=recorder.refill,
-                    detectors=segmenter.detectors,
+                    detectors=segmenter.discontinuity.state,
                     network_frames=segmenter.network_frames,
                     memory_resets=segmenter.memory_resets,
                     last=slices.ended,

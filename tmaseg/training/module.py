@@ -16,7 +16,8 @@ from tmaseg.labels import LabelSet, map_by_name
 from tmaseg.model.checkpoint import Checkpoint, load_checkpoint
 from tmaseg.model.config import TMANetConfig
 from tmaseg.model.preprocess import Preprocess
-from tmaseg.model.tmanet import EncodedFrame, TMANet
+from tmaseg.model.resnet import Features
+from tmaseg.model.tmanet import TMANet
 from tmaseg.training.job import Callback
 from tmaseg.training.recipe import Recipe
 
@@ -44,7 +45,7 @@ class TrainingModule(nn.Module):
         stage1, stage3, stage4 = self.net.encode_frame(self._preprocess(pictures, crop_hw))
         assert stage3 is not None
         rows = len(memory)
-        query = EncodedFrame(stage1[:rows], stage3[:rows], stage4[:rows])
+        query = Features(stage1[:rows], stage3[:rows], stage4[:rows])
         past = _pick(stage4, memory_pictures)
         keys, values = self._encode_memory(past, memory, query) if memory.shape[1] else (None, None)
         logits = self.net.resize(self.net.decode(query, keys, values, hidden), size_hw)
@@ -52,7 +53,7 @@ class TrainingModule(nn.Module):
             return logits, None
         return logits, self.net.resize(self.net.auxiliary(query.stage3), size_hw)
 
-    def _encode_memory(self, stage4: Tensor, memory: Tensor, query: EncodedFrame) -> tuple[Tensor, Tensor]:
+    def _encode_memory(self, stage4: Tensor, memory: Tensor, query: Features) -> tuple[Tensor, Tensor]:
         """stage4 (M, C, h, w), memory (B, T) -> keys (B, N, Ck), values (B, N, Cv) of what each row reads."""
         if self.net.config.slots > 1:  # a frame's key depends on its age: each is encoded where it stands
             return self.net.encode_clip(_pick(stage4, memory), query)  # (B, T, C, h, w)
