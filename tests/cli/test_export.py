@@ -80,6 +80,14 @@ def test_a_data_set_scores_the_file(tmaseg, files, monkeypatch):
     assert 0 <= answer.json["miou"] <= 1
     assert "on 2 frames of folder" in answer.err
     assert (answer.json["frame"], answer.json["memory_frames"], answer.json["differing"]) == ("64x48", 3, 0)
+    scored = ["eval", "--dataset", "folder", "--data", "data", "--weights", "new.onnx", "--device", "cpu"]
+    for options, said in (
+        (["--batch", 2], "new.onnx takes frames one by one: leave out --batch"),
+        (["--scales", "0.5,1"], "new.onnx has its size in it: leave out --size, --window, --stride and --scales"),
+    ):
+        refused = tmaseg(*scored, *options)
+        assert refused.code == 1
+        assert said in refused.err
 
 
 @pytest.mark.parametrize(
