@@ -106,6 +106,15 @@ def output_file(path: Path, what: str) -> Iterator[Path]:
         ) from error
 
 
+@contextmanager
+def writing(path: str | Path) -> Iterator[None]:
+    """An OSError in the block, which writes `path`, becomes an OutputError."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}; check the disk and the folder") from error
+
+
 def _locked(path: Path) -> int | None:
     """A descriptor of the empty file `path` that holds its lock; None while another one holds it."""
     while True:

@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from tmaseg.cli.command import ConsoleOptions, Omit, Only
+from tmaseg.cli.screen import Screen
 from tmaseg.cli.tables import show_bench, show_json
 from tmaseg.errors import OutputError
 from tmaseg.options import BenchOptions, ModelOptions
@@ -22,7 +23,6 @@ def bench(
     if options.plot and options.plot.is_dir():  # known before minutes of measuring
         raise OutputError(f"{options.plot} is a folder; give --plot the name of a file in it")
     from tmaseg.benchmark import draw_curves, run_bench
-    from tmaseg.cli.screen import Screen
 
     screen = Screen(quiet=console.quiet)
     report = run_bench(

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tmaseg.cli.command import ConsoleOptions, Omit, PanelCommand, PanelGroup, guarded, with_options
+from tmaseg.cli.screen import Screen
 from tmaseg.cli.tables import show_check, show_json
-from tmaseg.errors import DataError, OutputError
+from tmaseg.errors import DataError
 
 if TYPE_CHECKING:
     from tmaseg.data import Check, Dataset
@@ -55,7 +56,6 @@ def check(
     ] = None,
 ) -> None:
     """Report the layout of a data set, its contents, its problems and their remedies; exit with 1 if there are any."""
-    from tmaseg.cli.screen import Screen
     from tmaseg.data import check_dataset, open_dataset
 
     screen = Screen(quiet=console.quiet)
@@ -85,7 +85,7 @@ def _write_samples(dataset: "Dataset", split: str, path: Path) -> Path:
     from PIL import Image
 
     from tmaseg.data import spread
-    from tmaseg.files import atomic_write, check_not_read
+    from tmaseg.files import check_not_read, output_file
     from tmaseg.render import Painter, contact_sheet
 
     check_not_read([path], dataset.paths())
@@ -96,12 +96,8 @@ def _write_samples(dataset: "Dataset", split: str, path: Path) -> Path:
         rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA).astype("uint8", copy=False)
         truth = cv2.resize(truth, size, interpolation=cv2.INTER_NEAREST).astype("uint8", copy=False)
         rows.append([(frame.name, rgb), ("", painter.paint(rgb, truth))])
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as part:
-            Image.fromarray(contact_sheet(rows, width=_SAMPLE_WIDTH_PX)).save(part, "PNG")
-    except OSError as error:
-        raise OutputError(f"{path}: the picture cannot be written ({error}): choose another place") from error
+    with output_file(path, "the picture") as part:
+        Image.fromarray(contact_sheet(rows, width=_SAMPLE_WIDTH_PX)).save(part, "PNG")
     return path
 
 

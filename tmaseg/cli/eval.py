@@ -3,20 +3,41 @@
 import os
 import sys
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tmaseg.cli.command import ConsoleOptions, Omit, Only
+from tmaseg.cli.screen import Screen
 from tmaseg.cli.tables import show_data_set, show_json, show_video
 from tmaseg.errors import ConfigError
-from tmaseg.options import BatchOptions, EvalInput, EvalOptions, ModelOptions
+from tmaseg.options import BatchOptions, EvalOptions, ModelOptions
+from tmaseg.options.option import INPUT, option
+from tmaseg.video import check_exists
 
 if TYPE_CHECKING:
-    from tmaseg.cli.screen import Screen
     from tmaseg.evaluation import Evaluation, VideoEvaluation
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalInput:
+    """What is evaluated on. Raises typer.BadParameter unless it is either a data set or a video."""
+
+    dataset: str | None = option(
+        INPUT,
+        "Data set: camvid, cityscapes, cityscapes256, kitti, kitti-step, vspw, folder, or a YAML file.",
+        "NAME|FILE.yaml",
+    )
+    data: Path | None = option(
+        INPUT, "Folder of the data set; else $CAMVID_DATASET and the like, else ./data/NAME.", "DIR"
+    )
+    video: str | None = option(INPUT, "Measure flicker on a video, URL or folder of images.", "SOURCE")
+
+    def __post_init__(self) -> None:
+        if (self.dataset is None) == (self.video is None):
+            raise typer.BadParameter("give either --dataset NAME or --video SOURCE")
 
 
 def evaluate(
@@ -39,8 +60,6 @@ def evaluate(
 
     With --devices, or under torchrun, the sequences are divided among processes and their counts summed.
     """
-    from tmaseg.video import check_exists
-
     if source.video is not None:
         check_exists(source.video)
     info = model.weights_info()
@@ -49,7 +68,6 @@ def evaluate(
     both = info.config.memory_frames and (compare_memory or (source.video and model.memory_frames != 0))
     memories = (model.memory_frames, 0) if both else (model.memory_frames,)
     options = replace(options, memories=memories, geometry=model.geometry, key_frames=model.key_frames)
-    from tmaseg.cli.screen import Screen
     from tmaseg.data import open_dataset
     from tmaseg.video.source import open_source
 
@@ -89,7 +107,7 @@ def _device_of_process(names: tuple[str, ...], *, shared: bool) -> str:
     return devices[int(os.environ.get("LOCAL_RANK", "0"))]
 
 
-def _show(result: "Evaluation | VideoEvaluation", options: EvalOptions, screen: "Screen", *, json: bool) -> None:
+def _show(result: "Evaluation | VideoEvaluation", options: EvalOptions, screen: Screen, *, json: bool) -> None:
     from tmaseg.evaluation import VideoEvaluation, write_report
 
     if options.submit and not isinstance(result, VideoEvaluation):

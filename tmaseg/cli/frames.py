@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from tmaseg.cli.command import ConsoleOptions, Omit, Only, finish
+from tmaseg.cli.screen import Screen
 from tmaseg.options import BatchOptions, FramesOutputOptions, ModelOptions, PaintOptions
 from tmaseg.signals import StopRequest
 
@@ -25,7 +26,6 @@ def frames(
     Masks have the names and sizes of the images, which are taken in natural order. Sub-folders are sequences of their
     own. With --skip-existing the result is that of one pass: the images before the missing masks fill the memory again.
     """
-    from tmaseg.cli.screen import Screen
     from tmaseg.pipeline.frames import run_frames
 
     screen, devices = Screen(quiet=console.quiet), []

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tmaseg.cli.command import INTERRUPTED, ConsoleOptions, Omit, Only
+from tmaseg.cli.screen import Screen, duration
 from tmaseg.options import ModelOptions
 from tmaseg.options.option import option
 from tmaseg.signals import StopRequest
@@ -106,7 +107,6 @@ def train(
 
 
 def _train(job: "TrainJob", stop: StopRequest, *, quiet: bool) -> "TrainResult":
-    from tmaseg.cli.screen import Screen, duration
     from tmaseg.cli.training_screen import TrainingScreen
     from tmaseg.training import train
 

@@ -12,14 +12,13 @@ measure  `tmaseg eval` and `tmaseg bench`
 """
 
 from tmaseg.options.inputs import InputOptions
-from tmaseg.options.measure import BenchOptions, EvalInput, EvalOptions
+from tmaseg.options.measure import BenchOptions, EvalOptions
 from tmaseg.options.network import BatchOptions, ModelOptions
 from tmaseg.options.outputs import FramesOutputOptions, Mode, OutputOptions, PaintOptions, PictureFormat, RunOptions
 
 __all__ = [
     "BatchOptions",
     "BenchOptions",
-    "EvalInput",
     "EvalOptions",
     "FramesOutputOptions",
     "InputOptions",

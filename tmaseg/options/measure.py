@@ -15,25 +15,6 @@ _LEAST_SIDE = 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvalInput:
-    """What is evaluated on. Raises typer.BadParameter unless it is either a data set or a video."""
-
-    dataset: str | None = option(
-        INPUT,
-        "Data set: camvid, cityscapes, cityscapes256, kitti, kitti-step, vspw, folder, or a YAML file.",
-        "NAME|FILE.yaml",
-    )
-    data: Path | None = option(
-        INPUT, "Folder of the data set; else $CAMVID_DATASET and the like, else ./data/NAME.", "DIR"
-    )
-    video: str | None = option(INPUT, "Measure flicker on a video, URL or folder of images.", "SOURCE")
-
-    def __post_init__(self) -> None:
-        if (self.dataset is None) == (self.video is None):
-            raise typer.BadParameter("give either --dataset NAME or --video SOURCE")
-
-
-@dataclass(frozen=True, kw_only=True)
 class EvalOptions:
     """What is evaluated and how. Raises ConfigError, naming the option, for values that cannot work."""
 

@@ -124,6 +124,8 @@ class OutputOptions:
         _check_formats("--mask-format", self.mask_formats)
         _check_existing(self.overwrite, self.skip_existing)
         _check_no_stream(self.paths)
+        if self.regions and not self.events:
+            raise ConfigError("--region is for events: give --events - or --events FILE as well")
         if self.segment and not self.video:
             raise ConfigError("--segment cuts a video file: give -o OUT.mp4")
         if self.resume and (self.segment or not self.paths or self.stream):

@@ -9,7 +9,7 @@ jobs      several sources: where the outputs of each go, and running them
 workers   the same in a process for each device, or as tasks of a Ray cluster
 remote    sources and outputs on a storage service
 parts     what an unfinished run has done; `resume`: going on with it
-events    a line of JSON for each frame
+tables    a line for each frame: events, statistics
 preview   a page that shows the run
 report    what a run did
 """

@@ -1,25 +1,19 @@
-"""What is written of every frame: the video, PNGs in one format or several, and statistics as CSV."""
+"""What is written of every frame: the video, PNGs in one format or several, and tables."""
 
-import csv
-import os
-import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import IO, Self
-
-import numpy as np
 
 from tmaseg.arrays import RGB, Labels
 from tmaseg.errors import ConfigError, OutputError
-from tmaseg.files import PartFile, check_not_read, check_output_file
+from tmaseg.files import check_not_read
 from tmaseg.labels import LabelSet
 from tmaseg.options import PictureFormat, RunOptions
-from tmaseg.pipeline.events import EventsFile, Region
 from tmaseg.pipeline.parts import UnfinishedRun
 from tmaseg.pipeline.stages import Output
+from tmaseg.pipeline.tables import EventsFile, Region, StatsFile
 from tmaseg.render import Painter
 from tmaseg.video.image_source import ImageSource
 from tmaseg.video.images import Existing, ImageWriter
@@ -35,6 +29,8 @@ class Outputs:
     """What is written of one video."""
 
     labels: LabelSet
+    relabel: Labels | None
+    """As of `PaintOptions.classes_of`."""
     each: list[Output]
     """All of it."""
     tables: "dict[str, StatsFile | EventsFile]"
@@ -42,9 +38,7 @@ class Outputs:
     video: VideoOutput | None
 
 
-def open_outputs(
-    stack: ExitStack, source: Source, labels: LabelSet, options: RunOptions, run: UnfinishedRun | None = None
-) -> Outputs:
+def open_outputs(stack: ExitStack, source: Source, options: RunOptions, run: UnfinishedRun | None = None) -> Outputs:
     """Every output of one video, entered on `stack` so that the video is the first to be completed.
 
     Outputs of a `run` go on where it ends; its video is a JoinedSink. Raises OutputError where one cannot be written or
@@ -54,16 +48,14 @@ def open_outputs(
     if not wanted.wanted:
         raise ConfigError("nothing to write: give -o OUT, --masks DIR, --stats FILE, --events FILE or --preview PORT")
     _check_not_inputs(source, options)
+    labels, relabel = options.paint.classes_of(options.model.weights_info().labels)
     painter = options.paint.painter(labels)
     outputs: list[Output] = []
     tables: dict[str, StatsFile | EventsFile] = {}
     sink: VideoOutput | None = None
     again = wanted.overwrite or bool(run and run.begun)
-    if wanted.regions and not wanted.events:
-        raise ConfigError("--region is for events: give --events - or --events FILE as well")
-    regions = [Region.parse(text) for text in wanted.regions or ()]
     if wanted.events:
-        size = run.size_of("events") if run else 0
+        size, regions = run.size_of("events") if run else 0, [Region.parse(text) for text in wanted.regions or ()]
         events = stack.enter_context(EventsFile(wanted.events, labels, regions, overwrite=again, size=size))
         tables["events"] = events
         outputs.append(Output(events.write))
@@ -82,7 +74,7 @@ def open_outputs(
         sink = _video_sink(source.info, options, run)
         stack.enter_context(sink)
         outputs.append(_painted(sink.write, painter.paint))
-    return Outputs(labels, outputs, tables, sink)
+    return Outputs(labels, relabel, outputs, tables, sink)
 
 
 def _video_sink(info: StreamInfo, options: RunOptions, run: UnfinishedRun | None) -> VideoOutput:
@@ -147,69 +139,3 @@ def check_no_images(folders: Iterable[Path], read: Iterable[Path]) -> None:
 
 def _painted(write: Callable[[Frame], None], paint: Callable[[RGB, Labels], RGB]) -> Output:
     return Output(lambda frame, _: write(frame), render=lambda frame, labels: frame.with_rgb(paint(frame.rgb, labels)))
-
-
-class StatsFile:
-    """One row a frame: its number, its time in seconds, and for each class the fraction of pixels it covers.
-
-    A context manager. The file appears under its name when it is complete, and not at all when the block is left by an
-    exception; the rows of a `run` are kept in its folder until then.
-    """
-
-    def __init__(
-        self, path: Path, labels: LabelSet, *, overwrite: bool = False, run: UnfinishedRun | None = None
-    ) -> None:
-        """Raises OutputError when the file exists and may not be replaced, or its folder cannot be written."""
-        self._path, self._labels = path, labels
-        check_output_file(path, overwrite=overwrite)
-        self._file = PartFile(path)
-        self._kept = run.folder / "stats.csv" if run else None
-        self._size = run.size_of("stats") if run else 0
-        self._open: IO[str] | None = None
-
-    def write(self, frame: Frame, labels: Labels) -> None:
-        """Add a row for labels (H, W) uint8. Raises OutputError."""
-        counts = np.bincount(labels.ravel(), minlength=len(self._labels))[: len(self._labels)]
-        shares = (f"{count / labels.size:.6f}" for count in counts)
-        with self._failing_clearly():
-            csv.writer(self._begun()).writerow([frame.index, f"{frame.seconds:.6f}", *shares])
-
-    def flush(self) -> int:
-        """Hands on what was written; the size of the file in bytes. Raises OutputError."""
-        with self._failing_clearly():
-            self._begun().flush()
-            return os.fstat(self._begun().fileno()).st_size
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            with self._failing_clearly():
-                if self._open is not None:
-                    self._open.close()
-                if kind is None and self._kept is not None and self._kept.exists():
-                    shutil.copyfile(self._kept, self._file.path)
-                if kind is None and (self._open is not None or self._size):
-                    self._file.commit()
-        finally:
-            self._file.discard()
-
-    def _begun(self) -> IO[str]:
-        """The file, with what is kept of an earlier attempt."""
-        if self._open is None:
-            path = self._kept or self._file.path
-            path.touch()
-            os.truncate(path, self._size)
-            self._open = path.open("a", encoding="utf-8", newline="")
-            if not self._size:
-                csv.writer(self._open).writerow(["frame", "seconds", *self._labels.names])
-        return self._open
-
-    @contextmanager
-    def _failing_clearly(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            text = f"{self._path} cannot be written: {error.strerror}; check the disk and the folder"
-            raise OutputError(text) from error

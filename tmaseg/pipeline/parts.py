@@ -21,6 +21,7 @@ import tmaseg
 from tmaseg.errors import OutputError, VideoError
 from tmaseg.files import output_file, shorten
 from tmaseg.options import RunOptions
+from tmaseg.pipeline.stages import STAGES, Outcome
 from tmaseg.video.image_source import ImageSource
 from tmaseg.video.source import Frame, Source
 
@@ -103,6 +104,15 @@ class UnfinishedRun:
         """What the report says of all attempts."""
         last = {name: getattr(self.segments[-1], name) for name in ("warnings", "damaged", "damaged_packets")}
         return last | {"resumed_frames": self._resumed}
+
+    def outcome(self, *, interrupted: bool) -> Outcome:
+        """That of all attempts."""
+        return Outcome(
+            frames=len(self.frames),
+            seconds=sum(part.seconds for part in self.segments),
+            stages={name: sum(part.stages[name] for part in self.segments) for name in STAGES},
+            interrupted=interrupted,
+        )
 
     def stubs(self, segment: Segment) -> list[Frame]:
         """The frames of a segment without pixels."""

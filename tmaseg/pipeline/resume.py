@@ -13,7 +13,7 @@ from tmaseg.options import RunOptions
 from tmaseg.pipeline.outputs import Outputs
 from tmaseg.pipeline.parts import Segment, Stamp, UnfinishedRun
 from tmaseg.pipeline.report import facts_so_far
-from tmaseg.pipeline.stages import STAGES, Outcome, Output, segment
+from tmaseg.pipeline.stages import Outcome, Output, segment
 from tmaseg.video.segments import JoinedSink
 from tmaseg.video.source import Frame, Source, open_source
 
@@ -107,9 +107,9 @@ def segment_slices(
     Where `stop` or an interrupt ends it, the last slice becomes a segment as it is, and the video is not joined. The
     outcome is that of all attempts. Raises TmasegError.
     """
-    _, relabel = options.paint.classes_of(options.model.weights_info().labels)
     run.begin()
     before = run.segments[-1] if run.segments else None
+    video = outputs.video if isinstance(outputs.video, JoinedSink) else None
     interrupted, recorder = False, Recorder(segmenter, len(run.frames))
     with ExitStack() as stack:
         reading, frames = _open_rest(stack, source, run, options)
@@ -123,20 +123,21 @@ def segment_slices(
             def note(frame: Frame, _: Labels, taken: list[Stamp] = taken) -> None:
                 taken.append((frame.index, frame.pts, frame.duration))
 
-            def show(count: int, done: int = done) -> None:
-                if progress:
-                    progress(done + count)
-
-            if isinstance(outputs.video, JoinedSink):
-                outputs.video.begin(run.video)
+            if video:
+                video.begin(run.video)
             outcome = segment(
-                slices, recorder.step, [*outputs.each, Output(note)], progress=show, stop=stop, relabel=relabel
+                slices,
+                recorder.step,
+                [*outputs.each, Output(note)],
+                progress=lambda count, done=done: progress(done + count) if progress else None,  # type: ignore[misc]
+                stop=stop,
+                relabel=outputs.relabel,
             )
             interrupted = outcome.interrupted
             if taken:
                 part = Segment(
                     frames=taken,
-                    order=outputs.video.cut() if isinstance(outputs.video, JoinedSink) else [],
+                    order=video.cut() if video else [],
                     sizes={name: table.flush() for name, table in outputs.tables.items()},
                     seconds=outcome.seconds,
                     stages=outcome.stages,
@@ -148,15 +149,9 @@ def segment_slices(
                     **facts_so_far(reading, segmenter, before),
                 )
                 run.add(part)
-    if isinstance(outputs.video, JoinedSink) and not interrupted:
-        parts = zip(run.videos, run.segments, strict=True)
-        outputs.video.join((path, run.stubs(part), part.order) for path, part in parts)
-    return Outcome(
-        frames=len(run.frames),
-        seconds=sum(part.seconds for part in run.segments),
-        stages={name: sum(part.stages[name] for part in run.segments) for name in STAGES},
-        interrupted=interrupted,
-    )
+    if video and not interrupted:
+        video.join((path, run.stubs(part), part.order) for path, part in zip(run.videos, run.segments, strict=True))
+    return run.outcome(interrupted=interrupted)
 
 
 def _open_rest(

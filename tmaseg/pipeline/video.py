@@ -73,15 +73,14 @@ def run_video(
     far. On any other way out the video and the statistics leave nothing behind; but with `resume`, what is complete is
     kept for the next attempt, whatever ends this one. Raises TmasegError.
     """
-    labels, relabel = options.paint.classes_of(options.model.weights_info().labels)
     with ExitStack() as stack:
         live = Live(keep_all=options.input.keep_all, duration=options.input.duration) if source.info.live else None
         run = UnfinishedRun(options, source) if options.output.resume else None
         if run is None and options.output.paths:
             check_no_parts(options)
-        outputs = open_outputs(stack, source, labels, options, run)
+        outputs = open_outputs(stack, source, options, run)
         sink = outputs.video
-        preview = _open_preview(stack, labels, options)
+        preview = _open_preview(stack, outputs.labels, options)
         segmenter = load()
         segmenter.reset()
         if isinstance(source, LiveSource):  # the first frame takes longest: it must not make a camera's wait
@@ -93,7 +92,7 @@ def run_video(
             outputs.each.append(Output(preview.write))
         if run is None:
             outcome = segment(
-                source, segmenter.step, outputs.each, progress=progress, stop=stop, live=live, relabel=relabel
+                source, segmenter.step, outputs.each, progress=progress, stop=stop, live=live, relabel=outputs.relabel
             )
         else:
             outcome = segment_slices(run, source, segmenter, outputs, options, progress=progress, stop=stop)

@@ -16,7 +16,6 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import lru_cache
 from multiprocessing.connection import Connection, wait
-from types import TracebackType
 from typing import Self
 
 from tmaseg.errors import ConfigError, ShortageError
@@ -129,9 +128,7 @@ class _Process:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._shown.close()
         self.connection.close()  # it ends when it reads the next job, or tells of the next frame
         self._process.join(_UNWIND_SECONDS)

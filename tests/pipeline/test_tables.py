@@ -12,7 +12,7 @@ import pytest
 
 from tmaseg.errors import ConfigError, OutputError
 from tmaseg.labels import CITYSCAPES
-from tmaseg.pipeline.events import EventsFile, Region
+from tmaseg.pipeline.tables import EventsFile, Region
 from tmaseg.video.source import Frame
 
 LANE = "lane=0.5,0,1,0,1,1,0.5,1"  # the right half
