@@ -30,10 +30,8 @@ _DPI = 100
 class Series:
     """One line of a chart."""
 
-    name: str
-    """Name in the legend."""
-    points: Sequence[tuple[float, float]]
-    """(x, y), x ascending; NaN leaves a gap."""
+    name: str  # name in the legend
+    points: Sequence[tuple[float, float]]  # (x, y), x ascending; NaN leaves a gap
 
 
 def new_figure(size_px: tuple[int, int]) -> "Figure":

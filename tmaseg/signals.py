@@ -11,8 +11,7 @@ from typing import Any, Self
 
 from tmaseg.files import discard_part_files
 
-DECODE_THREAD = "tmaseg-decode"
-"""The thread that reads a source; it outlives a run whose camera is silent."""
+DECODE_THREAD = "tmaseg-decode"  # the thread that reads a source; it outlives a run whose camera is silent
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _DEFAULTS = (signal.SIG_DFL, signal.default_int_handler)
@@ -44,8 +43,7 @@ class StopRequest:
         Signals within `repeat_seconds` of the first are taken for the same one; for SIGTERM and SIGHUP it is at least a
         second.
         """
-        self.signal: int | None = None
-        """Number of the signal that came."""
+        self.signal: int | None = None  # number of the signal that came
         self._notify, self._at_once, self._repeat_seconds = notify, at_once, repeat_seconds
         self._first = 0.0
         self._before: dict[int, Any] = {}

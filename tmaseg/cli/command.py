@@ -100,8 +100,7 @@ class _Option:
         self.name, self._flag = field.name, flags[0]
         default: Any = Parameter.empty if field.default is MISSING else field.default
         tuples = [each for each in (kind, *get_args(kind)) if get_origin(each) is tuple]
-        self._element = get_args(tuples[0])[0] if tuples else None
-        """T of a field `tuple[T, ...]`, with or without None."""
+        self._element = get_args(tuples[0])[0] if tuples else None  # T of a field `tuple[T, ...]`, with or without None
         if tuples:
             kind, default = list[str] | None, default and list(map(str, default))
         annotation = Annotated[kind, typer.Option(*flags, **about)]

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
 Show = Callable[[str, float | None], None]
 """Takes what is going on, and which fraction of it is done, 0 to 1; None: not known."""
-Update = Callable[[int, int | None], None]
-"""Takes how many frames of how many are done; None: not known."""
+Update = Callable[[int, int | None], None]  # takes how many frames of how many are done; None: not known
 
 _EVERY_SECONDS = 10.0  # between lines without a terminal
 
@@ -26,8 +25,7 @@ class Screen:
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
-        self._bars: Progress | None = None
-        """While there are any."""
+        self._bars: Progress | None = None  # while there are any
 
     def say(self, line: str) -> None:
         """One line, as it is."""

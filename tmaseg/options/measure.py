@@ -39,8 +39,7 @@ class EvalOptions:
     """Memory frames of each pass over the data; None: as the weights were trained; 0: each frame alone."""
     geometry: InputGeometry = field(default_factory=InputGeometry)
     """Size, window and stride, where they replace those of the weights."""
-    key_frames: int = 1
-    """The network runs on every k-th frame; labels between follow the optical flow."""
+    key_frames: int = 1  # the network runs on every k-th frame; labels between follow the optical flow
 
     def __post_init__(self) -> None:
         if not self.scales or any(not 0.1 <= scale <= 4 for scale in self.scales):

@@ -2,8 +2,7 @@
 
 video     one video: `run_video`, `segment_video`
 frames    a folder of images: `run_frames`
-stages    the threads between source and outputs
-live      what a live source needs: the newest frame first, and its latency
+stages    the threads between source and outputs; of a live source, the newest frame first
 outputs   what is written of every frame
 jobs      several sources: where the outputs of each go, and running them
 workers   the same in a process for each device, or as tasks of a Ray cluster

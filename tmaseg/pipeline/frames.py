@@ -44,7 +44,7 @@ def run_frames(
     """
     sequences, problems = find_sequences(folder, folders_of(output.output, output.formats))
     check_no_images([target for each in sequences for target in each.outputs], [each.folder for each in sequences])
-    done = _done_already(sequences, output)
+    done = [sequence.done(output) for sequence in sequences]
     total = sum(each.count(False) for each in done)
     show = (lambda frames: progress(frames, total)) if progress else None
     if len(devices) > 1:
@@ -89,29 +89,17 @@ def shares(done: Sequence[Sequence[bool]], count: int) -> list[list[list[bool]]]
     return [[[owner != worker for owner in each] for each in owners] for worker in range(count)]
 
 
-def _done_already(sequences: "list[ImageSequence]", output: FramesOutputOptions) -> list[list[bool]]:
-    """For each image whether it is done. Raises OutputError where a PNG exists that may not be replaced."""
-    if output.skip_existing:
-        return [sequence.existing() for sequence in sequences]
-    if not output.overwrite:
-        for sequence in sequences:
-            sequence.check_nothing_exists()
-    return [[False] * len(sequence.paths) for sequence in sequences]
-
-
 @dataclass
 class _Part:
     """What was done with a part of the images."""
 
     written: int = 0
     resets: int = 0
-    outcomes: list[Outcome] = field(default_factory=list)
-    """Of each block."""
+    outcomes: list[Outcome] = field(default_factory=list)  # of each block
     unreadable: list[Path] = field(default_factory=list)
     warnings: dict[str, None] = field(default_factory=dict)
     interrupted: bool = False
-    network: dict[str, Any] = field(default_factory=dict)
-    """As of `network_facts`."""
+    network: dict[str, Any] = field(default_factory=dict)  # as of `network_facts`
 
 
 def _run_share(
@@ -180,14 +168,10 @@ class ImageSequence:
     """The images of one folder, in order, and where their pictures go."""
 
     folder: Path
-    paths: tuple[Path, ...]
-    """In natural order; of a file with several pictures, once for each."""
-    names: tuple[str, ...]
-    """What each image is called, all different."""
-    missing: int
-    """Numbers that the file names lack."""
-    outputs: tuple[Path, ...]
-    """Folders that each get one picture for every image."""
+    paths: tuple[Path, ...]  # in natural order; of a file with several pictures, once for each
+    names: tuple[str, ...]  # what each image is called, all different
+    missing: int  # numbers that the file names lack
+    outputs: tuple[Path, ...]  # folders that each get one picture for every image
 
     def name_of(self, frame: Frame) -> str:
         """The stem of a frame's pictures."""
@@ -197,20 +181,18 @@ class ImageSequence:
     def _names(self) -> list[str]:
         return [path.name.removesuffix(".png") for path in output_names(self.names, ".png")]
 
-    def existing(self) -> list[bool]:
-        """For each image whether all of its pictures are there."""
-        there = [_names_in(folder) for folder in self.outputs]
-        return [all(f"{name}.png" in names for names in there) for name in self._names]
-
-    def check_nothing_exists(self) -> None:
-        """Raises OutputError when one of the pictures is there."""
-        wanted = {f"{name}.png" for name in self._names}
-        for folder in self.outputs:
-            if found := sorted(wanted & _names_in(folder)):
+    def done(self, output: FramesOutputOptions) -> list[bool]:
+        """For each image whether it is kept as it is. Raises OutputError where one exists that may not be replaced."""
+        there = [set(os.listdir(folder)) if folder.is_dir() else set() for folder in self.outputs]  # noqa: PTH208
+        names = [f"{name}.png" for name in self._names]
+        for folder, existing in zip(self.outputs, there, strict=True):
+            found = sorted(existing.intersection(names))
+            if found and not (output.skip_existing or output.overwrite):
                 raise OutputError(
                     f"{folder / found[0]} exists already; give --skip-existing to go on, --overwrite to replace, "
                     "or another folder"
                 )
+        return [output.skip_existing and all(name in existing for existing in there) for name in names]
 
     def open(self, first: int, last: int) -> ImageSource:
         """The images from position `first` to `last`, each in its own size. Raises VideoError when none is readable."""
@@ -264,7 +246,3 @@ def blocks_to_do(done: Sequence[bool], run_up: int) -> list[tuple[int, int]]:
         else:
             blocks.append((first, position))
     return blocks
-
-
-def _names_in(folder: Path) -> set[str]:
-    return set(os.listdir(folder)) if folder.is_dir() else set()  # noqa: PTH208  (names only)

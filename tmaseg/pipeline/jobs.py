@@ -24,8 +24,7 @@ from tmaseg.video.source import open_source
 if TYPE_CHECKING:
     from tmaseg.inference.frame_segmenter import FrameSegmenter
 
-Update = Callable[[int, int | None], None]
-"""Takes how many frames of how many are done; None: not known."""
+Update = Callable[[int, int | None], None]  # takes how many frames of how many are done; None: not known
 Progress = Callable[[str], AbstractContextManager[Update]]
 """Shows the progress of a source, by its name, while the block lasts."""
 Status = Callable[[], AbstractContextManager[Callable[[str, float | None], None]]]
@@ -43,11 +42,9 @@ _VIDEOS = frozenset(
 class Job:
     """One source and its options."""
 
-    source: str
-    """As the user gave it, or as it was found below a folder."""
+    source: str  # as the user gave it, or as it was found below a folder
     options: RunOptions
-    into_folder: bool
-    """Whether the folders of its video and statistics are made."""
+    into_folder: bool  # whether the folders of its video and statistics are made
 
 
 @dataclass(frozen=True)
@@ -57,8 +54,7 @@ class JobResult:
     job: Job
     report: RunReport | None = None
     error: Exception | None = None
-    skipped: bool = False
-    """Whether its output was there."""
+    skipped: bool = False  # whether its output was there
 
 
 # Running --------------------------------------------------------------------------------------------------------------
@@ -93,35 +89,17 @@ def run_jobs(
             yield from run_on_devices(to_do, devices, progress=progress, stop=stop)
             return
         to_do = [on_device(job, devices[0]) for job in to_do]
-    load_once = lru_cache(maxsize=1)(load)
+    _load.cache_clear()  # the weights may have changed
     for job in to_do:
         if stop():
             return
         with progress(hidden(job.source)) as update:
-            result = run_job(job, load_once, progress=update, stop=stop)
+            result = run_job(job, progress=update, stop=stop)
         yield result
 
 
-def load(model: ModelOptions, follow: bool) -> "FrameSegmenter":
-    """As `model.load`, at less cost where torch is not imported yet. Raises CheckpointError and ConfigError."""
-    if "torch" not in sys.modules:
-        # Without the garbage collector torch costs 1.5 s of CPU time instead of 2.3, half of that at exit.
-        gc.disable()
-        import torch  # noqa: F401
-
-        gc.freeze()
-        gc.enable()
-    return model.load(follow=follow)
-
-
-def run_job(
-    job: Job,
-    load: "Callable[[ModelOptions, bool], FrameSegmenter]",
-    *,
-    progress: Update = lambda *_: None,
-    stop: Callable[[], bool] = lambda: False,
-) -> JobResult:
-    """Segments one source. `load` gives its network, and may keep it for the next."""
+def run_job(job: Job, *, progress: Update = lambda *_: None, stop: Callable[[], bool] = lambda: False) -> JobResult:
+    """Segments one source. The network is kept for the next job of this process."""
     try:
         with localized(job) as local:
             options = local.options
@@ -131,7 +109,7 @@ def run_job(
                 total = source.info.frames
                 report = run_video(
                     source,
-                    partial(load, options.model, options.input.keep_all),
+                    partial(_load, options.model, options.input.keep_all),
                     options,
                     progress=lambda done: progress(done, total),
                     stop=stop,
@@ -143,6 +121,19 @@ def run_job(
         names: dict[str, Any] = {name: path and (remote_url(path) or str(path)) for name, path in named.items()}
         report = replace(report, input=job.source, **names)
     return JobResult(job, report)
+
+
+@lru_cache(maxsize=1)
+def _load(model: ModelOptions, follow: bool) -> "FrameSegmenter":
+    """As `model.load`, at less cost where torch is not imported yet."""
+    if "torch" not in sys.modules:
+        # Without the garbage collector torch costs 1.5 s of CPU time instead of 2.3, half of that at exit.
+        gc.disable()
+        import torch  # noqa: F401
+
+        gc.freeze()
+        gc.enable()
+    return model.load(follow=follow)
 
 
 @contextmanager
@@ -259,17 +250,14 @@ def _fixed_part(pattern: str) -> str:
 
 
 def _output_in(source: str, name: str, folders: OutputOptions) -> OutputOptions:
+    events = folders.events
     return replace(
         folders,
         output=_video_in(folders.video, source, name, folders) if folders.video else None,
         masks=folders.masks / output_name(name, "") if folders.masks else None,
         stats=folders.stats / output_name(name, ".csv") if folders.stats else None,
-        events=_events_in(folders.events, name) if folders.events else None,
+        events=str(Path(events) / output_name(name, ".jsonl")) if events and events != "-" else events,
     )
-
-
-def _events_in(folder: str, name: str) -> str:
-    return folder if folder == "-" else str(Path(folder) / output_name(name, ".jsonl"))
 
 
 def _video_in(folder: Path, source: str, name: str, output: OutputOptions) -> str:

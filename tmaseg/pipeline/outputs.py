@@ -29,10 +29,8 @@ class Outputs:
     """What is written of one video."""
 
     labels: LabelSet
-    relabel: Labels | None
-    """As of `PaintOptions.classes_of`."""
-    each: list[Output]
-    """All of it."""
+    relabel: Labels | None  # as of `PaintOptions.classes_of`
+    each: list[Output]  # all of it
     tables: "dict[str, StatsFile | EventsFile]"
     """Lines of text that an unfinished run goes on with after those of its last segment."""
     video: VideoOutput | None

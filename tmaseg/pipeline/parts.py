@@ -29,8 +29,7 @@ _FREE = {"device", "compile", "timeout", "reconnect", "preview", "output", "over
 """Options that a run may be resumed with other values of; the output is known by where the parts are."""
 _NO_PIXELS = np.empty((0, 0, 3), np.uint8)
 
-Stamp = tuple[int, int, int]
-"""Index, pts and duration of a frame."""
+Stamp = tuple[int, int, int]  # index, pts and duration of a frame
 
 
 @dataclass(frozen=True)
@@ -38,14 +37,10 @@ class Segment:
     """A complete segment, and the state of the run at its end."""
 
     frames: list[Stamp]
-    order: list[int]
-    """Of the packets of its video: the place of each one's frame in `frames`."""
-    sizes: dict[str, int]
-    """Bytes of each table."""
-    refill: int
-    """Number of the frame from which on the memory is filled again."""
-    detectors: dict[str, Any]
-    """State of the segmenter's detectors of cuts and gaps."""
+    order: list[int]  # of the packets of its video: the place of each one's frame in `frames`
+    sizes: dict[str, int]  # bytes of each table
+    refill: int  # number of the frame from which on the memory is filled again
+    detectors: dict[str, Any]  # state of the segmenter's detectors of cuts and gaps
     network_frames: int
     memory_resets: int
     seconds: float
@@ -53,8 +48,7 @@ class Segment:
     warnings: list[str]
     damaged_packets: int
     damaged: bool
-    last: bool
-    """Whether the source ended here."""
+    last: bool  # whether the source ended here
 
 
 class UnfinishedRun:
@@ -66,8 +60,7 @@ class UnfinishedRun:
         self.time_base = source.info.time_base
         self.segments: list[Segment] = []
         self._identity = _identity(options, source)
-        self.begun = (self.folder / "run.json").exists()
-        """Whether there was an earlier attempt."""
+        self.begun = (self.folder / "run.json").exists()  # whether there was an earlier attempt
         if self.begun:
             try:
                 self._check()

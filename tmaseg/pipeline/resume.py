@@ -20,8 +20,7 @@ from tmaseg.video.source import Frame, Source, open_source
 if TYPE_CHECKING:
     from tmaseg.inference.frame_segmenter import FrameSegmenter, Segmentation
 
-SEGMENT_SECONDS = 60.0
-"""Length of a segment: of the video, or of the work on it where that takes longer."""
+SEGMENT_SECONDS = 60.0  # length of a segment: of the video, or of the work on it where that takes longer
 _JUST_BEFORE_SECONDS = 1e-4  # closer than that no two frames are
 
 
@@ -74,8 +73,7 @@ class Slices:
     def __init__(self, frames: Iterator[Frame]) -> None:
         self._frames = frames
         self._next: Frame | None = None
-        self.ended = False
-        """Whether the last frame was given."""
+        self.ended = False  # whether the last frame was given
 
     def __iter__(self) -> Iterator[Frame]:
         begun, first = time.monotonic(), None

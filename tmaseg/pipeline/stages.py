@@ -4,9 +4,10 @@ import math
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
@@ -14,7 +15,6 @@ import cv2
 import numpy as np
 
 from tmaseg.arrays import Labels
-from tmaseg.pipeline.live import Live
 from tmaseg.signals import DECODE_THREAD
 from tmaseg.video.source import Frame, Source
 
@@ -27,6 +27,8 @@ Item = TypeVar("Item")
 STAGES = ("decode", "model", "render", "encode")
 _QUEUED = 4  # decoded frames in the queue: enough to even out a stage, few enough for 4K
 _QUEUED_BEHIND = 2  # segmented frames in the queue of the painter, and of each output
+_MOST_KEPT = 32  # frames of a live source that wait, with keep_all
+_BINS, _LEAST_SECONDS, _STEP = 1400, 0.0001, 1.01  # of latencies: one per cent wide each, up to two minutes
 _PATIENCE_SECONDS = 0.1  # between checks whether a waiting stage should stop
 
 
@@ -34,26 +36,20 @@ _PATIENCE_SECONDS = 0.1  # between checks whether a waiting stage should stop
 class Output:
     """One output of every frame."""
 
-    write: Callable[[Frame, Labels], None]
-    """Takes the frame (painted, if `render` is given) and its class ids."""
-    render: Callable[[Frame, Labels], Frame] | None = None
-    """Makes the painted frame."""
-    confidence: bool = False
-    """Whether `write` takes the probability of each pixel's class, 0 to 255, instead of its id."""
+    write: Callable[[Frame, Labels], None]  # takes the frame (painted, if `render` is given) and its class ids
+    render: Callable[[Frame, Labels], Frame] | None = None  # makes the painted frame
+    confidence: bool = False  # whether `write` takes the probability of each pixel's class, 0 to 255, instead of its id
 
 
 @dataclass(frozen=True)
 class Outcome:
     """The result of `segment`."""
 
-    frames: int
-    """Frames segmented and written."""
-    seconds: float
-    """Wall time."""
+    frames: int  # frames segmented and written
+    seconds: float  # wall time
     stages: dict[str, float]
     """Busy seconds of decode, model, render and encode, the last two over all outputs; they overlap."""
-    interrupted: bool
-    """Whether an interrupt or `stop` ended it before the end of the source."""
+    interrupted: bool  # whether an interrupt or `stop` ended it before the end of the source
 
 
 def segment(
@@ -63,7 +59,7 @@ def segment(
     *,
     progress: Callable[[int], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
-    live: Live | None = None,
+    live: "Live | None" = None,
     relabel: Labels | None = None,
 ) -> Outcome:
     """Passes every frame of the source through `step` and into the outputs, in order; of a `live` one, the newest.
@@ -128,10 +124,9 @@ class _Clock:
 class _Reader:
     """Iterates the source in a thread of its own, a few frames ahead."""
 
-    def __init__(self, source: Iterable[Frame], clock: _Clock, stop: Callable[[], bool], live: Live | None) -> None:
+    def __init__(self, source: Iterable[Frame], clock: _Clock, stop: Callable[[], bool], live: "Live | None") -> None:
         self._source, self._clock, self._asked_to_stop, self._live = source, clock, stop, live
-        self.ended = False
-        """Whether the last frame of the source was passed on."""
+        self.ended = False  # whether the last frame of the source was passed on
         self._ready: queue.Queue[Frame | BaseException | None] | Live = live or queue.Queue(_QUEUED)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=DECODE_THREAD, daemon=True)
@@ -234,7 +229,7 @@ def _paint(
     outputs: Sequence[Output],
     writers: Sequence[_Worker[Any]],
     clock: _Clock,
-    live: Live | None,
+    live: "Live | None",
     relabel: Labels | None,
     item: "tuple[Frame, Segmentation]",
 ) -> None:
@@ -269,3 +264,68 @@ def _join(thread: threading.Thread) -> None:
             signal = error
     if signal is not None:
         raise signal
+
+
+# Live sources ---------------------------------------------------------------------------------------------------------
+
+
+class Live:
+    """The queue between a live source and the network: a frame that waits is dropped when the next one comes.
+
+    With `keep_all` none is, up to the number that fits into memory: the network runs on the newest, and the others
+    take labels that are moved along. `duration`: seconds after which the frames end. `put` and `get` are those of
+    `queue.Queue`.
+    """
+
+    def __init__(self, *, keep_all: bool = False, duration: float | None = None) -> None:
+        self.keep_all, self.duration = keep_all, duration
+        self.dropped = 0  # frames that were dropped
+        self.latency = Latency()
+        self._room = _MOST_KEPT if keep_all else 1
+        self._waiting: deque[Frame | BaseException | None] = deque()
+        self._changed = threading.Condition()
+
+    def put(self, item: Frame | BaseException | None, timeout: float) -> None:  # noqa: ARG002  (never full)
+        """Add a frame, or what ends them."""
+        with self._changed:
+            if isinstance(item, Frame) and len(self._waiting) >= self._room:
+                self.dropped += 1
+                oldest = self._waiting.popleft()
+                self._waiting.append(item)
+                following = self._waiting[0]
+                if isinstance(oldest, Frame) and isinstance(following, Frame) and oldest.discontinuity:
+                    self._waiting[0] = replace(following, discontinuity=True)
+            else:
+                self._waiting.append(item)
+            self._changed.notify()
+
+    def get(self, timeout: float) -> Frame | BaseException | None:
+        """The oldest that waits. Raises queue.Empty after `timeout` seconds."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._waiting, timeout):
+                raise queue.Empty
+            return self._waiting.popleft()
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether newer frames wait."""
+        return bool(self._waiting) and isinstance(self._waiting[0], Frame)
+
+
+class Latency:
+    """Quantiles of the time from the arrival of a frame to its painted picture, to one per cent, in constant memory."""
+
+    def __init__(self) -> None:
+        self._counts = np.zeros(_BINS, np.int64)
+
+    def add(self, frame: Frame) -> None:
+        """A frame whose picture is painted now; one without a time of arrival does not count."""
+        if frame.arrival is not None:
+            seconds = max(time.monotonic() - frame.arrival, _LEAST_SECONDS)
+            self._counts[min(round(np.log(seconds / _LEAST_SECONDS) / np.log(_STEP)), _BINS - 1)] += 1
+
+    def quantile(self, share: float) -> float | None:
+        """Seconds that `share` of the frames take at most; None where none has come."""
+        total = self._counts.sum()
+        place = int(np.searchsorted(np.cumsum(self._counts), share * total))
+        return float(_LEAST_SECONDS * _STEP**place) if total else None

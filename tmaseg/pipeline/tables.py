@@ -29,8 +29,7 @@ class Region:
     """A polygon of the picture."""
 
     name: str
-    points: tuple[tuple[float, float], ...]
-    """(x, y) of each corner, from 0 to 1 of the width and of the height."""
+    points: tuple[tuple[float, float], ...]  # (x, y) of each corner, from 0 to 1 of the width and of the height
 
     @classmethod
     def parse(cls, text: str) -> "Region":

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from tmaseg.labels import LabelSet
 from tmaseg.options import InputOptions, Mode, ModelOptions, OutputOptions, PaintOptions, RunOptions
-from tmaseg.pipeline.live import Live
 from tmaseg.pipeline.outputs import Outputs, open_outputs
 from tmaseg.pipeline.parts import UnfinishedRun, check_no_parts
 from tmaseg.pipeline.preview import Preview
 from tmaseg.pipeline.report import RunReport, facts_so_far, network_facts
 from tmaseg.pipeline.resume import segment_slices
-from tmaseg.pipeline.stages import Outcome, Output, segment
+from tmaseg.pipeline.stages import Live, Outcome, Output, segment
 from tmaseg.video.address import hidden
 from tmaseg.video.live import LiveSource
 from tmaseg.video.segments import JoinedSink, SegmentedSink

@@ -14,19 +14,16 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
-from functools import lru_cache
 from multiprocessing.connection import Connection, wait
 from typing import Self
 
 from tmaseg.errors import ConfigError, ShortageError
-from tmaseg.pipeline.jobs import Job, JobResult, Progress, Update, load, run_job
+from tmaseg.pipeline.jobs import Job, JobResult, Progress, Update, run_job
 from tmaseg.signals import StopRequest
 from tmaseg.video.address import hidden
 
 _PATIENCE_SECONDS = 0.2  # between checks whether to stop
 _UNWIND_SECONDS = 6.0  # for a process to remove its part files
-
-_load_once = lru_cache(maxsize=1)(load)  # kept for the next job of the same process
 
 # Devices --------------------------------------------------------------------------------------------------------------
 
@@ -148,7 +145,6 @@ def _serve(connection: Connection, device: str) -> None:
             try:
                 result = run_job(
                     on_device(job, device),
-                    _load_once,
                     progress=lambda done, total: connection.send((done, total)),
                     stop=stop,
                 )
@@ -179,7 +175,7 @@ def run_on_ray(
     try:
         has_gpus = any(node["Resources"].get("GPU") for node in ray.nodes())  # type: ignore[no-untyped-call]
         gpus = int(has_gpus and jobs[0].options.model.device != "cpu")
-        task = ray.remote(num_cpus=1, num_gpus=gpus)(_run_task)
+        task = ray.remote(num_cpus=1, num_gpus=gpus)(run_job)
         running = {task.remote(job): job for job in jobs}
         cancelled = False
         while running:
@@ -217,7 +213,3 @@ def _connect(address: str) -> None:
     finally:
         if in_main:
             signal.signal(signal.SIGTERM, before)  # Ray sets its own
-
-
-def _run_task(job: Job) -> JobResult:
-    return run_job(job, _load_once)
