@@ -16,33 +16,22 @@ class Report:
     """What every run reports."""
 
     input: str
-    output: str | None
-    """The video or folder that was written; None without one."""
-    frames: int
-    """Frames segmented and written."""
-    seconds: float
-    """Wall time from the first frame read to the last one written."""
+    output: str | None  # the video or folder that was written; None without one
+    frames: int  # frames segmented and written
+    seconds: float  # wall time from the first frame read to the last one written
     stages: dict[str, float]
     """Busy seconds of decode, model, render and encode, the last two over all outputs; they overlap."""
     weights: str
     device: str
     precision: str
-    memory_frames: int
-    """T: past frames in memory."""
-    memory_resets: int
-    """How often the memory was emptied: a scene cut, a gap in time, or a new size."""
-    peak_rss_mb: float
-    """Largest resident memory of the process so far, in MB of 2**20 bytes."""
-    peak_device_mb: float | None = None
-    """Peak memory of tensors on a GPU, in the same unit; None without one."""
-    compiled: bool = False
-    """Whether the network was compiled at the end."""
-    classes: tuple[str, ...]
-    """Names of the class ids 0, 1, 2 ..."""
-    warnings: tuple[str, ...] = ()
-    """Sentences for the user, damage included."""
-    damaged: bool = False
-    """Whether the input was damaged or incomplete."""
+    memory_frames: int  # T: past frames in memory
+    memory_resets: int  # how often the memory was emptied: a scene cut, a gap in time, or a new size
+    peak_rss_mb: float  # largest resident memory of the process so far, in MB of 2**20 bytes
+    peak_device_mb: float | None = None  # peak memory of tensors on a GPU, in the same unit; None without one
+    compiled: bool = False  # whether the network was compiled at the end
+    classes: tuple[str, ...]  # names of the class ids 0, 1, 2 ..
+    warnings: tuple[str, ...] = ()  # sentences for the user, damage included
+    damaged: bool = False  # whether the input was damaged or incomplete
     interrupted: bool = False
 
     @property
@@ -66,35 +55,25 @@ class Report:
 class RunReport(Report):
     """What a run did with one video."""
 
-    segments: tuple[str, ...] = ()
-    """The numbered files that `output` was cut into."""
+    segments: tuple[str, ...] = ()  # the numbered files that `output` was cut into
     masks: str | None = None
     stats: str | None = None
     events: str | None = None
-    width: int
-    """Pixels of the input's upright picture."""
+    width: int  # pixels of the input's upright picture
     height: int
-    decoder: str = ""
-    """Codec of the input, and the device that decoded it where that was not the CPU."""
-    key_frames: int = 1
-    """k: the network ran on every k-th frame, and on those after cuts and gaps."""
-    network_frames: int
-    """Frames the network ran on; the labels of the others were warped along the motion."""
+    decoder: str = ""  # codec of the input, and the device that decoded it where that was not the CPU
+    key_frames: int = 1  # k: the network ran on every k-th frame, and on those after cuts and gaps
+    network_frames: int  # frames the network ran on; the labels of the others were warped along the motion
     encoder: str | None = None
     damaged_packets: int = 0
-    live: bool = False
-    """Whether the source had no end."""
-    dropped_frames: int = 0
-    """Frames of a live source that the network had no time for."""
-    reconnects: int = 0
-    """How often a live source was lost and found again."""
+    live: bool = False  # whether the source had no end
+    dropped_frames: int = 0  # frames of a live source that the network had no time for
+    reconnects: int = 0  # how often a live source was lost and found again
     latency_median_ms: float | None = None
     """Time from the arrival of a frame from a live source to its painted picture: half of the frames take at most this,
     in milliseconds."""
-    latency_p95_ms: float | None = None
-    """The same for 95 of 100 frames."""
-    resumed_frames: int = 0
-    """Frames that were done when an unfinished run was resumed."""
+    latency_p95_ms: float | None = None  # the same for 95 of 100 frames
+    resumed_frames: int = 0  # frames that were done when an unfinished run was resumed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,12 +81,9 @@ class FramesReport(Report):
     """What a run did with a folder of images."""
 
     formats: tuple[str, ...]
-    sequences: int
-    """Folders with images."""
-    skipped: int = 0
-    """Images whose PNGs existed already."""
-    missing: int = 0
-    """Numbers missing in the sequences."""
+    sequences: int  # folders with images
+    skipped: int = 0  # images whose PNGs existed already
+    missing: int = 0  # numbers missing in the sequences
     unreadable: tuple[str, ...] = field(default=())
     """Paths of images that could not be read, relative to the input folder."""
 
