@@ -74,20 +74,19 @@ def show_video(evaluation: "VideoEvaluation") -> None:
 def show_check(check: "Check") -> None:
     """The contents of a data set."""
     typer.echo(f"{check.dataset.name} in {check.dataset.root}: {check.dataset.layout}")
-    names = list(check.splits)
-    rows = [
-        ["frames", *(f"{split.frames:,}" for split in check.splits.values())],
-        ["labelled", *(f"{split.labelled:,}" for split in check.splits.values())],
-        ["past frames", *(f"{split.past:,}" for split in check.splits.values())],
-        ["sequences", *(f"{split.clips:,}" for split in check.splits.values())],
-        ["masks read", *(f"{split.read:,}" for split in check.splits.values())],
-        ["void", *(_percent(split.void) if split.read else "" for split in check.splits.values())],
-    ]
-    labels = list(next(iter(check.splits.values())).shares) if check.splits else []
-    for label in labels:
-        shares = (_percent(split.shares[label]) if split.read else "" for split in check.splits.values())
-        rows.append([f"  {label}", *shares])
-    _print(_table(["", *names], rows))
+    splits = check.splits.values()
+    counts = {
+        "frames": "frames",
+        "labelled": "labelled",
+        "past frames": "past",
+        "sequences": "clips",
+        "masks read": "read",
+    }
+    rows = [[title, *(f"{getattr(split, name):,}" for split in splits)] for title, name in counts.items()]
+    rows.append(["void", *(_percent(split.void) if split.read else "" for split in splits)])
+    for label in next(iter(splits)).shares if splits else ():
+        rows.append([f"  {label}", *(_percent(split.shares[label]) if split.read else "" for split in splits)])
+    _print(_table(["", *check.splits], rows))
 
 
 def show_bench(report: "BenchReport") -> None:

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -57,7 +58,7 @@ class UnfinishedRun:
     def __init__(self, options: RunOptions, source: Source) -> None:
         """Raises OutputError for parts of another input, options or weights, or that cannot be read."""
         self.folder = parts_folder(options)
-        self.time_base = source.info.time_base
+        self._time_base = source.info.time_base
         self.segments: list[Segment] = []
         self._identity = _identity(options, source)
         self.begun = (self.folder / "run.json").exists()  # whether there was an earlier attempt
@@ -83,11 +84,6 @@ class UnfinishedRun:
         """Where the packets of the next segment go."""
         return self._file(".nut")
 
-    @property
-    def videos(self) -> list[Path]:
-        """The packets of all segments."""
-        return [self.folder / f"{number:06d}.nut" for number in range(len(self.segments))]
-
     def size_of(self, table: str) -> int:
         """Bytes of a table that belong to complete segments."""
         return self.segments[-1].sizes[table] if self.segments else 0
@@ -107,9 +103,13 @@ class UnfinishedRun:
             interrupted=interrupted,
         )
 
-    def stubs(self, segment: Segment) -> list[Frame]:
-        """The frames of a segment without pixels."""
-        return [Frame(_NO_PIXELS, pts, self.time_base, index, False, length) for index, pts, length in segment.frames]
+    def recorded(self) -> Iterator[tuple[Path, list[Frame], list[int]]]:
+        """Each segment's packets, frames (without pixels) and packet order, as `JoinedSink.join` takes them."""
+        for number, part in enumerate(self.segments):
+            frames = [
+                Frame(_NO_PIXELS, pts, self._time_base, index, False, length) for index, pts, length in part.frames
+            ]
+            yield self.folder / f"{number:06d}.nut", frames, part.order
 
     def add(self, segment: Segment) -> None:
         """Makes a segment complete, after all that belongs to it. Raises OutputError."""

@@ -148,7 +148,7 @@ def segment_slices(
                 )
                 run.add(part)
     if video and not interrupted:
-        video.join((path, run.stubs(part), part.order) for path, part in zip(run.videos, run.segments, strict=True))
+        video.join(run.recorded())
     return run.outcome(interrupted=interrupted)
 
 
