@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tmaseg.model.config import InputGeometry, OnnxSpec
+from tmaseg.model.preprocess import Preprocess
 from tmaseg.model.resnet import Features
 from tmaseg.model.tmanet import TMANet
 
@@ -26,9 +27,6 @@ class StreamingStep(nn.Module):
     The ring is shifted by one frame a step, oldest first, so that a frame's slot is its age.
     """
 
-    _mean: Tensor
-    _std: Tensor
-
     def __init__(self, net: TMANet, spec: OnnxSpec) -> None:
         """`net` in evaluation mode, batch norm folded."""
         super().__init__()
@@ -39,21 +37,21 @@ class StreamingStep(nn.Module):
         self._size = spec.size
         self._input_hw = InputGeometry(spec.size).input_hw(spec.frame_hw) if spec.frame_hw else None
         self._with_logits = spec.logits
-        self.register_buffer("_mean", torch.tensor(config.mean).view(1, 3, 1, 1))
-        self.register_buffer("_std", torch.tensor(config.std).view(1, 3, 1, 1))
+        self._normalisation = Preprocess(config)
+        self._dtype = self.net.head.classifier.weight.dtype
 
     def positions(self, frame: Tensor) -> int:
         """P for frames like this one, (1, H, W, 3)."""
-        stage4 = self.net.encode_frame(self._preprocess(frame).to(self.net.head.classifier.weight.dtype)).stage4
+        stage4 = self.net.encode_frame(self._preprocess(frame)).stage4
         return stage4.shape[-2] * stage4.shape[-1]
 
     def state(self, positions: int) -> tuple[Tensor, ...]:
         """An empty ring for frames of so many positions, as `forward` takes it; () without a ring."""
         if not self.ring_frames:
             return ()
-        config, dtype = self.net.config, self.net.head.classifier.weight.dtype
+        config = self.net.config
         channels = (config.key_channels, config.value_channels)
-        ring = [torch.zeros(self.ring_frames, config.slots, positions, each, dtype=dtype) for each in channels]
+        ring = [torch.zeros(self.ring_frames, config.slots, positions, each, dtype=self._dtype) for each in channels]
         return (*ring, torch.tensor(0))
 
     def forward(self, frame: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
@@ -62,7 +60,7 @@ class StreamingStep(nn.Module):
         `state`, in and out, where there is a ring: keys (T, S, P, Ck), values (T, S, P, Cv) and count (), int64, the
         frames so far; with a count of 0 keys and values are not read, and P may be 1.
         """
-        encoded = self.net.encode_frame(self._preprocess(frame).to(self.net.head.classifier.weight.dtype))
+        encoded = self.net.encode_frame(self._preprocess(frame))
         if self.net.config.memory_frames:
             new = [each[0] for each in self.net.encode_memory(encoded.stage4)]  # (S, P, Ck), (S, P, Cv)
             read, state = self._push(new, state)
@@ -84,7 +82,7 @@ class StreamingStep(nn.Module):
         if self._size and self._input_hw != (height, width):
             x = torch.floor(x @ _resize_weights(width, to_width).T + 0.5)
             x = torch.floor(_resize_weights(height, to_height) @ x + 0.5)
-        return (x - self._mean) / self._std
+        return ((x - self._normalisation.mean) / self._normalisation.std).to(self._dtype)
 
     def _push(self, new: list[Tensor], state: Sequence[Tensor]) -> tuple[list[Tensor], tuple[Tensor, ...]]:
         """A frame's keys and values into the ring -> what the frame reads, and the state after it."""
