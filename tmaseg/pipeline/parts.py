@@ -193,7 +193,7 @@ def _plain(value: object) -> str:
 
 
 def _digest(source: Source) -> str:
-    """Tells a source from others: its name, and its size or its files."""
+    """Identifies a source: its name, and a digest of the names and sizes of its files."""
     if isinstance(source, ImageSource):
         files = source.paths
     else:

@@ -5,7 +5,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
@@ -42,9 +41,9 @@ class Preview:
         `painters`: by the name of the view. Raises ConfigError for another address, and OutputError where it cannot be
         listened at.
         """
-        self.facts: Callable[[], dict[str, Any]] = dict
-        """What else the page shows: input, dropped, resets, reconnects."""
+        self.facts: Callable[[], dict[str, Any]] = dict  # what else it shows: input, dropped, resets, reconnects
         self._labels, self._painters = labels, painters
+        self._colours = ["#{:02x}{:02x}{:02x}".format(*colour) for colour in painters["overlay"].table]
         self._new = threading.Condition()
         self._latest: tuple[int, Frame, Labels] | None = None
         self._times: deque[float] = deque(maxlen=_RECENT_FRAMES)
@@ -110,16 +109,11 @@ class Preview:
         step = max(1, labels.shape[1] // _COUNTED_WIDTH_PX)
         counted = labels[::step, ::step]
         counts = np.bincount(counted.ravel(), minlength=256) / counted.size
-        colours = self._colours
         return [
-            {"name": name, "colour": colours[index], "share": round(float(counts[index]), 4)}
+            {"name": name, "colour": self._colours[index], "share": round(float(counts[index]), 4)}
             for index, name in enumerate(self._labels.names)
             if index not in self._labels.void
         ]
-
-    @cached_property
-    def _colours(self) -> list[str]:
-        return ["#{:02x}{:02x}{:02x}".format(*colour) for colour in self._painters["overlay"].table]
 
 
 class _Picture:
@@ -151,7 +145,6 @@ def _jpeg(frame: Frame, labels: Labels, painter: Painter | None) -> bytes:
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads = True
     block_on_close = False
 
     def __init__(self, address: tuple[str, int], preview: Preview) -> None:

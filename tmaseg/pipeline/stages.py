@@ -125,7 +125,7 @@ class _Reader:
     """Iterates the source in a thread of its own, a few frames ahead."""
 
     def __init__(self, source: Iterable[Frame], clock: _Clock, stop: Callable[[], bool], live: "Live | None") -> None:
-        self._source, self._clock, self._asked_to_stop, self._live = source, clock, stop, live
+        self._source, self._clock, self._is_to_stop, self._live = source, clock, stop, live
         self.ended = False  # whether the last frame of the source was passed on
         self._ready: queue.Queue[Frame | BaseException | None] | Live = live or queue.Queue(_QUEUED)
         self._stop = threading.Event()
@@ -146,7 +146,7 @@ class _Reader:
 
     def __iter__(self) -> Iterator[Frame]:
         last = time.monotonic() + (self._live.duration if self._live and self._live.duration else math.inf)
-        while not self._asked_to_stop():
+        while not self._is_to_stop():
             try:
                 item = self._ready.get(timeout=_PATIENCE_SECONDS) if time.monotonic() < last else None
             except queue.Empty:

@@ -88,7 +88,7 @@ class _Process:
         self._process.start()
         inner.close()
         self.alive = True
-        self._told = False
+        self._terminated = False
         self._job: Job | None = None
         self._shown = ExitStack()
         self._update: Update
@@ -108,7 +108,7 @@ class _Process:
             self._process.join()
             self.alive = False
             ended = f"the process on {self.device} was killed (exit code {self._process.exitcode}): memory may be short"
-            error = None if self._told else ShortageError(f"{hidden(self._job.source)}: {ended}")
+            error = None if self._terminated else ShortageError(f"{hidden(self._job.source)}: {ended}")
             message = JobResult(self._job, error=error)
         if isinstance(message, JobResult):
             self._shown.close()
@@ -118,8 +118,8 @@ class _Process:
 
     def finish_early(self) -> None:
         """Ends the job with the frames so far."""
-        if not self._told:
-            self._told = True
+        if not self._terminated:
+            self._terminated = True
             self._process.terminate()  # SIGTERM, which it takes for that
 
     def __enter__(self) -> Self:
@@ -127,7 +127,7 @@ class _Process:
 
     def __exit__(self, *_: object) -> None:
         self._shown.close()
-        self.connection.close()  # it ends when it reads the next job, or tells of the next frame
+        self.connection.close()  # it ends when it reads the next job, or reports the next frame
         self._process.join(_UNWIND_SECONDS)
         self._process.kill()
         self._process.join()
