@@ -4,14 +4,14 @@ import os
 import sys
 import threading
 import warnings
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from tmaseg.cli import data
 from tmaseg.cli.bench import bench
-from tmaseg.cli.command import CONSOLE, SMALLER, SMALLER_STEP, Command, PanelCommand, PanelGroup, guarded, with_options
+from tmaseg.cli.command import CONSOLE, SMALLER, SMALLER_STEP, PanelCommand, PanelGroup, guarded, with_options
 from tmaseg.cli.convert import convert
+from tmaseg.cli.data import check
 from tmaseg.cli.eval import evaluate
 from tmaseg.cli.export import export
 from tmaseg.cli.frames import frames
@@ -20,32 +20,40 @@ from tmaseg.cli.run import run
 from tmaseg.cli.train import train
 from tmaseg.signals import DECODE_THREAD
 
-app = typer.Typer(
-    name="tmaseg",
-    cls=PanelGroup,
-    help="Video semantic segmentation: a class for every pixel of every frame, with a memory of the frames before.",
-    epilog="Exit codes: 0 done, 1 error, 2 wrong usage, 3 damaged with --strict, 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
 
-_COMMANDS: dict[str, Command] = {
-    "run": run,
-    "frames": frames,
-    "eval": evaluate,
-    "bench": bench,
-    "train": train,
-    "convert": convert,
-    "export": export,
-    "info": info,
-}
-for name, command in _COMMANDS.items():
+def _group(help: str, **about: Any) -> typer.Typer:  # noqa: A002
+    return typer.Typer(
+        cls=PanelGroup,
+        help=help,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        **about,
+    )
+
+
+app = _group(
+    "Video semantic segmentation: a class for every pixel of every frame, with a memory of the frames before.",
+    name="tmaseg",
+    epilog="Exit codes: 0 done, 1 error, 2 wrong usage, 3 damaged with --strict, 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+data_sets = _group("Check data sets.")
+for group, name, command in (
+    (app, "run", run),
+    (app, "frames", frames),
+    (app, "eval", evaluate),
+    (app, "bench", bench),
+    (app, "train", train),
+    (app, "convert", convert),
+    (app, "export", export),
+    (app, "info", info),
+    (data_sets, "check", check),
+):
     smaller = SMALLER_STEP if command is train else SMALLER
-    app.command(name, cls=PanelCommand)(guarded(with_options(command), smaller=smaller))
-app.add_typer(data.app, name="data")
+    group.command(name, cls=PanelCommand)(guarded(with_options(command), smaller=smaller))
+app.add_typer(data_sets, name="data")
 
 
 def _show_version(wanted: bool) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tmaseg.cli.command import ConsoleOptions, Omit, PanelCommand, PanelGroup, guarded, with_options
+from tmaseg.cli.command import ConsoleOptions, Omit
 from tmaseg.cli.screen import Screen
 from tmaseg.cli.tables import show_check, show_json
 from tmaseg.errors import DataError
@@ -16,23 +16,7 @@ if TYPE_CHECKING:
 
 _SAMPLES, _SAMPLE_WIDTH_PX = 6, 480
 
-app = typer.Typer(
-    cls=PanelGroup,
-    help="Check data sets.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
 
-
-@app.callback()
-def data() -> None:
-    """Check data sets."""
-
-
-@app.command(cls=PanelCommand)
-@guarded
-@with_options
 def check(
     console: Annotated[ConsoleOptions, Omit("strict")],
     name: Annotated[
