@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from tmaseg.data.dataset import Dataset, read_frame
 from tmaseg.data.files import few
 from tmaseg.data.masks import BLACK_AND_WHITE, is_jpeg
 from tmaseg.errors import DataError
+
+T = TypeVar("T")
 
 _THREADS = 4
 
@@ -84,11 +87,10 @@ def _check_split(
     )
 
 
-def spread(frames: Sequence[ClipFrame], limit: int | None) -> list[ClipFrame]:
-    """At most `limit` of the frames, evenly spread."""
-    if limit is None or len(frames) <= limit:
-        return list(frames)
-    return [frames[int(place)] for place in np.linspace(0, len(frames) - 1, limit)]
+def spread(items: Sequence[T], limit: int | None) -> list[T]:
+    """At most `limit` of the items, evenly spread; None: all."""
+    count = len(items) if limit is None else min(limit, len(items))
+    return [items[int(index)] for index in np.linspace(0, len(items) - 1, count)]
 
 
 def _check_frame(dataset: Dataset, frame: ClipFrame) -> tuple[NDArray[np.int64], str | None, list[str]]:

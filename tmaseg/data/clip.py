@@ -94,11 +94,9 @@ def make_clips(
 
 
 def trim(clip: Clip, past: int) -> Iterator[Clip]:
-    """What must be streamed so that every wanted frame has its `past` frames before it, and nothing else.
-
-    Where wanted frames lie close together the clip goes on; otherwise a new one begins, so that a memory which holds no
-    more than `past` frames is the same as after the full film. A missing frame repeats the one before.
-    """
+    """What must be streamed so that every wanted frame has its `past` frames before it, and nothing else."""
+    # Where wanted frames lie close together the clip goes on; otherwise a new one begins, so that a memory which holds
+    # no more than `past` frames is the same as after the full film. A missing frame repeats the one before.
     runs: list[list[ClipFrame]] = []
     last: ClipFrame | None = None
     for frame in clip.frames:

@@ -42,11 +42,9 @@ def _read(list_: Callable[[Path], list[Path]], folder: Path) -> list[Path]:
 
 
 def read_list(path: Path, exists: Callable[[str], bool] | None = None) -> list[list[str]]:
-    """The fields of each line that is not empty.
+    """The fields of each line that is not empty, parted by a tab, comma, semicolon or blanks. Raises DataError.
 
-    Between them stands a tab, a comma, a semicolon or blanks. Names may be quoted, or hold such signs themselves where
-    `exists` knows them: whether there is something of that name, by default in the list's folder. Raises DataError when
-    the list cannot be read.
+    Names may be quoted, or hold such signs where something of that name `exists`: by default a file beside the list.
     """
     try:
         data = path.read_bytes()

@@ -107,9 +107,9 @@ def map_by_name(source: LabelSet, target: LabelSet) -> ClassMap:
     """Matches classes by name: the same name, then a synonym, then the class that the target merges it into.
 
     What a union of the target names goes there; a union of the source goes to the first of its members that is found.
-    Cityscapes to CamVid sends wall to building, terrain to tree, truck to car, and so on; the other way every class has
-    its one natural counterpart. Void classes match nothing.
     """
+    # Cityscapes to CamVid sends wall to building, terrain to tree, truck to car, and so on; the other way every class
+    # has its one natural counterpart. Void classes match nothing.
     members = [(index, name) for index, names in target.unions for name in names]
     found = _by_spelling(
         (index, name) for index, name in [*members, *enumerate(target.names)] if index not in target.void
@@ -179,10 +179,8 @@ class ClassUnions:
 
     @cached_property
     def merged(self) -> NDArray[np.uint8]:
-        """(256,) class id of the data set -> the first class that is one with it to the network, or itself.
-
-        Cityscapes' truck, bus and train are all CamVid's car: with CamVid's classes they are one class.
-        """
+        """(256,) class id of the data set -> the first class that is one with it to the network, or itself."""
+        # Cityscapes' truck, bus and train are all CamVid's car: with CamVid's classes they are one class.
         first = list(range(256))
         for index, union in enumerate(self.members):
             met = {first[earlier] for earlier in range(index) if set(self.members[earlier]) & set(union)} | {index}
@@ -190,10 +188,7 @@ class ClassUnions:
         return np.array(first, np.uint8)
 
     def merge_counts(self, pixels: NDArray[np.int64]) -> NDArray[np.int64]:
-        """(..., D) pixels of each class -> (..., D), those that are one to the network counted as the first of them.
-
-        0 for the others of them, and for classes without a counterpart.
-        """
+        """(..., D) pixels of each class -> (..., D), those that are one to the network counted as the first; else 0."""
         counted = np.zeros_like(pixels)
         for index, union in enumerate(self.members):
             if union:

@@ -1,9 +1,8 @@
-"""Augmentation: crops as plans, drawn at random as plain values, and how a plan becomes pixels.
+"""Augmentation: crops as plans, drawn at random as plain values, and how a plan becomes pixels."""
 
-One geometry serves a picture, its labels and its memory frames: a matrix from stored pixels to crop pixels. Pixels are
-made with OpenCV in the loader's threads: a crop of 416x320 takes 1 to 2 ms of one core, where torchvision's transforms
-take 40 on a CPU; a GPU is kept busy by two to eight such threads.
-"""
+# One geometry serves a picture, its labels and its memory frames: a matrix from stored pixels to crop pixels. Pixels
+# are made with OpenCV in the loader's threads: a crop of 416x320 takes 1 to 2 ms of one core, where torchvision's
+# transforms take 40 on a CPU; a GPU is kept busy by two to eight such threads.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -219,10 +218,10 @@ def draw_clip(
 ) -> list[CropPlan]:
     """Plans, newest first: of the labelled frame and of `past` earlier moments, in one geometry.
 
-    The labelled frame is cut so that one of the classes `shows` is in it, if ten tries find a place for that. Real
-    frames keep the placement, since the camera's own motion shows in them. Moved copies, and frames that are missing
-    and repeat another, move with their age.
+    The labelled frame is cut so that one of the classes `shows` is in it, if ten tries find a place for that.
     """
+    # Real frames keep the placement, since the camera's own motion shows in them. Moved copies, and frames that are
+    # missing and repeat another, move with their age.
     rule, memory = recipe.augmentation, recipe.memory
     matrix = _draw_placement(data, sample.frame, rule, rng, shows)
     motion, common = _draw_motion(rule.crop_hw, rng), draw_photometric(rule, rng)

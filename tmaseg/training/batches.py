@@ -31,16 +31,14 @@ _STEPS_AHEAD = 2  # beyond those being made
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """What a process takes through the network at once.
-
-    A row's memory is oldest first where each row has its own memory frames; where rows are memory of each other it is
-    the clip's others in a circle.
-    """
+    """What a process takes through the network at once."""
 
     pictures: Tensor  # (N, H, W, 3) uint8
     labels: Tensor  # (B, H/s, W/s) uint8: class ids of each row's own data set; 255 is void
     memory_pictures: Tensor  # (M,) int64: the pictures that serve as memory
-    memory: Tensor  # (B, T) int64: which of the memory pictures each row reads; T is 0 for a network without memory
+    # (B, T) int64: which of the memory pictures each row reads; T is 0 for a network without memory. Oldest first where
+    # each row has its own memory frames; where rows are memory of each other, the clip's others in a circle.
+    memory: Tensor
     hidden: Tensor  # (B,) bool: rows whose own value the head does not see
     sets: tuple[int, ...]  # (B,) the data set of each row
     set_rows: tuple[int, ...]  # rows of each data set in the step, over all processes and parts
@@ -53,10 +51,8 @@ class Batch:
 
 
 def check_batches(recipe: Recipe, network: TMANetConfig, processes: int) -> None:
-    """Raises ConfigError for batches that the network cannot be trained with, or not in so many processes.
-
-    Every part of a step must hold complete clips, or a row would be cut off from its memory.
-    """
+    """Raises ConfigError for batches that the network cannot be trained with, or not in so many processes."""
+    # Every part of a step must hold complete clips, or a row would be cut off from its memory.
     memory, batch, accumulate = recipe.memory, recipe.optimizer.batch, recipe.optimizer.accumulate
     mutual, parts = memory.form == "mutual", processes * accumulate
     if batch % parts:
@@ -78,11 +74,10 @@ def check_batches(recipe: Recipe, network: TMANetConfig, processes: int) -> None
 
 
 class Sampler:
-    """An endless list of (data set, picture), shuffled anew each epoch; a function of the seed and the index alone.
+    """An endless list of (data set, picture), shuffled anew each epoch; a function of the seed and the index alone."""
 
-    An epoch has as many entries as there are pictures. Each data set takes its fraction of them, and goes through all
-    of its own pictures before it shows one again. A run that is resumed goes on at the index where it stopped.
-    """
+    # An epoch has as many entries as there are pictures. Each data set takes its fraction of them, and goes through all
+    # of its own pictures before it shows one again. A run that is resumed goes on at the index where it stopped.
 
     def __init__(self, counts: Sequence[int], fractions: Sequence[float], *, seed: int) -> None:
         """`counts`: pictures of each data set, at least one; `fractions`: of the entries, in any unit."""
@@ -116,11 +111,9 @@ class Sampler:
 
 
 def mixture_fractions(sets: Sequence[TrainSet], mixture: Mapping[str, float]) -> list[float]:
-    """The fraction of the crops that each set gets, 1 in all; `mixture` by name, entries of other sets are left out.
-
-    Sets without an entry divide what the others leave of 1 by their numbers of pictures. Where nothing is left, each
-    gets the part of the pictures that it has, and the others keep their proportions in the rest.
-    """
+    """The fraction of the crops that each set gets, 1 in all; `mixture` by name, entries of other sets are left out."""
+    # Sets without an entry divide what the others leave of 1 by their numbers of pictures. Where nothing is left, each
+    # gets the part of the pictures that it has, and the others keep their proportions in the rest.
     counts = [len(data.samples) for data in sets]
     given = [mixture.get(data.name, 0.0) for data in sets]
     open_count = sum(count for count, fraction in zip(counts, given, strict=True) if not fraction)
@@ -171,10 +164,7 @@ class BatchMaker:
         return [part.map(Tensor.pin_memory) for part in made] if self._pinned else made
 
     def make(self, step: int, part: int = 0, parts: int = 1) -> Batch:
-        """The `part`th of `parts` parts of a step's crops, equal but that moments of one clip stay together.
-
-        Raises DataError when a file cannot be read.
-        """
+        """The `part`th of `parts` equal parts of a step's crops, clips kept together. Raises DataError."""
         plan, crop_hw, stride = self._plan(step), self._recipe.augmentation.crop_hw, self._recipe.loss.stride
         count, (y, x) = len(plan.groups), plan.phase
         numbers = range(part * count // parts, (part + 1) * count // parts)
@@ -270,10 +260,8 @@ class BatchMaker:
 
 
 def load_batches(make: Callable[[int], list[Batch]], *, first: int, threads: int) -> Generator[list[Batch], None, None]:
-    """The parts of each step from `first` on, made ahead of time by threads; `close` ends them.
-
-    OpenCV's and NumPy's work releases the interpreter's lock: threads do. Raises what `make` raises, at its step.
-    """
+    """The parts of each step from `first` on, made ahead of time by threads; raises what `make` raises, at its step."""
+    # OpenCV's and NumPy's work releases the interpreter's lock: threads do.
     cv2_threads = cv2.getNumThreads()
     cv2.setNumThreads(1)  # OpenCV's own threads would compete with these and with the network's
     pool = ThreadPoolExecutor(threads, thread_name_prefix="batch")

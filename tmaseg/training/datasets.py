@@ -84,11 +84,9 @@ class TrainSet:
         return table
 
     def draw_rare(self, rng: np.random.Generator) -> tuple[int, tuple[int, ...]]:
-        """A sample drawn for a class that it shows, and that class's ids: several where they are one to the network.
-
-        Classes come by 1 / sqrt of their pixels, the samples of one by their pixels of it: large objects more often
-        than specks, which may be mistakes of the labels.
-        """
+        """A sample drawn for a class that it shows, and that class's ids: several where they are one to the network."""
+        # Classes come by 1 / sqrt of their pixels, the samples of one by their pixels of it: large objects more often
+        # than specks, which may be mistakes of the labels.
         counts = self._merged_counts
         pixels = counts.sum(0)
         rarity = np.divide(1, np.sqrt(pixels), out=np.zeros(len(pixels)), where=pixels > 0)
@@ -129,10 +127,9 @@ def open_sources(sources: Sequence[Source], labels: str) -> tuple[dict[str, Data
 def read_labels(
     datasets: dict[str, Dataset], labels: LabelSet, recipe: Recipe, callback: Callback, *, cache_bytes: int
 ) -> RunData:
-    """Reads every label file that a run will need: a bad one must not end it at its first validation, hours from now.
+    """Reads every label file that a run will need.
 
-    Raises DataError that names the file whose ids are outside its label set or which does not fit its picture, and one
-    for a split without a labelled pixel.
+    Raises DataError that names a bad file, or a split without a labelled pixel: not at a validation hours from now.
     """
     others = ", ".join(name for name in recipe.mixture if name not in datasets)
     if others:
@@ -157,10 +154,8 @@ def read_labels(
 
 
 def check_mixture(settings: Sequence[str], sources: Sequence[Source]) -> None:
-    """Raises ConfigError where settings ("mixture.camvid=0.3") name a data set that is not among the sources.
-
-    A recipe's file may name more sets than are given; what is set for one run is a misspelling.
-    """
+    """Raises ConfigError where settings ("mixture.camvid=0.3") name a data set that is not among the sources."""
+    # A recipe's file may name more sets than are given; what is set for one run is a misspelling.
     names = _unique_names(sources)
     for name in parse_settings(settings).get("mixture", {}):
         if name.lower() not in names:

@@ -70,10 +70,7 @@ class SegmentationLoss(nn.Module):
 
 
 def union_log_probabilities(logits: Tensor, unions: ClassUnions) -> Tensor:
-    """Logits (B, K, h, w) -> log-probabilities (B, D, h, w) of a data set's classes, each the sum of its members.
-
-    -inf for a class without members.
-    """
+    """Logits (B, K, h, w) -> log-probabilities (B, D, h, w) of a data set's classes: sums of members, -inf of none."""
     if unions.is_identity and len(unions.members) == logits.shape[1]:
         return logits.log_softmax(1)
     parts = []
@@ -88,11 +85,8 @@ def union_log_probabilities(logits: Tensor, unions: ClassUnions) -> Tensor:
 
 
 def class_weights(pixels: NDArray[np.int64], unions: ClassUnions, kind: str) -> NDArray[np.float64]:
-    """(D,) weights from pixel counts (D,), their mean over the labelled pixels 1; 0 for a class that is left out.
-
-    `kind`: as `Loss.class_weights`. Classes that are one to the network are counted as one: a logit is not pulled by as
-    many weights as it has names.
-    """
+    """(D,) weights from pixel counts (D,), their mean over the labelled pixels 1; 0 for a class that is left out."""
+    # Classes that are one to the network are counted as one: a logit is not pulled by as many weights as it has names.
     known = np.array([bool(union) for union in unions.members])
     counts = unions.merge_counts(pixels)
     fraction = counts / max(counts.sum(), 1)
@@ -105,10 +99,10 @@ def class_weights(pixels: NDArray[np.int64], unions: ClassUnions, kind: str) -> 
 def lovasz_softmax(probabilities: Tensor, labels: Tensor) -> Tensor:
     """The mean over the classes among the labels of the Lovász extension of 1 - IoU (Berman et al., CVPR 2018).
 
-    probabilities (N, D) float32; labels (N,) int64 of 0 to D - 1. Returns a scalar from 0 to 1; 0 for N = 0. Where all
-    probabilities are 0 or 1 it is the mean of 1 - IoU itself (the paper's equations 8 and 11). Cross-entropy counts
-    pixels; this counts classes, and what is painted too large as much as what is missed.
+    probabilities (N, D) float32; labels (N,) int64 of 0 to D - 1. Returns a scalar from 0 to 1; 0 for N = 0.
     """
+    # Where all probabilities are 0 or 1 it is the mean of 1 - IoU itself (the paper's equations 8 and 11).
+    # Cross-entropy counts pixels; this counts classes, and what is painted too large as much as what is missed.
     losses = []
     for index, probability in enumerate(probabilities.unbind(1)):
         inside = labels == index

@@ -99,11 +99,8 @@ def _frozen(net: TMANet, stages: Sequence[str], norms: bool) -> list[nn.Module]:
 
 
 def build_net(recipe: Recipe, labels: LabelSet, callback: Callback, saved: dict[str, Any] | None = None) -> TMANet:
-    """The network with the weights it starts from. Raises ConfigError, CheckpointError and LabelError.
-
-    `saved`: the configuration of a run that is resumed; what it started from may be gone; its state has the weights.
-    """
-    if saved:
+    """The network with the weights it starts from. Raises ConfigError, CheckpointError and LabelError."""
+    if saved:  # the configuration of a run that is resumed: what it started from may be gone, its state has the weights
         return TMANet(TMANetConfig.from_dict(saved))
     if recipe.init in ("none", "imagenet"):
         config = TMANetConfig.from_dict({"classes": len(labels), **recipe.network})

@@ -27,12 +27,11 @@ _STEP_COLUMNS = ("step", "seconds", "lr", "loss")
 
 
 class Record:
-    """Writes into the folder of a run; use in a `with` block.
+    """Writes into the folder of a run; use in a `with` block."""
 
-    In the log a step is a row, and a validation is a row of its own without loss and lr. Rows after the step at which a
-    run is resumed are dropped: they will come again. A full disk loses only the newest file or row: the run goes on
-    with a note, and what was written before is still there.
-    """
+    # In the log a step is a row, and a validation is a row of its own without loss and lr. Rows after the step at which
+    # a run is resumed are dropped: they will come again. A full disk loses only the newest file or row: the run goes on
+    # with a note, and what was written before is still there.
 
     def __init__(self, job: TrainJob, callback: Callback, data: RunData, *, after: int) -> None:
         """`after`: the step that the run is resumed from. Raises OutputError where the log cannot be written."""

@@ -1,8 +1,8 @@
-"""Trainer: the network, its optimizer and its moving average; one step of them.
+"""Trainer: the network, its optimizer and its moving average; one step of them."""
 
-What happens in a step depends on the seed and the step's number alone, and on the learning rate. So a run that is
-resumed repeats what an unbroken one would have done, bit for bit; but for a run by minutes, whose rate falls with time.
-"""
+# What happens in a step depends on the seed and the step's number alone, and on the learning rate. So a run that is
+# resumed repeats what an unbroken one would have done, bit for bit; but for a run by minutes, whose rate falls with
+# time.
 
 import math
 from collections.abc import Sequence
@@ -144,12 +144,9 @@ class Trainer:
         return loss
 
     def _check_and_clip(self, parts: Sequence[Batch]) -> None:
-        """Shortens the gradient where it is too long. Raises TrainingError where it is not finite.
-
-        With fp16 it does not: the scaler leaves such steps out.
-        """
+        """Shortens the gradient where it is too long. Raises TrainingError where it is not finite."""
         norm = torch.nn.utils.get_total_norm([each.grad for each in self.net.parameters() if each.grad is not None])
-        if not self._scaler.is_enabled() and not norm.isfinite():
+        if not self._scaler.is_enabled() and not norm.isfinite():  # with fp16 the scaler leaves such steps out
             raise self._not_finite("gradient", parts)
         if self._recipe.optimizer.clip_norm:
             torch.nn.utils.clip_grads_with_norm_(self.net.parameters(), self._recipe.optimizer.clip_norm, norm)
@@ -164,10 +161,7 @@ class Trainer:
 
 
 def make_optimizer(net: nn.Module, settings: Optimizer) -> torch.optim.Optimizer:
-    """SGD with momentum, or AdamW, over the parameters to train; on GPUs in fused kernels.
-
-    Each parameter group has its factor on the learning rate as `scale`, beside its `lr`.
-    """
+    """SGD with momentum, or AdamW, over the parameters to train; each group has its factor on the rate as `scale`."""
     groups: dict[tuple[float, float], list[Tensor]] = {}
     for name, value in net.named_parameters():
         if value.requires_grad:
