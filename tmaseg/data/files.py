@@ -93,15 +93,12 @@ def _partings(line: str) -> Iterator[list[str]]:
 
 
 def frame_names(images: Sequence[Path], base: Path) -> list[str]:
-    """A name for each image, all different: its path below `base`, or else below the folder that holds all of them.
-
-    Without suffix, but where two images share the rest.
-    """
+    """A name for each image, all different: its path below `base`, or else below the folder that holds all of them."""
     folder = base
     if not all(image.is_relative_to(base) and ".." not in image.parts for image in images):
         images = [Path(os.path.abspath(image)) for image in images]  # noqa: PTH100  (links are kept)
         folder = Path(os.path.commonpath([image.parent for image in images]))
-    paths = [image.relative_to(folder) for image in images]
+    paths = [image.relative_to(folder) for image in images]  # without suffix, but where two images share the rest
     names = Counter(path.with_suffix("") for path in paths)
     return [(path.with_suffix("") if names[path.with_suffix("")] == 1 else path).as_posix() for path in paths]
 

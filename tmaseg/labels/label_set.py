@@ -70,10 +70,7 @@ class LabelSet:
         return len(self.names)
 
     def index(self, name: str) -> int:
-        """The class id of a name; case, spaces and punctuation do not matter, and common synonyms are understood.
-
-        Raises LabelError, listing the known names, where there is none.
-        """
+        """The class id of a name in any spelling, or of a common synonym. Raises LabelError that lists the names."""
         if name in self.names:
             return self.names.index(name)
         for spelling in (normalized, canonical):

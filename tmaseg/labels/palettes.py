@@ -1,7 +1,7 @@
 """The label sets that ship, finding one by name or file, and where the classes of one set are found in another."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -97,9 +97,7 @@ _KNOWN = {labels.name: labels for labels in (CITYSCAPES, CAMVID, CAMVID12, CAMVI
 class ClassMap:
     """Where the classes of one label set are found in another."""
 
-    table: NDArray[
-        np.uint8
-    ]  # (256,): source class id -> target class id; the target's ignore_index where there is none
+    table: NDArray[np.uint8]  # (256,): source class id -> target class id, or the target's ignore_index for none
     missing: tuple[str, ...]  # source classes without a counterpart; void classes are not counted
 
 
@@ -110,10 +108,8 @@ def map_by_name(source: LabelSet, target: LabelSet) -> ClassMap:
     """
     # Cityscapes to CamVid sends wall to building, terrain to tree, truck to car, and so on; the other way every class
     # has its one natural counterpart. Void classes match nothing.
-    members = [(index, name) for index, names in target.unions for name in names]
-    found = _by_spelling(
-        (index, name) for index, name in [*members, *enumerate(target.names)] if index not in target.void
-    )
+    members = [*((index, name) for index, names in target.unions for name in names), *enumerate(target.names)]
+    found = _by_spelling([(index, name) for index, name in members if index not in target.void])
     made_of = dict(source.unions)
 
     def match(index: int, name: str) -> int | None:
@@ -133,7 +129,7 @@ def map_to_groups(source: LabelSet, groups: LabelSet) -> ClassMap:
     """
     made_of = dict(groups.unions)
     parts = [made_of.get(index, (name,)) for index, name in enumerate(groups.names)]
-    found = _by_spelling((index, part) for index, names in enumerate(parts) for part in names)
+    found = _by_spelling([(index, part) for index, names in enumerate(parts) for part in names])
     result = _map(source, groups, lambda _, name: found.get(normalized(name), found.get(canonical(name))))
     for index in sorted({*range(len(groups))} - {*result.table.tolist(), *groups.void}):
         raise LabelError(
@@ -143,10 +139,9 @@ def map_to_groups(source: LabelSet, groups: LabelSet) -> ClassMap:
     return result
 
 
-def _by_spelling(members: Iterable[tuple[int, str]]) -> dict[str, int]:
+def _by_spelling(members: Sequence[tuple[int, str]]) -> dict[str, int]:
     """The first class id of each name and then of each synonym."""
     found: dict[str, int] = {}
-    members = list(members)
     for spelling in (normalized, canonical):
         for index, name in members:
             found.setdefault(spelling(name), index)
@@ -164,11 +159,9 @@ def _map(source: LabelSet, target: LabelSet, match: Callable[[int, str], int | N
 
 @dataclass(frozen=True)
 class ClassUnions:
-    """For each class of a data set, the network's classes that it is the union of; none for a class left out.
+    """For each class of a data set, the network's classes that it is the union of; none for a class left out."""
 
-    CamVid's car is Cityscapes' car, truck, bus and train: its probability is the sum of theirs.
-    """
-
+    # CamVid's car is Cityscapes' car, truck, bus and train: its probability is the sum of theirs.
     members: tuple[tuple[int, ...], ...]
     missing: tuple[str, ...] = ()  # classes that the network has no counterpart for: in training their pixels are void
 
