@@ -237,7 +237,7 @@ def train(check: Check) -> dict[str, Any]:
         data = _unpacked(check.args.pack, Path(folder)) if check.args.pack else _drawn(Path(folder), check.short)
         size = small if check.short else ["--minutes", f"{minutes:.2f}", "--batch", "16"]
         command = [sys.executable, "-m", "tmaseg", "train", *data, "-o", f"{folder}/run", "--preset", "street", *size]
-        command += ["--init", "street-lite", "--threads", str(max(1, (os.cpu_count() or 1) - 2))]
+        command += ["--init", "street", "--threads", str(max(1, (os.cpu_count() or 1) - 2))]
         command += [] if check.args.pack else ["--labels", "cityscapes"]
         command += ["--device", str(check.device)]
         longest = None if check.short else 60 * minutes + 60

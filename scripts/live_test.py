@@ -235,7 +235,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="rtsp,rtmp,hls,mjpeg,lavfi", help="kinds of sources")
     parser.add_argument("--minutes", type=float, default=0, help="run that long, without killing anything")
-    parser.add_argument("--weights", default="street-lite")
+    parser.add_argument("--weights", default="street")
     parser.add_argument("--size", type=int, help="short side of the network's input")
     arguments = parser.parse_args()
     for program in ("ffmpeg", "nginx"):
