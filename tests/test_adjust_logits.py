@@ -1,27 +1,18 @@
 """scripts/adjust_logits: constants that undo a bias, from training pictures, in the classifier and nowhere else."""
 
-import importlib.util
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import torch
 from drawn import CLASSES, write_drawn
+from scripted import SCRIPTS, load_script
 from tiny import tiny_checkpoint
 
 from tmaseg.labels import get_labels
 from tmaseg.model.checkpoint import load_checkpoint, save_checkpoint
 
-SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "adjust_logits.py"
-
-
-def script():
-    spec = importlib.util.spec_from_file_location("adjust_logits", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+SCRIPT = SCRIPTS / "adjust_logits.py"
 
 
 def biased_pixels(module, labels, bias, seed):
@@ -35,7 +26,7 @@ def biased_pixels(module, labels, bias, seed):
 
 
 def test_a_bias_of_the_logits_is_undone():
-    module, labels = script(), get_labels("camvid")
+    module, labels = load_script("adjust_logits"), get_labels("camvid")
     bias = torch.zeros(len(labels))
     bias[3], bias[7] = 1.75, -1.5
     sets = [biased_pixels(module, labels, bias, seed) for seed in range(2)]

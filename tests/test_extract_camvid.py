@@ -1,28 +1,16 @@
 """Frames out of a raw video: numbered right, whole or absent, never replaced or deleted."""
 
-import importlib.util
 import sys
-from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 from PIL import Image
+from scripted import load_script
 
 from tmaseg.errors import DataError
 
-SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "extract_camvid.py"
-
-
-def script():
-    spec = importlib.util.spec_from_file_location("extract_camvid", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-SCRIPT_MODULE = script()
+SCRIPT_MODULE = load_script("extract_camvid")
 extract_camvid = SCRIPT_MODULE.extract_camvid
 
 
