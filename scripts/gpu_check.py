@@ -255,17 +255,19 @@ def train(check: Check) -> dict[str, Any]:
 
 
 def _crops_alone(folder: Path, steps: int) -> float:
-    """What the threads of a run make a second while nothing trains; labels and pictures are in memory by then."""
-    from tmaseg.training.batches import BatchMaker, load_batches
+    """What the workers of a run make a second while nothing trains; labels and pictures are in memory by then."""
+    from tmaseg.training.batches import BatchMaker
     from tmaseg.training.datasets import open_sources, read_labels
     from tmaseg.training.job import Callback, resumed
+    from tmaseg.training.loader import load_batches
 
     job = resumed(folder)
     datasets, labels = open_sources(job.sources, job.recipe.labels)
     data = read_labels(datasets, labels, job.recipe, Callback(), cache_bytes=2**31)
     config = load_checkpoint(folder / "last.safetensors").config
     maker = BatchMaker(data.train, job.recipe, config)
-    with closing(load_batches(maker.parts, first=0, threads=job.recipe.run.threads)) as batches:
+    workers, to_gpu = job.recipe.run.threads, torch.cuda.is_available()
+    with closing(load_batches(maker.parts, first=0, workers=workers, to_gpu=to_gpu)) as batches:
         next(batches)
         begun = time.perf_counter()
         for _ in range(steps):

@@ -1,11 +1,7 @@
 """Batches: a function of the step alone; memory is what the recipe says; one geometry for a frame and its memory."""
 
-import threading
-import time
 from collections import Counter
-from contextlib import closing
 from dataclasses import replace
-from itertools import islice
 
 import numpy as np
 import pytest
@@ -16,11 +12,11 @@ from hypothesis import strategies as st
 from tiny import tiny_config
 
 from tmaseg.data import Clip, ClipFrame, Sample
-from tmaseg.errors import ConfigError, DataError
+from tmaseg.errors import ConfigError
 from tmaseg.evaluation import Shard
 from tmaseg.labels import LabelSet, unite_by_name
 from tmaseg.training.augment import draw_clip
-from tmaseg.training.batches import BatchMaker, Sampler, check_batches, load_batches
+from tmaseg.training.batches import BatchMaker, Sampler, check_batches
 from tmaseg.training.datasets import TrainSet
 
 LABELS = LabelSet("drawn", CLASSES, ((1, 1, 1),) * 4)
@@ -303,28 +299,6 @@ def test_a_network_without_memory_gets_none():
     made = maker(memory_frames=0).make(0)
     assert made.memory.shape == (4, 0)
     assert len(made.pictures) == 4
-
-
-def test_loaded_steps_come_in_order_and_no_thread_is_left():
-    def make(step):
-        time.sleep(0.002 * (step % 3))  # threads finish out of order
-        return [step]
-
-    with closing(load_batches(make, first=7, threads=3)) as batches:
-        assert list(islice(batches, 20)) == [[step] for step in range(7, 27)]
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("batch")]
-
-
-def test_an_error_is_raised_at_its_step():
-    def make(step):
-        if step == 3:
-            raise DataError("3.png: the picture is missing")
-        return [step]
-
-    with closing(load_batches(make, first=0, threads=2)) as batches:
-        assert list(islice(batches, 3)) == [[0], [1], [2]]
-        with pytest.raises(DataError, match=r"3\.png"):
-            next(batches)
 
 
 # Sampler --------------------------------------------------------------------------------------------------------------

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from drawn import tiny_recipe
 
+from tmaseg.data import read_frame
 from tmaseg.errors import CheckpointError, ConfigError, DataError, LabelError
 from tmaseg.labels import ClassUnions
 from tmaseg.training import Callback, Source, TrainJob, check_mixture, train
+from tmaseg.training import datasets as module
 from tmaseg.training.batches import mixture_fractions
 from tmaseg.training.datasets import ImageCache, open_sources, read_labels
 from tmaseg.training.recipe import from_values
@@ -118,3 +120,15 @@ def test_pictures_are_cached_while_they_fit_and_no_larger_than_crops_show_them(d
     assert cramped.picture(frame) is not cramped.picture(frame)
     assert (small.picture(frame).shape, small.labels(data, frame).shape) == ((24, 32, 3), (24, 32))
     assert set(np.unique(small.labels(data, other))) <= set(np.unique(data.truth(other)))
+
+
+@pytest.mark.parametrize(("cache_bytes", "some"), [(10**7, False), (50_000, True)])
+def test_pictures_are_read_ahead_until_there_is_no_room_for_another(drawn, monkeypatch, cache_bytes, some):
+    datasets, labels = open_sources((Source("folder", drawn()),), "")
+    data = read_labels(datasets, labels, tiny_recipe(), Callback(), cache_bytes=cache_bytes)
+    read = []
+    monkeypatch.setattr(module, "read_frame", lambda frame: read.append(frame.name) or read_frame(frame))
+    data.read_pictures(1, threads=1)
+    frames = {sample.frame.name for sample in data.train[0].samples}
+    assert set(read) < frames if some else set(read) >= frames
+    assert len(read) == len(set(read))

@@ -29,7 +29,11 @@ def batch(labels, sets, set_rows=None):
     none = torch.zeros(0, dtype=torch.int64)
     set_rows = set_rows or tuple(sets.count(number) for number in range(max(sets) + 1))
     hidden = torch.zeros(rows, dtype=torch.bool)
-    return Batch(torch.zeros(rows, 8, 8, 3), labels, none, none.reshape(rows, 0), hidden, sets, set_rows, ("",) * rows)
+    pixels = torch.zeros(len(set_rows), 256, dtype=torch.int64)
+    for number, row in zip(sets, labels, strict=True):
+        pixels[number] += torch.bincount(row.flatten().long(), minlength=256)
+    pictures = torch.zeros(rows, 8, 8, 3)
+    return Batch(pictures, labels, pixels, none, none.reshape(rows, 0), hidden, sets, set_rows, ("",) * rows)
 
 
 def test_camvids_classes_are_unions_of_cityscapes_and_back():

@@ -62,7 +62,7 @@ class RecipeSettings:
     size: int | None = option(_SETTINGS, "Short side of pictures; 0 keeps theirs.", "PIXELS")
     labels: str | None = option(_SETTINGS, "Label set of the network; the first data set's by default.", "NAME|FILE")
     seed: int | None = option(_SETTINGS, "Random seed.", "N")
-    threads: int | None = option(_SETTINGS, "Data-loading threads.", "N")
+    threads: int | None = option(_SETTINGS, "Data-loading threads; processes for a GPU.", "N")
     precision: str | None = option(_SETTINGS, "Arithmetic of convolutions: auto, fp32, bf16 or fp16.", "NAME")
     compile: bool = option(_SETTINGS, "Compile the network (torch.compile).", default=False)
     settings: list[str] | None = option(

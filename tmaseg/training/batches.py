@@ -5,15 +5,11 @@ M pictures that are memory of some row, s the loss's stride.
 """
 
 import threading
-from collections import deque
-from collections.abc import Callable, Generator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import count
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -26,8 +22,6 @@ from tmaseg.training.augment import CropPlan, draw_clip, draw_memory_kind
 from tmaseg.training.datasets import TrainSet
 from tmaseg.training.recipe import Recipe
 
-_STEPS_AHEAD = 2  # beyond those being made
-
 
 @dataclass(frozen=True, eq=False)
 class Batch:
@@ -35,6 +29,7 @@ class Batch:
 
     pictures: Tensor  # (N, H, W, 3) uint8
     labels: Tensor  # (B, H/s, W/s) uint8: class ids of each row's own data set; 255 is void
+    pixels: Tensor  # (sets, 256) int64: how many labels of each data set have each id
     memory_pictures: Tensor  # (M,) int64: the pictures that serve as memory
     # (B, T) int64: which of the memory pictures each row reads; T is 0 for a network without memory. Oldest first where
     # each row has its own memory frames; where rows are memory of each other, the clip's others in a circle.
@@ -48,6 +43,10 @@ class Batch:
         """The same with `change` done to every tensor."""
         tensors: dict[str, Any] = {name: change(each) for name, each in vars(self).items() if isinstance(each, Tensor)}
         return replace(self, **tensors)
+
+    def pin_memory(self) -> "Batch":
+        """The same in memory from which a GPU copies by itself."""
+        return self.map(Tensor.pin_memory)
 
 
 def check_batches(recipe: Recipe, network: TMANetConfig, processes: int) -> None:
@@ -143,12 +142,9 @@ class BatchMaker:
         recipe: Recipe,
         network: TMANetConfig,
         shard: Shard = Shard(),  # noqa: B008
-        *,
-        pinned: bool = False,
     ) -> None:
-        """`pinned`: whether batches go to a CUDA device. What `check_batches` refuses will not do."""
-        self._sets, self._recipe = tuple(sets), recipe
-        self._shard, self._pinned = shard, pinned
+        """What `check_batches` refuses will not do."""
+        self._sets, self._recipe, self._shard = tuple(sets), recipe, shard
         self._frames = network.memory_frames
         self._mutual = recipe.memory.form == "mutual"
         counts = [len(data.samples) for data in sets]
@@ -160,8 +156,7 @@ class BatchMaker:
         """The batches of a step that this process takes, one after the other."""
         count = self._recipe.optimizer.accumulate
         first, parts = self._shard.rank * count, self._shard.count * count
-        made = [self.make(step, first + part, parts) for part in range(count)]
-        return [part.map(Tensor.pin_memory) for part in made] if self._pinned else made
+        return [self.make(step, first + part, parts) for part in range(count)]
 
     def make(self, step: int, part: int = 0, parts: int = 1) -> Batch:
         """The `part`th of `parts` equal parts of a step's crops, clips kept together. Raises DataError."""
@@ -173,13 +168,19 @@ class BatchMaker:
         memory_pictures, places = np.unique(indices, return_inverse=True)
         in_step = [self._entry(step, number)[0] for number, group in enumerate(plan.groups) for _ in group]
         first = plan.groups[numbers[0]][0] if numbers else 0
+        sets = [self._sets.index(crop.data) for crop in rows]
+        labels = np.stack([crop.labels(crop_hw)[y::stride, x::stride] for crop in rows])
+        pixels = np.zeros((len(self._sets), 256), np.int64)
+        for number, row in zip(sets, labels, strict=True):
+            pixels[number] += np.bincount(row.ravel(), minlength=256)
         return Batch(
             pictures=torch.from_numpy(np.stack([crop.picture(crop_hw) for crop in (*rows, *past)])),
-            labels=torch.from_numpy(np.stack([crop.labels(crop_hw)[y::stride, x::stride] for crop in rows])),
+            labels=torch.from_numpy(labels),
+            pixels=torch.from_numpy(pixels),
             memory_pictures=torch.from_numpy(memory_pictures),
             memory=torch.from_numpy(places.reshape(indices.shape).astype(np.int64)),
             hidden=torch.tensor([self._hides(step, first + row) for row in range(len(rows))]),
-            sets=tuple(self._sets.index(crop.data) for crop in rows),
+            sets=tuple(sets),
             set_rows=tuple(in_step.count(number) for number in range(len(self._sets))),
             files=tuple(str(crop.frame.image) for crop in rows),
         )
@@ -257,20 +258,3 @@ class BatchMaker:
 
     def _rng(self, step: int, *key: int) -> np.random.Generator:
         return np.random.default_rng((self._recipe.run.seed, 3, step, *key))
-
-
-def load_batches(make: Callable[[int], list[Batch]], *, first: int, threads: int) -> Generator[list[Batch], None, None]:
-    """The parts of each step from `first` on, made ahead of time by threads; raises what `make` raises, at its step."""
-    # OpenCV's and NumPy's work releases the interpreter's lock: threads do.
-    cv2_threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)  # OpenCV's own threads would compete with these and with the network's
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="batch")
-    try:
-        pending = deque(pool.submit(make, step) for step in range(first, first + threads + _STEPS_AHEAD))
-        for step in count(first + len(pending)):
-            parts = pending.popleft().result()
-            pending.append(pool.submit(make, step))
-            yield parts
-    finally:
-        pool.shutdown(cancel_futures=True)
-        cv2.setNumThreads(cv2_threads)

@@ -28,13 +28,18 @@ class ImageCache:
     def __init__(self, max_bytes: int, *, short_side: int = 0) -> None:
         """`short_side`: pixels to which larger pictures are reduced, since no crop shows more; 0: as stored."""
         self._short_side = short_side
-        self._bytes_left = max_bytes
+        self._bytes_left, self._full = max_bytes, False
         self._images: dict[Path, NDArray[np.uint8]] = {}
         self._lock = threading.Lock()
 
     def picture(self, frame: ClipFrame) -> RGB:
         """(H, W, 3) uint8. Raises DataError when it cannot be read."""
         return self._get(frame.image, lambda: read_frame(frame), cv2.INTER_AREA)
+
+    def keep(self, frame: ClipFrame) -> None:
+        """Reads a picture, unless there has been no room for another. Raises DataError when it cannot be read."""
+        if not self._full:
+            self.picture(frame)
 
     def labels(self, dataset: Dataset, frame: ClipFrame) -> Labels:
         """(H, W) uint8 class ids of a labelled frame. Raises DataError."""
@@ -52,6 +57,7 @@ class ImageCache:
             size_wh = (round(width * factor), round(height * factor))
             image = np.asarray(cv2.resize(image, size_wh, interpolation=interpolation), np.uint8)
         with self._lock:
+            self._full = self._full or image.nbytes > self._bytes_left
             if path not in self._images and image.nbytes <= self._bytes_left:
                 self._images[path] = image
                 self._bytes_left -= image.nbytes
@@ -115,6 +121,14 @@ class RunData:
     train: list[TrainSet]
     val: dict[str, Dataset]  # those that have the split to be scored on, by name
     labels: LabelSet  # the network's classes
+
+    def read_pictures(self, past: int, *, threads: int) -> None:
+        """Fills the cache with the pictures to train on and `past` frames before each, for processes to share."""
+        steps = range(1, past + 1)
+        with ThreadPoolExecutor(threads) as pool:
+            for data in self.train:
+                frames = [each for one in data.samples for each in (one.frame, *one.clip.past(one.frame, steps))]
+                list(pool.map(data.cache.keep, {each.image: each for each in frames}.values()))
 
 
 def open_sources(sources: Sequence[Source], labels: str) -> tuple[dict[str, Dataset], LabelSet]:

@@ -1,4 +1,4 @@
-"""train: the loop. Batches come from threads; every so often the weights are scored and the run's state is written."""
+"""train: the loop. Batches come from workers; every so often the weights are scored and the run's state is written."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -16,9 +16,10 @@ from tmaseg.inference.device import Precision, choose_device, choose_precision, 
 from tmaseg.inference.engine import can_compile
 from tmaseg.inference.segmenter import load_network
 from tmaseg.model.checkpoint import Checkpoint, load_checkpoint
-from tmaseg.training.batches import Batch, BatchMaker, check_batches, load_batches
+from tmaseg.training.batches import Batch, BatchMaker, check_batches
 from tmaseg.training.datasets import open_sources, read_labels
 from tmaseg.training.job import Callback, StepReport, TrainJob, TrainResult, ValidationScores, load_state
+from tmaseg.training.loader import load_batches
 from tmaseg.training.module import build_net
 from tmaseg.training.record import Record, describe_scores, make_checkpoint
 from tmaseg.training.trainer import Schedule, Trainer
@@ -43,9 +44,12 @@ def train(job: TrainJob, callback: Callback | None = None, *, stop: Callable[[],
         loop = _Loop(job, shard, callback or Callback(), stop)
         if shard.first:
             loop.record = stack.enter_context(Record(job, loop.callback, loop.data, after=loop.trainer.step))
-        pinned = has_streams(loop.device)
-        maker = BatchMaker(loop.data.train, job.recipe, loop.trainer.net.config, shard, pinned=pinned)
-        batches = load_batches(maker.parts, first=loop.trainer.step, threads=job.recipe.run.threads)
+        maker = BatchMaker(loop.data.train, job.recipe, loop.trainer.net.config, shard)
+        workers, to_gpu = job.recipe.run.threads, has_streams(loop.device)
+        if to_gpu:
+            past = job.recipe.memory.frames_max or loop.trainer.net.config.memory_frames
+            loop.data.read_pictures(past, threads=workers)
+        batches = load_batches(maker.parts, first=loop.trainer.step, workers=workers, to_gpu=to_gpu)
         return loop.run(stack.enter_context(closing(batches)))
 
 

@@ -40,12 +40,8 @@ class SegmentationLoss(nn.Module):
 
     def totals(self, batch: Batch) -> Tensor:
         """(sets,) float64 on the CPU: the weights of the labelled pixels of a part, summed for each data set."""
-        totals = torch.zeros(len(self._unions), dtype=torch.float64)
-        for number, rows in _rows_of_sets(batch).items():
-            counts = torch.bincount(batch.labels[rows].flatten().long(), minlength=256).cpu()
-            weights = self._weights[number]
-            totals[number] = (counts[: len(weights)] * weights).sum()
-        return totals
+        weights = [functional.pad(each, (0, 256 - len(each))) for each in self._weights]
+        return (batch.pixels * torch.stack(weights)).sum(1)
 
     def forward(self, logits: Tensor, batch: Batch, totals: Tensor) -> Tensor:
         """This part's contribution to the step's loss: float32 logits (B, K, h, w); `totals` of all parts."""
@@ -104,12 +100,11 @@ def lovasz_softmax(probabilities: Tensor, labels: Tensor) -> Tensor:
     # Where all probabilities are 0 or 1 it is the mean of 1 - IoU itself (the paper's equations 8 and 11).
     # Cross-entropy counts pixels; this counts classes, and what is painted too large as much as what is missed.
     losses = []
-    for index, probability in enumerate(probabilities.unbind(1)):
-        inside = labels == index
-        if inside.any():
-            errors = torch.where(inside, 1 - probability, probability)  # (N,)
-            ranked, order = errors.sort(descending=True)
-            losses.append(ranked @ _jaccard_steps(inside[order]).to(ranked.dtype))
+    for index in labels.unique().tolist():  # type: ignore[no-untyped-call]
+        inside, probability = labels == index, probabilities[:, index]
+        errors = torch.where(inside, 1 - probability, probability)  # (N,)
+        ranked, order = errors.sort(descending=True)
+        losses.append(ranked @ _jaccard_steps(inside[order]).to(ranked.dtype))
     return torch.stack(losses).mean() if losses else probabilities.sum() * 0
 
 

@@ -1,0 +1,56 @@
+import os
+import threading
+import time
+from contextlib import closing
+from itertools import islice
+from multiprocessing import active_children
+
+import cv2
+import numpy as np
+import pytest
+
+from tmaseg.errors import DataError
+from tmaseg.training.loader import load_batches
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")  # from Python 3.12
+
+
+@pytest.mark.parametrize("to_gpu", [False, True])
+def test_loaded_steps_come_in_order_and_no_worker_is_left(to_gpu):
+    def make(step):
+        time.sleep(0.002 * (step % 3))  # workers finish out of order
+        return [step]
+
+    with closing(load_batches(make, first=7, workers=2, to_gpu=to_gpu)) as batches:
+        assert list(islice(batches, 20)) == [[step] for step in range(7, 27)]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("batch")]
+    assert not active_children()
+
+
+@pytest.mark.parametrize("to_gpu", [False, True])
+def test_an_error_is_raised_at_its_step_in_its_own_words(to_gpu):
+    def make(step):
+        if step == 3:
+            raise DataError("3.png: the picture is missing")
+        return [step]
+
+    with closing(load_batches(make, first=0, workers=2, to_gpu=to_gpu)) as batches:
+        assert list(islice(batches, 3)) == [[0], [1], [2]]
+        with pytest.raises(DataError, match=r"^3\.png: the picture is missing$"):
+            next(batches)
+
+
+def test_for_a_gpu_processes_make_batches_without_threads_of_opencv():
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(2)
+    cv2.resize(np.zeros((1200, 1600, 3), np.uint8), (800, 600))  # starts them
+
+    def make(step):
+        return [(os.getpid(), cv2.getNumThreads())]
+
+    with closing(load_batches(make, first=0, workers=2, to_gpu=True)) as batches:
+        made = [part for parts in islice(batches, 4) for part in parts]
+    assert {threads for _, threads in made} == {1}
+    assert len({process for process, _ in made} | {os.getpid()}) == 3
+    assert cv2.getNumThreads() == 2
+    cv2.setNumThreads(before)
