@@ -105,10 +105,11 @@ def test_every_form_is_the_explicit_softmax(form, dtype, key, value):
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize(("size", "reach", "radius"), [((9, 7), 0.2, 2), ((9, 7), 0.01, 1), ((6, 11), 1.0, 6)])
+@pytest.mark.parametrize(
+    ("size", "reach", "radius"), [((9, 7), 0.2, 2), ((9, 7), 0.01, 1), ((6, 11), 1.0, 6), ((20, 33), 0.45, 9)]
+)
 def test_a_reach_leaves_out_what_is_further_away(form, size, reach, radius, monkeypatch):
     monkeypatch.setattr(memory, "_QUERY_ROWS", 8)
-    monkeypatch.setattr(memory, "_MASKED_ROWS", 8)
     query, keys, values = _inputs(2, size, 3, 16, 32, torch.float32)
     with torch.no_grad():
         read = read_memory(query, keys, values, reach=reach, attend=FORMS[form])

@@ -123,7 +123,7 @@ class StreamingStep(nn.Module):
 
 
 class _Near:
-    """Leaves out positions of memory that are out of reach, as `tmaseg.model.memory.Neighbourhood` does."""
+    """Leaves out positions of memory that are out of reach, as `tmaseg.model.memory.read_memory` does."""
 
     def __init__(self, height: int, width: int, reach: float) -> None:
         y, x = torch.arange(height), torch.arange(width)
