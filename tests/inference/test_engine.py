@@ -221,8 +221,8 @@ def test_what_compiling_gains_depends_on_where_it_runs(monkeypatch):
         ({"amx_bf16"}, CPU, torch.bfloat16, 1001),
         ({"amx_bf16"}, CPU, torch.float32, 10001),
         (set(), CPU, torch.bfloat16, 10001),
-        ({"amx_bf16"}, torch.device("cuda"), torch.bfloat16, 1501),
-        (set(), torch.device("cuda"), torch.float32, 1501),
+        ({"amx_bf16"}, torch.device("cuda"), torch.bfloat16, 1201),
+        (set(), torch.device("cuda"), torch.float32, 1201),
     ):
         monkeypatch.setattr(engine, "cpu_flags", lambda flags=flags: frozenset(flags))
         assert repays(0.1, frames, dtype, device, again=False)
