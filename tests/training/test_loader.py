@@ -1,4 +1,5 @@
 import os
+import signal
 import threading
 import time
 from contextlib import closing
@@ -9,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tmaseg.errors import DataError
+from tmaseg.errors import DataError, TrainingError
 from tmaseg.training.loader import load_batches
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")  # from Python 3.12
@@ -38,6 +39,21 @@ def test_an_error_is_raised_at_its_step_in_its_own_words(to_gpu):
         assert list(islice(batches, 3)) == [[0], [1], [2]]
         with pytest.raises(DataError, match=r"^3\.png: the picture is missing$"):
             next(batches)
+    assert not active_children()
+
+
+def test_a_process_that_is_killed_is_an_error_in_a_line():
+    def make(step):
+        if step == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return [step]
+
+    with (
+        closing(load_batches(make, first=0, workers=1, to_gpu=True)) as batches,
+        pytest.raises(TrainingError, match=r"^a process that makes batches has ended .*shm-size"),
+    ):
+        list(batches)
+    assert not active_children()
 
 
 def test_for_a_gpu_processes_make_batches_without_threads_of_opencv():

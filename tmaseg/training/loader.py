@@ -11,7 +11,7 @@ import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from tmaseg.errors import TmasegError
+from tmaseg.errors import TmasegError, TrainingError
 from tmaseg.training.batches import Batch
 
 Make = Callable[[int], list[Batch]]  # a step -> its parts
@@ -24,7 +24,7 @@ _STEPS = 2**40  # more than a run has
 def load_batches(make: Make, *, first: int, workers: int, to_gpu: bool = False) -> Batches:
     """The parts of each step from `first` on, made ahead; raises what `make` raises, at its step.
 
-    `to_gpu`: they are made by processes, where the system can fork any, and pinned.
+    `to_gpu`: they are made by processes, where the system can fork any, and pinned. Raises TrainingError when one ends.
     """
     # Threads in Python keep the thread that launches a GPU's kernels waiting for the interpreter's lock.
     forks = to_gpu and "fork" in multiprocessing.get_all_start_methods()
@@ -62,10 +62,20 @@ def _by_processes(make: Make, first: int, processes: int) -> Batches:
         multiprocessing_context="fork",  # they share the pictures that are in memory
         pin_memory=torch.accelerator.is_available(),
     )
-    for parts in loader:
-        if isinstance(parts, TmasegError):
-            raise parts
-        yield parts
+    made = iter(loader)
+    try:
+        while True:
+            parts = next(made)
+            if isinstance(parts, TmasegError):
+                raise parts
+            yield parts
+    except RuntimeError as error:
+        raise TrainingError(
+            f"a process that makes batches has ended ({str(error).splitlines()[0]}): where memory or shared memory ran "
+            "out, lower threads or batch, or give a container more (docker run --shm-size 8g)"
+        ) from error
+    finally:
+        del made  # its processes end with it
 
 
 class _Steps(Dataset[list[Batch] | TmasegError]):
