@@ -56,6 +56,18 @@ def test_a_process_that_is_killed_is_an_error_in_a_line():
     assert not active_children()
 
 
+@pytest.mark.parametrize("to_gpu", [False, True])
+def test_a_fault_in_a_worker_is_not_taken_for_a_worker_that_is_gone(to_gpu):
+    def make(step):
+        raise RuntimeError("a fault")
+
+    with (
+        closing(load_batches(make, first=0, workers=1, to_gpu=to_gpu)) as batches,
+        pytest.raises(RuntimeError, match="a fault"),
+    ):
+        next(batches)
+
+
 def test_for_a_gpu_processes_make_batches_without_threads_of_opencv():
     before = cv2.getNumThreads()
     cv2.setNumThreads(2)

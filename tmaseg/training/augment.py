@@ -1,8 +1,8 @@
 """Augmentation: crops as plans, drawn at random as plain values, and how a plan becomes pixels."""
 
 # One geometry serves a picture, its labels and its memory frames: a matrix from stored pixels to crop pixels. Pixels
-# are made with OpenCV in the loader's threads: a crop of 416x320 takes 1 to 2 ms of one core, where torchvision's
-# transforms take 40 on a CPU; a GPU is kept busy by two to eight such threads.
+# are made with OpenCV by the loader's workers: a crop of 448x288 by the preset `street`, decoding included, takes 4 ms
+# of one core, where torchvision's transforms alone take 40; an H200, which takes 600 a second, is kept busy by four of them.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace

@@ -70,6 +70,8 @@ def _by_processes(make: Make, first: int, processes: int) -> Batches:
                 raise parts
             yield parts
     except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):  # then it is a fault of ours
+            raise
         raise TrainingError(
             f"a process that makes batches has ended ({str(error).splitlines()[0]}): where memory or shared memory ran "
             "out, lower threads or batch, or give a container more (docker run --shm-size 8g)"

@@ -31,17 +31,16 @@ class SegmentationLoss(nn.Module):
         super().__init__()
         self._lovasz = settings.lovasz
         self._unions = [data.unions for data in sets]
-        self._weights = []  # as `totals` uses them
+        self._weights = torch.zeros(len(sets), 256, dtype=torch.float64)  # as `totals` uses them
         for number, data in enumerate(sets):
             weights = class_weights(data.pixels, data.unions, settings.class_weights)
-            self._weights.append(torch.from_numpy(weights))
+            self._weights[number, : len(weights)] = torch.from_numpy(weights)
             self.register_buffer(f"weights{number}", torch.from_numpy(weights).float())
             self.register_buffer(f"merged{number}", torch.from_numpy(data.unions.merged).long())
 
     def totals(self, batch: Batch) -> Tensor:
         """(sets,) float64 on the CPU: the weights of the labelled pixels of a part, summed for each data set."""
-        weights = [functional.pad(each, (0, 256 - len(each))) for each in self._weights]
-        return (batch.pixels * torch.stack(weights)).sum(1)
+        return (batch.pixels * self._weights).sum(1)
 
     def forward(self, logits: Tensor, batch: Batch, totals: Tensor) -> Tensor:
         """This part's contribution to the step's loss: float32 logits (B, K, h, w); `totals` of all parts."""
