@@ -2,7 +2,7 @@
 
 # One geometry serves a picture, its labels and its memory frames: a matrix from stored pixels to crop pixels. Pixels
 # are made with OpenCV by the loader's workers: a crop of 448x288 by the preset `street`, decoding included, takes 4 ms
-# of one core, where torchvision's transforms alone take 40; an H200, which takes 600 a second, is kept busy by four of them.
+# of one core, where torchvision's transforms alone take 40; an H200, which takes 600 a second, is kept busy by four.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
