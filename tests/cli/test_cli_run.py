@@ -14,6 +14,7 @@ import pytest
 from films import film, moving, stamps
 from PIL import Image
 from piping import named_pipe, standard_input
+from scenes import pan
 
 from tmaseg import load
 from tmaseg.files import PartFile
@@ -423,6 +424,19 @@ def test_key_frames_from_file_to_file(tmaseg, clip, weights, tmp_path):
     wrong = tmaseg("run", clip, "--masks", tmp_path / "other", "--key-frames", 0)
     assert wrong.code == 1
     assert "--key-frames is 0; it must be 1" in wrong.err
+
+
+def test_classes_are_averaged_along_the_motion_unless_told_not_to(tmaseg, weights, tmp_path):
+    clip = film(tmp_path / "pan.mp4", pan(8, 6, step_px=2, size_hw=(96, 128))[0])
+    for flags, smooth in (((), True), (("--no-smooth",), False), (("--memory", 0), False)):
+        answer = tmaseg("run", clip, "--masks", tmp_path / "masks", "--json", "--overwrite", *flags)
+        assert answer.json["smooth"] == smooth
+        memory = {"memory_frames": 0} if "--memory" in flags else {}
+        segmenter = load(weights, precision="fp32", device="cpu", smooth=smooth, **memory)
+        with open_source(clip) as source:
+            labels = [segmenter.step(frame.rgb, seconds=frame.seconds).labels for frame in source]
+        for mask, want in zip(sorted((tmp_path / "masks").iterdir()), labels, strict=True):
+            np.testing.assert_array_equal(np.asarray(Image.open(mask)), want)
 
 
 def test_a_pipe_becomes_a_whole_video_with_sound(tmaseg, tmp_path):

@@ -23,7 +23,7 @@ def files(onnx_file, tmp_path, monkeypatch):
 def test_run_gives_the_masks_that_torch_gives(tmaseg, files):
     for name in ("street.onnx", "street.safetensors"):
         run = ["run", "v.mp4", "--weights", name, "--masks", name + ".masks", "--device", "cpu", "--json"]
-        answer = tmaseg(*run, *(["--precision", "fp32"] if "onnx" not in name else []), plain=True)
+        answer = tmaseg(*run, *(["--precision", "fp32", "--no-smooth"] if "onnx" not in name else []), plain=True)
         assert answer.code == 0, answer.err
         assert (answer.json["precision"], answer.json["memory_frames"], answer.json["frames"]) == ("fp32", 3, 8)
     for path in sorted((files / "street.onnx.masks").iterdir()):
@@ -47,6 +47,9 @@ def test_the_other_commands_take_it(tmaseg, files):
     measured = tmaseg("eval", "--video", "v.mp4", "--weights", "street.onnx", "--memory", 3, "--limit", 3, "--json")
     assert measured.code == 1  # it has no form without memory to compare with
     assert "was exported with 3 memory frames, not with 0" in measured.err
+    smoothed = tmaseg("eval", "--video", "v.mp4", "--weights", "street.onnx", "--smooth")
+    assert smoothed.code == 1
+    assert "--smooth averages probabilities, and street.onnx gives classes" in smoothed.err
     facts = tmaseg("info", "street.onnx", "--json").json
     assert (facts["onnx"]["frame"], facts["onnx"]["weights"]) == ("64x48", str(facts["onnx"]["weights"]))
     assert facts["parameters"] > 0

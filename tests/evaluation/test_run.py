@@ -362,6 +362,7 @@ def test_bad_masks_stop_with_their_name(weights, tmp_path):
         ({"scales": ()}, "--scales is ''"),
         ({"limit": 0}, "--limit is 0"),
         ({"batch": 0}, "--batch is 0"),
+        ({"batch": 2, "smooth": True}, "--batch is 2, but --smooth averages over frames in order"),
         ({"batch": 2, "flip": True}, "--batch is 2, but --scales, --flip and --window"),
         ({"key_frames": 0}, "--key-frames is 0; it must be 1"),
         ({"key_frames": 2, "flip": True}, "--key-frames is 2, which needs each frame once"),
@@ -399,10 +400,30 @@ def test_key_frames_are_those_of_the_segmenter_and_cost_less(camvid, weights, tm
     assert (moving_means([3, 5], 1), moving_means([3, 5], 3), moving_means([], 2)) == ((3, 5), (4,), ())
 
 
+@pytest.mark.parametrize(("split", "seconds"), [("val", 1 / 15), ("test", 1.0)])
+def test_smoothing_is_that_of_the_segmenter_at_the_times_of_the_frames(camvid, weights, tmp_path, split, seconds):
+    network = weights(aggregation="decoder")
+    report = evaluate(camvid, network, EvalOptions(split=split, smooth=True, save=tmp_path)).to_dict()
+    plain, smooth = (Segmenter(network.engine, CAMVID, detect_cuts=False, smooth=each) for each in (False, True))
+    changed, last = 0, None
+    masks = predictions(tmp_path, camvid, split)
+    for index, (sample, mask) in enumerate(zip(camvid.samples(split), masks, strict=True)):
+        if sample.clip is not last:
+            plain.reset()
+            smooth.reset()
+        last, rgb = sample.clip, camvid.image(sample.frame)
+        np.testing.assert_array_equal(mask, smooth.step(rgb, seconds=index * seconds).labels)
+        changed += int((mask != plain.step(rgb).labels).sum())
+    assert (changed > 0) == (split == "val")
+    assert report["smooth"]
+    assert any("both are flattered" in note for note in report["notes"])
+
+
 def test_sparsely_scored_frames_are_the_last_before_a_key_frame(camvid, weights, monkeypatch):
     """Else every scored frame of such data were a key frame, and carrying labels would seem to cost nothing."""
     asked = []
     monkeypatch.setattr(type(camvid), "streams", lambda self, split, *, past: asked.append(past) or self.split(split))
     evaluate(camvid, weights(), EvalOptions(split="test", no_temporal=True))
     evaluate(camvid, weights(), EvalOptions(split="test", no_temporal=True, key_frames=4))
-    assert asked == [3, 15]
+    evaluate(camvid, weights(), EvalOptions(split="test", no_temporal=True, smooth=True))
+    assert asked == [3, 15, 6]

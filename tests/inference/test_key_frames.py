@@ -3,25 +3,13 @@
 import cv2
 import numpy as np
 import pytest
+from scenes import pan, panorama
 from tiny import noise_frames, tiny_net
 
 from tmaseg.errors import ConfigError
 from tmaseg.inference.key_frames import KeyFrames
 from tmaseg.inference.segmenter import Segmenter
 from tmaseg.labels import generic_labels
-
-
-def panorama(seed, size_hw=(260, 500)):
-    rng = np.random.default_rng(seed)
-    picture = cv2.GaussianBlur(rng.integers(0, 256, (*size_hw, 3), np.uint8), (0, 0), 4)
-    return np.asarray(cv2.normalize(picture, None, 0, 255, cv2.NORM_MINMAX), np.uint8)
-
-
-def pan(seed, count, step_px=7, size_hw=(240, 320)):
-    """A camera that turns right and down: frames, and where each looks."""
-    picture = panorama(seed)
-    places = [(index, step_px * index) for index in range(count)]
-    return [picture[y : y + size_hw[0], x : x + size_hw[1]].copy() for y, x in places], places
 
 
 def segmenter_of(net, **options):

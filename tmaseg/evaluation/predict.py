@@ -130,7 +130,8 @@ class Predictor:
                 "probabilities are summed, and between key frames there are none: leave it out"
             )
         self._memory_frames = memory_frames
-        self.memory_frames = self._segmenter(self.geometry).memory_frames  # checks the options, too
+        segmenter = self._segmenter(self.geometry)  # checks the options, too
+        self.memory_frames, self.past_frames = segmenter.memory_frames, segmenter.past_frames
         self.seconds: list[float] = []
         """Seconds of each frame, from its pixels to its labels."""
         self._wide_hw: tuple[int, int] | None = None  # of the last frame
@@ -148,8 +149,10 @@ class Predictor:
         self.reset_before = False
         """Whether a scene cut or the like emptied the memory before the last frame."""
 
-    def step(self, rgb: RGB, *, seconds: float | None = None, discontinuity: bool = False) -> Labels:
-        """The next frame (H, W, 3) uint8 -> its classes (H, W) uint8, in the data set's ids.
+    def step(
+        self, rgb: RGB, *, seconds: float | None = None, discontinuity: bool = False, continues: bool = False
+    ) -> Labels:
+        """The next frame (H, W, 3) uint8 -> its classes (H, W) uint8, in the data set's ids; as `FrameSegmenter.step`.
 
         With several scales or mirroring: the class of the highest mean probability.
         """
@@ -163,7 +166,9 @@ class Predictor:
         total: Tensor | None = None
         for segmenter, flip in self._streams:
             frame = np.ascontiguousarray(wide[:, ::-1]) if flip else wide
-            result = segmenter.step(frame, seconds=seconds, discontinuity=discontinuity, logits=self._averages)
+            result = segmenter.step(
+                frame, seconds=seconds, discontinuity=discontinuity, continues=continues, logits=self._averages
+            )
             if result.logits is not None:
                 probabilities = result.logits.softmax(0)  # (K, H, W)
                 probabilities = probabilities.flip(-1) if flip else probabilities
@@ -231,6 +236,7 @@ class Predictor:
         return self.network.segmenter(
             geometry=geometry,
             memory_frames=self._memory_frames,
+            smooth=self._options.smooth,
             detect_cuts=self._detect_cuts,
             key_frames=self._options.key_frames,
             may_shrink=False,  # scores are those of the size that they are stated for

@@ -11,7 +11,7 @@ from tmaseg.errors import ConfigError, LabelError
 from tmaseg.evaluation.frames import StreamFrame, batches, limited, read_frames
 from tmaseg.evaluation.pictures import PictureFolder, Submission
 from tmaseg.evaluation.predict import ClassMapping, Predictor, open_predictors
-from tmaseg.evaluation.scores import KEY_FRAMES_NOTE, Evaluation, Pass, VideoEvaluation
+from tmaseg.evaluation.scores import KEY_FRAMES_NOTE, SMOOTH_NOTE, Evaluation, Pass, VideoEvaluation
 from tmaseg.evaluation.shard import Shard
 from tmaseg.files import check_not_read
 from tmaseg.inference.device import peak_memory_mb
@@ -47,9 +47,10 @@ class _DatasetPass:
         """One frame in its stream, or several without memory."""
         if self._batches:
             return self.predictor.batch([each.rgb for each in batch])
-        if batch[0].first:
+        frame = batch[0]
+        if frame.first:
             self.predictor.start()
-        return [self.predictor.step(batch[0].rgb)]
+        return [self.predictor.step(frame.rgb, seconds=frame.clip.seconds(frame.frame), continues=True)]
 
     def score(
         self, frame: StreamFrame, prediction: Labels, truth: tuple[Labels, Labels] | None, flow: BackwardFlow | None
@@ -113,6 +114,7 @@ def evaluate(
             "flip": options.flip,
             "batch": options.batch,
             "key_frames": options.key_frames,
+            "smooth": options.smooth,
         },
         labels=data.labels,
         scored=mapping.scored,
@@ -180,7 +182,8 @@ def evaluate_video(
         width=size_hw[1],
         height=size_hw[0],
         key_frames=options.key_frames,
-        notes=[*source.warnings, *source.damage.lines(), *([KEY_FRAMES_NOTE] if options.key_frames > 1 else [])],
+        smooth=options.smooth,
+        notes=[*source.warnings, *source.damage.lines(), *_motion_notes(options)],
         passes=finished,
         peak_mb=peak_memory_mb(network.device),
         **_facts(network, start_time, finished),
@@ -190,9 +193,9 @@ def evaluate_video(
 def _clips(data: Dataset, predictors: Sequence[Predictor], options: EvalOptions) -> list[Clip]:
     """The sequences, cut down to what the scored frames need. Raises ConfigError for batches of frames with memory."""
     # Scored frames with others between them are the last before a key frame: the hardest, not the easiest.
-    memory_frames = max(each.memory_frames for each in predictors)
-    clips = list(limited(data.streams(options.split, past=(memory_frames + 1) * options.key_frames - 1), options.limit))
-    if options.batch > 1 and memory_frames and any(len(clip.frames) > 1 for clip in clips):
+    past = max(each.past_frames for each in predictors)
+    clips = list(limited(data.streams(options.split, past=(past + 1) * options.key_frames - 1), options.limit))
+    if options.batch > 1 and past and any(len(clip.frames) > 1 for clip in clips):
         raise ConfigError(
             f"--batch is {options.batch}, but frames of this data have others in memory: "
             "leave it out, or give --memory 0"
@@ -253,12 +256,18 @@ def _facts(network: LoadedNetwork, start_time: float, passes: Sequence[Pass], pr
     }
 
 
+def _motion_notes(options: EvalOptions) -> Iterator[str]:
+    if options.key_frames > 1:
+        yield KEY_FRAMES_NOTE
+    if options.smooth:
+        yield SMOOTH_NOTE
+
+
 def _notes(data: Dataset, scores: Pass, options: EvalOptions) -> Iterator[str]:
     if data.name == "camvid":
         extra = "the 11 classes and void" if options.score_void else "the 11 classes; void is not scored"
         yield f"mIoU is over {extra}"
-    if options.key_frames > 1:
-        yield KEY_FRAMES_NOTE
+    yield from _motion_notes(options)
     if not scores.frames:
         yield "no ground truth in this split: nothing is scored"
     elif not options.no_temporal and not scores.flow.pairs:

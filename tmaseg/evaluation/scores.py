@@ -19,6 +19,7 @@ _FLOW_NOTE = "OpenCV DIS; not comparable with figures made with RAFT"
 KEY_FRAMES_NOTE = (
     "between key frames labels follow the very motion that TC and flicker are measured along: both are flattered"
 )
+SMOOTH_NOTE = "classes are averaged along the very motion that TC and flicker are measured along: both are flattered"
 
 
 class FrameScore(NamedTuple):
@@ -195,7 +196,8 @@ class Evaluation(_Result):
     sequences: int
     void_scored: bool
     processes: int
-    input: dict[str, Any]  # how frames were fed to the network: size, window, stride, scales, flip, batch, key_frames
+    input: dict[str, Any]
+    """How frames were fed to the network: size, window, stride, scales, flip, batch, key_frames, smooth."""
     labels: LabelSet  # the classes of the data set
     scored: tuple[int, ...]
     """The ids of those that the mIoU is over: 11 or 12 on CamVid, fewer where some are one to the network."""
@@ -228,6 +230,7 @@ class VideoEvaluation(_Result):
     width: int
     height: int
     key_frames: int  # the network ran on every k-th frame
+    smooth: bool  # whether classes were averaged over the frames in memory
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""

@@ -295,7 +295,7 @@ class Transfer:
         self._device = device
         self._streams = [_module(device).Stream(device) for _ in range(2)] if has_streams(device) else None
 
-    def to_device(self, pixels: NDArray[np.uint8]) -> Tensor:
+    def to_device(self, pixels: NDArray[Any]) -> Tensor:
         """Copies an array to the device; kernels launched later wait for it, and the caller does not."""
         host = torch.from_numpy(np.require(pixels, requirements=["C", "W"]))
         if self._streams is None:

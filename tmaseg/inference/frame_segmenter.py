@@ -54,6 +54,7 @@ class StreamOptions(TypedDict, total=False):
 
     geometry: InputGeometry | None
     memory_frames: int | None
+    smooth: bool
     detect_cuts: bool
     compile: CompileChoice
     key_frames: int | None
@@ -68,11 +69,19 @@ class FrameSegmenter(ABC):
     """The arithmetic that the network runs in."""
 
     def __init__(
-        self, labels: LabelSet, memory_frames: int, *, detect_cuts: bool = True, key_frames: int | None = 1
+        self,
+        labels: LabelSet,
+        memory_frames: int,
+        *,
+        smooth: bool = False,
+        detect_cuts: bool = True,
+        key_frames: int | None = 1,
     ) -> None:
         self.labels = labels
         self.memory_frames = memory_frames
         """T."""
+        self.smooth = smooth
+        """Whether class probabilities are averaged over the last T frames."""
         self.discontinuity = DiscontinuityDetector(cuts=detect_cuts)
         """Finds cuts and gaps; its `state` is what a run that goes on needs."""
         self._key_frames = KeyFrames(key_frames)
@@ -82,6 +91,11 @@ class FrameSegmenter(ABC):
     def key_frames(self) -> int:
         """k: the network runs on every k-th frame; 1 where `step` says which."""
         return self._key_frames.every or 1
+
+    @property
+    def past_frames(self) -> int:
+        """How many frames before it, of those that pass the network, a frame's labels depend on."""
+        return self.memory_frames * (2 if self.smooth else 1)  # what is averaged has a memory as well
 
     @property
     def compiled(self) -> bool:
@@ -120,7 +134,7 @@ class FrameSegmenter(ABC):
     ) -> Segmentation:
         """The next frame of the video.
 
-        rgb (H, W, 3) uint8, red first, upright. `seconds`: its time, by which gaps are noticed; None: no gaps.
+        rgb (H, W, 3) uint8, red first, upright. `seconds`: its time, by which gaps are noticed; None: unknown.
         `discontinuity`: the source reports that this frame does not continue the last; `continues`: it is known to
         continue it, and nothing is detected. `logits`, `confidence`: what the result has beside labels. `key_frame`:
         whether the network runs on this frame, where `key_frames` is None.
@@ -136,7 +150,7 @@ class FrameSegmenter(ABC):
         moved = self._key_frames.carry(rgb, key_frame=key_frame)
         if moved is not None:
             return Segmentation(HostCopy(torch.from_numpy(moved)), None, reset, carried=True)
-        labels, values, emptied = self._segment(rgb, logits or confidence)
+        labels, values, emptied = self._segment(rgb, logits or confidence, seconds)
         if emptied and self.network_frames and not reset:
             reset = True
             self.memory_resets += 1
@@ -148,7 +162,7 @@ class FrameSegmenter(ABC):
         return segmentation
 
     @abstractmethod
-    def _segment(self, rgb: RGB, logits: bool) -> tuple[HostCopy, Tensor | None, bool]:
+    def _segment(self, rgb: RGB, logits: bool, seconds: float | None) -> tuple[HostCopy, Tensor | None, bool]:
         """A frame's labels, on request its logits at its own size, and whether memory was emptied on the way."""
 
     @abstractmethod

@@ -6,12 +6,7 @@ from numpy.typing import NDArray
 
 from tmaseg.arrays import Labels
 from tmaseg.errors import ConfigError
-from tmaseg.video.optical_flow import MIN_SIDE_PX, DenseFlow, warp_labels
-
-# Short side at which motion is found: the network's own. At half of it CamVid val loses three times as much.
-_FLOW_SIDE = 360
-
-Grey = NDArray[np.uint8]  # (h, w)
+from tmaseg.video.optical_flow import MIN_SIDE_PX, DenseFlow, Grey, small_grey, warp_labels
 
 
 class KeyFrames:
@@ -45,7 +40,7 @@ class KeyFrames:
         """
         if self.every == 1:
             return None
-        grey = _small_grey(rgb)
+        grey = small_grey(rgb)
         before, self._grey = self._grey, grey
         labels, self._labels = self._labels, None
         self._since_key += 1
@@ -70,12 +65,3 @@ class KeyFrames:
             flow = np.asarray(cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
             flow *= np.array([width / grey.shape[1], height / grey.shape[0]], np.float32)
         return warp_labels(labels, flow)
-
-
-def _small_grey(rgb: NDArray[np.uint8]) -> Grey:
-    height, width = rgb.shape[:2]
-    scale = _FLOW_SIDE / min(height, width)
-    if scale < 1:
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        rgb = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
-    return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)

@@ -139,6 +139,8 @@ class OnnxNetwork(LoadedNetwork):
 
     def segmenter(self, **options: Unpack[StreamOptions]) -> "OnnxSegmenter":
         """As `LoadedNetwork.segmenter`; only `detect_cuts` and `key_frames` may be other than the file has them."""
+        if options.get("smooth"):
+            raise ConfigError(f"{self.name} gives classes, not probabilities to be averaged: leave out --smooth")
         if self.geometry.overridden_by(options.get("geometry") or InputGeometry()) != self.geometry:
             raise ConfigError(f"{self.name} has its size in it: leave out --size, --window, --stride and --scales")
         frames = options.get("memory_frames")
@@ -163,7 +165,7 @@ class OnnxSegmenter(FrameSegmenter):
     def _empty_memory(self, *, new_size: bool) -> None:  # noqa: ARG002
         self._state = self._session.empty_state()
 
-    def _segment(self, rgb: RGB, logits: bool) -> tuple[HostCopy, Tensor | None, bool]:
+    def _segment(self, rgb: RGB, logits: bool, seconds: float | None) -> tuple[HostCopy, Tensor | None, bool]:  # noqa: ARG002
         frame_hw, name = self._network.spec.frame_hw, self._network.name
         if frame_hw and rgb.shape[:2] != frame_hw:
             came = f"{rgb.shape[1]}x{rgb.shape[0]}"

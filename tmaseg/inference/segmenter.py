@@ -28,6 +28,7 @@ from tmaseg.inference.engine import CompileChoice, CompilePolicy, Engine, prepar
 from tmaseg.inference.frame_segmenter import FrameSegmenter, LoadedNetwork, StreamOptions
 from tmaseg.inference.postprocess import classify
 from tmaseg.inference.sliding_window import SlidingWindow
+from tmaseg.inference.smoothing import TemporalSmoothing
 from tmaseg.labels import LabelSet
 from tmaseg.model.checkpoint import Checkpoint, load_checkpoint, read_weights_info
 from tmaseg.model.config import InputGeometry
@@ -48,6 +49,7 @@ class Segmenter(FrameSegmenter):
         *,
         geometry: InputGeometry | None = None,
         memory_frames: int | None = None,
+        smooth: bool = False,
         detect_cuts: bool = True,
         compile: CompileChoice = "off",  # noqa: A002  (as the option)
         key_frames: int | None = 1,
@@ -56,11 +58,13 @@ class Segmenter(FrameSegmenter):
         """`network` decides device and dtype and must be in evaluation mode; give an `Engine` to share it.
 
         `memory_frames` is T; None: as trained. 0: each frame alone, reading only its own key and value, as a
-        first frame does. `detect_cuts` empties the memory at scene cuts. `compile`: "auto" compiles where the number
-        of frames that `expect` was given repays it. `key_frames` k: the network runs on every k-th frame, and after a
-        cut or a gap; memory holds those, and labels between follow the motion; None: `step` says which.
-        `may_shrink`: where the machine runs out of memory and giving up compiling does not help, frames are fed to the
-        network smaller; else `step` raises ShortageError. Raises ConfigError for values that do not go together.
+        first frame does. `smooth` averages class probabilities over the last T frames (`TemporalSmoothing`); without
+        memory or in windows it has no effect. `detect_cuts` empties the memory at scene cuts. `compile`: "auto"
+        compiles where the number of frames that `expect` was given repays it. `key_frames` k: the network runs on every
+        k-th frame, and after a cut or a gap; memory holds those, and labels between follow the motion; None: `step`
+        says which. `may_shrink`: where the machine runs out of memory and giving up compiling does not help, frames are
+        fed to the network smaller; else `step` raises ShortageError. Raises ConfigError for values that do not go
+        together.
         """
         self.engine = network if isinstance(network, Engine) else Engine(network)
         self.net = self.engine.net
@@ -75,9 +79,10 @@ class Segmenter(FrameSegmenter):
         self._compilation = CompilePolicy(self.engine, compile)
         self._preprocess = Preprocess(self.net.config).to(self.device)
         self._transfer = Transfer(self.device)
-        super().__init__(
-            labels, self.net.config.checked_memory_frames(memory_frames), detect_cuts=detect_cuts, key_frames=key_frames
-        )
+        frames = self.net.config.checked_memory_frames(memory_frames)
+        smooth = smooth and frames > 0 and not self._wanted.window
+        self._smoothing = TemporalSmoothing(frames, self._transfer) if smooth else None
+        super().__init__(labels, frames, smooth=smooth, detect_cuts=detect_cuts, key_frames=key_frames)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -110,11 +115,11 @@ class Segmenter(FrameSegmenter):
         """Whether the network is compiled."""
         return self.engine.compiled
 
-    def _segment(self, rgb: RGB, logits: bool) -> tuple[HostCopy, Tensor | None, bool]:
+    def _segment(self, rgb: RGB, logits: bool, seconds: float | None) -> tuple[HostCopy, Tensor | None, bool]:
         begun, shrunk = perf_counter(), False
         while True:
             try:
-                labels, values = self._forward(rgb, logits)
+                labels, values = self._forward(rgb, logits, seconds)
                 break
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
@@ -130,15 +135,21 @@ class Segmenter(FrameSegmenter):
             self._use(self._wanted)
         else:
             self._window.reset()
+            if self._smoothing:
+                self._smoothing.reset()
 
-    def _forward(self, rgb: RGB, logits: bool) -> tuple[HostCopy, Tensor | None]:
+    def _forward(self, rgb: RGB, logits: bool, seconds: float | None) -> tuple[HostCopy, Tensor | None]:
         """A frame's labels, and its logits at its own size on request."""
         size_hw = (rgb.shape[0], rgb.shape[1])
         pixels = self._transfer.to_device(rgb)[None]  # (1, H, W, 3)
         x = self._preprocess(pixels, self._geometry.input_hw(size_hw)).to(self.engine.dtype)  # (1, 3, h, w)
         out = self._window.step(x).float()  # (1, K, h', w')
-        labels = classify(out[0], size_hw, align_corners=self.net.config.align_corners)
-        return self._transfer.to_host(labels), self.net.resize(out, size_hw)[0] if logits else None
+        smooth = self._smoothing.step(rgb, out, seconds) if self._smoothing else None
+        labels = classify((out if smooth is None else smooth)[0], size_hw, align_corners=self.net.config.align_corners)
+        values = None
+        if logits:
+            values = self.net.resize(out, size_hw) if smooth is None else self.net.resize(smooth, size_hw).log()
+        return self._transfer.to_host(labels), None if values is None else values[0]
 
     def _use_less_memory(self, error: BaseException) -> bool:
         """Memory ran out: gives up compiling, or else a quarter of the short side, until the next video.
@@ -163,6 +174,8 @@ class Segmenter(FrameSegmenter):
         """Sets the input geometry and empties the memory."""
         self._geometry = geometry
         self._window = SlidingWindow(self.engine, geometry, self.memory_frames)
+        if self._smoothing:
+            self._smoothing.reset()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -223,7 +236,8 @@ def load(
     """A Segmenter for shipped weights by name, or for a checkpoint file.
 
     `device`: auto, cpu, or an accelerator such as cuda or cuda:N. `precision`: auto, fp32, bf16 or fp16. `geometry`
-    replaces the checkpoint's size, window and stride where it sets them. The rest as in `Segmenter`. Raises
-    CheckpointError and ConfigError.
+    replaces the checkpoint's size, window and stride where it sets them. The rest as in `Segmenter`, but for `smooth`,
+    which is true unless it is given, as in `tmaseg run`. Raises CheckpointError and ConfigError.
     """
+    options.setdefault("smooth", True)
     return load_network(weights, device=device, precision=precision).segmenter(**options)

@@ -25,6 +25,9 @@ class EvalOptions:
     )
     flip: bool = option(MEASUREMENT, "Average with the mirrored frame.", default=False)
     batch: int = option(MEASUREMENT, "Frames in a batch, where none depends on another.", "N", default=1)
+    smooth: bool = option(
+        MEASUREMENT, "Average the classes over the frames in memory, as `run` does by itself.", default=False
+    )
     no_temporal: bool = option(MEASUREMENT, "Leave out VC, TC and flicker.", default=False)
     palette: str | None = option(
         MEASUREMENT, "Score the classes of this JSON or YAML file, whose `union` says what each is made of.", "FILE"
@@ -49,6 +52,8 @@ class EvalOptions:
             raise ConfigError(f"--limit is {self.limit}; it must be 1 or more frames")
         if self.batch < 1:
             raise ConfigError(f"--batch is {self.batch}; it must be 1 or more frames")
+        if self.smooth and self.batch > 1:
+            raise ConfigError(f"--batch is {self.batch}, but --smooth averages over frames in order: leave one out")
         if self.batch > 1 and (self.augmented or self.geometry.window):
             raise ConfigError(
                 f"--batch is {self.batch}, but --scales, --flip and --window take frames one by one: leave one out"

@@ -28,6 +28,13 @@ class ModelOptions:
     )
     size: int | None = option(NETWORK, "Short side of the network's input; outputs keep the input's size.", "PIXELS")
     memory_frames: int | None = option(NETWORK, "Past frames in memory; 0 segments each frame alone.", "N", "--memory")
+    smooth: bool = option(
+        NETWORK,
+        "Average the classes over the frames in memory, moved along the optical flow; not with --window.",
+        None,
+        "--smooth/--no-smooth",
+        default=True,
+    )
     window: int | None = option(NETWORK, "Side of square sliding windows.", "PIXELS")
     stride: int | None = option(NETWORK, "Step between sliding windows.", "PIXELS")
     key_frames: int = option(
@@ -85,12 +92,13 @@ class ModelOptions:
 
         `follow`: `FrameSegmenter.step` says which frames it runs on, instead of `key_frames`.
         """
-        from tmaseg.inference.segmenter import open_network
+        from tmaseg.inference.segmenter import TorchNetwork, open_network
 
         network = open_network(self.weights, device=self.device, precision=self.precision)
         return network.segmenter(
             geometry=self.geometry,
             memory_frames=self.memory_frames,
+            smooth=self.smooth and isinstance(network, TorchNetwork),
             compile=self.compile,
             key_frames=None if follow else self.key_frames,
         )

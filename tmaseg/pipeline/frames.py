@@ -118,7 +118,7 @@ def _run_share(
     segmenter = model.load()
     part = _Part()
     existing: Existing = "replace" if output.overwrite else "keep" if output.skip_existing else "refuse"
-    run_up = segmenter.memory_frames + _SETTLING_FRAMES if segmenter.memory_frames else 0
+    run_up = segmenter.past_frames + _SETTLING_FRAMES if segmenter.memory_frames else 0
     for sequence, there in zip(sequences, done, strict=True):
         outputs = picture_outputs(sequence.outputs, output.formats, painter, name=sequence.name_of, existing=existing)
         for first, last in blocks_to_do(there, run_up):

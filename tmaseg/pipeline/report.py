@@ -25,6 +25,7 @@ class Report:
     device: str
     precision: str
     memory_frames: int  # T: past frames in memory
+    smooth: bool = False  # whether class probabilities were averaged over them
     memory_resets: int  # how often the memory was emptied: a scene cut, a gap in time, or a new size
     peak_rss_mb: float  # largest resident memory of the process so far, in MB of 2**20 bytes
     peak_device_mb: float | None = None  # peak memory of tensors on a GPU, in the same unit; None without one
@@ -98,6 +99,7 @@ def network_facts(segmenter: "FrameSegmenter", weights: str, labels: "LabelSet")
         "device": str(segmenter.device),
         "precision": segmenter.precision,
         "memory_frames": segmenter.memory_frames,
+        "smooth": segmenter.smooth,
         "memory_resets": segmenter.memory_resets,
         "peak_rss_mb": peak["peak_rss_mb"],
         "peak_device_mb": peak.get("peak_device_mb"),

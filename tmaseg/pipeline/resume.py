@@ -50,7 +50,7 @@ class Recorder:
             frame = next(frames, None)
             if frame is None or (frame.index, frame.pts) != (index, pts):
                 raise VideoError(f"frame {index} is not what it was: the input changed; begin again with --overwrite")
-            self._note(self._segmenter.step(frame.rgb, continues=True))
+            self._note(self._segmenter.step(frame.rgb, seconds=frame.seconds, continues=True))
         self._segmenter.discontinuity.state = last.detectors
         self._segmenter.memory_resets = last.memory_resets
         self._segmenter.network_frames = last.network_frames
@@ -60,7 +60,7 @@ class Recorder:
             self._keys.clear()
         if not segmentation.carried:
             self._keys.append(self._count)
-        places = max(1, self._segmenter.memory_frames)
+        places = max(1, self._segmenter.past_frames)
         if len(self._keys) > 2 * places:  # the last key frame read those in memory when it came
             del self._keys[:places]
         self._count += 1
