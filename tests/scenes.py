@@ -48,16 +48,3 @@ class Pictures:
 
 def noise(seed):
     return noise_frames(1, (48, 64), seed)[0]
-
-
-def panorama(seed, size_hw=(260, 500)):
-    rng = np.random.default_rng(seed)
-    picture = cv2.GaussianBlur(rng.integers(0, 256, (*size_hw, 3), np.uint8), (0, 0), 4)
-    return np.asarray(cv2.normalize(picture, None, 0, 255, cv2.NORM_MINMAX), np.uint8)
-
-
-def pan(seed, count, step_px=7, size_hw=(240, 320)):
-    """A camera that turns right and down: frames, and where each looks."""
-    picture = panorama(seed)
-    places = [(index, step_px * index) for index in range(count)]
-    return [picture[y : y + size_hw[0], x : x + size_hw[1]].copy() for y, x in places], places

@@ -14,7 +14,7 @@ import pytest
 from films import film, moving, stamps
 from PIL import Image
 from piping import named_pipe, standard_input
-from scenes import pan
+from tiny import pan
 
 from tmaseg import load
 from tmaseg.files import PartFile

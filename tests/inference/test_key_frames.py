@@ -3,8 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-from scenes import pan, panorama
-from tiny import noise_frames, tiny_net
+from tiny import noise_frames, pan, panorama, tiny_net
 
 from tmaseg.errors import ConfigError
 from tmaseg.inference.key_frames import KeyFrames

@@ -4,12 +4,13 @@ import os
 
 import pytest
 import torch
-from tiny import noise_frames, tiny_checkpoint, tiny_net
+from tiny import noise_frames, pan, tiny_checkpoint, tiny_net
 
-from tmaseg.inference.device import choose_device, dtype_of
+from tmaseg.inference.device import Transfer, choose_device, dtype_of
 from tmaseg.inference.engine import Engine, prepare
 from tmaseg.inference.segmenter import Segmenter
 from tmaseg.inference.sliding_window import SlidingWindow
+from tmaseg.inference.smoothing import TemporalSmoothing
 from tmaseg.labels import generic_labels
 from tmaseg.model.config import InputGeometry, OnnxSpec
 
@@ -71,6 +72,17 @@ def test_resets_and_two_videos_at_once(geometry):
             assert_same(each.step(videos[number][index]).labels, alone[number][index])
     together[0].reset()
     assert_same(together[0].step(videos[1][0]).labels, alone[1][0])
+
+
+def test_smoothing_on_the_device_gives_what_it_gives_on_a_cpu():
+    """The motion is found on the CPU, the classes are moved on the device."""
+    video, _ = pan(3, 5, step_px=2, size_hw=(96, 128))
+    logits = [torch.randn(1, 4, 24, 32, generator=torch.Generator().manual_seed(index)) for index in range(5)]
+    here, there = (TemporalSmoothing(3, Transfer(device)) for device in (torch.device("cpu"), DEVICE))
+    here.step(video[0], logits[0])
+    there.step(video[0], logits[0].to(DEVICE))
+    for rgb, each in zip(video[1:], logits[1:], strict=True):
+        torch.testing.assert_close(there.step(rgb, each.to(DEVICE)).cpu(), here.step(rgb, each), atol=1e-4, rtol=1e-4)
 
 
 def test_frames_wait_for_their_own_labels_only():

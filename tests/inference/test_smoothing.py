@@ -5,8 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from scenes import pan, panorama
-from tiny import noise_frames, tiny_net
+from tiny import noise_frames, pan, panorama, tiny_net
 
 from tmaseg.inference.device import Transfer
 from tmaseg.inference.segmenter import Segmenter

@@ -37,12 +37,12 @@ from tmaseg.model.tmanet import TMANet
 
 CompileChoice = Literal["auto", "on", "off"]
 
-# Compiling, measured by `scripts/bench --compile on` on two AVX-512 cores without AMX, at 480x360 in fp32: `street` 116
-# ms a frame, then 113; the authors' ResNet-50 708, then 703. The first compilation of `street` took 14 s, later ones 5
-# with its artefacts kept. With AMX in bf16 the ResNet-50 gained far more: 200 ms, then 126.
-_GAIN, _GAIN_AMX = 0.03, 0.3  # fraction of a frame's time that compiling saves, cautiously
+# Compiling, measured by `tmaseg bench --compile on` on two Zen 4 cores, `street` at 640x360: in fp32 119 ms a frame,
+# then 106, in bf16 73, then 61. The first compilation took 45 s, later ones 19 with its artefacts kept. ResNets gain
+# less: the authors' ResNet-50 708 ms, then 703 (fp32, AVX-512); but with AMX in bf16 200, then 126.
+_GAIN, _GAIN_AMX = 0.08, 0.3  # fraction of a frame's time that compiling saves, cautiously
 _GAIN_GPU = 0.25  # cautiously, by CUDA graphs: measured from 0.27 (ResNet-50 at 2048x1024) to 0.75 (at 480x360)
-_FIRST_SECONDS, _AGAIN_SECONDS = 30.0, 9.0
+_FIRST_SECONDS, _AGAIN_SECONDS = 45.0, 19.0
 
 # All engines of a process share this limit. Torch has 8, and beyond it runs uncompiled without an error.
 _MOST_SHAPES = 64

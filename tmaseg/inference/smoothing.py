@@ -69,19 +69,20 @@ class TemporalSmoothing:
         motion = self._motion(grey, before, (logits.shape[2], logits.shape[3]))
         if motion is None:
             return None
-        moved = self._move(past, *motion)
-        moved *= _agreement(moved.sum(0, keepdim=True), probabilities)
-        self._past = torch.cat([probabilities, moved[: self._frames - 1]])  # (up to T, K, h, w), newest first
-        return probabilities + moved.sum(0, keepdim=True)
+        moved, weight = self._move(past, *motion)
+        mean = moved.sum(0, keepdim=True)  # (1, K, h, w)
+        weight = weight * _agreement(mean, probabilities)
+        self._past = torch.cat([probabilities, moved[: self._frames - 1] * weight])  # (up to T, K, h, w), newest first
+        return probabilities + mean * weight
 
-    def _move(self, past: Tensor, source: Floats, weight: Floats) -> Tensor:
-        """past (t, K, h, w) -> the same where the motion takes them, with their weights."""
+    def _move(self, past: Tensor, source: Floats, weight: Floats) -> tuple[Tensor, Tensor]:
+        """past (t, K, h, w) -> the same where the motion takes them, and their weight (h, w)."""
         height, width = past.shape[2:]
         grid = (2 * source + 1) / np.array([width, height], np.float32) - 1  # as grid_sample counts
         given = self._transfer.to_device(np.dstack([grid, _DECAY * weight]))[None]  # (1, h, w, 3)
         # All are channels of one picture, whose positions are worked out once. Outside of it there are zeros.
         moved = functional.grid_sample(past.flatten(0, 1)[None], given[..., :2], align_corners=False)  # (1, t K, h, w)
-        return moved.view_as(past) * given[..., 2]
+        return moved.view_as(past), given[0, ..., 2]
 
 
 def _agreement(past: Tensor, now: Tensor) -> Tensor:

@@ -39,12 +39,13 @@ class DenseFlow:
 
 def small_grey(rgb: NDArray[np.uint8]) -> Grey:
     """(H, W, 3) uint8 -> grey (h, w), at most 360 pixels at the short side: the size at which motion is found."""
-    height, width = rgb.shape[:2]
+    grey = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)
+    height, width = grey.shape
     scale = _FLOW_SIDE / min(height, width)
     if scale < 1:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        rgb = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
-    return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)
+        grey = np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return grey
 
 
 def warp_labels(labels: NDArray[np.uint8], flow: Flow) -> NDArray[np.uint8]:
