@@ -7,7 +7,7 @@ from tmaseg.benchmark import stages
 from tmaseg.inference.segmenter import Segmenter
 from tmaseg.labels import generic_labels
 
-NAMES = ["decode", "convert", "network", "render", "encode", "all stages, one after the other"]
+NAMES = ["decode", "convert", "model", "render", "encode", "all stages, one after the other"]
 
 
 @pytest.fixture

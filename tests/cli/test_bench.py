@@ -23,7 +23,7 @@ def test_bench_tells_of_network_stages_and_curves_in_one_object(weights, tmp_pat
     assert names[:6] == [
         f"{form} {precision}" for precision in ("fp32", "bf16") for form in ("clip", "stream", "alone")
     ]
-    assert names[6:] == ["decode", "convert", "network", "render", "encode", "all stages, one after the other"]
+    assert names[6:] == ["decode", "convert", "model", "render", "encode", "all stages, one after the other"]
     assert all(row["seconds_per_frame"] > 0 for row in told["rows"] if row["name"] != "convert")
     assert told["rows"][0]["gmacs"] >= told["rows"][1]["gmacs"]
     assert "stream over clip, fp32" in told["ratios"]

@@ -152,7 +152,9 @@ def run_bench(
         repeats=options.repeats,
     )
     progress(f"the stages of a run, {usual}")
-    rows += measure_stages(load_network(checkpoint, device=target, precision=usual).segmenter(), options.video)
+    rows += measure_stages(
+        load_network(checkpoint, device=target, precision=usual).segmenter(smooth=True), options.video
+    )
     curves = None
     if options.plot:
         progress(f"cost against memory length and frame size, {usual}")

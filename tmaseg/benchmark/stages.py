@@ -26,8 +26,8 @@ _MAX_SECONDS = 30.0  # a network that takes a second a frame needs fewer frames
 def measure_stages(segmenter: FrameSegmenter, video: Path | None) -> list[Row]:
     """Each stage of `tmaseg run` on a video, one after the other, and their sum; a run overlaps them.
 
-    `video` None: the demo clip. Network and painting are medians; decoding, converting and encoding, which work in
-    bursts, are means over all frames, opening and closing the files included.
+    `video` None: the demo clip. Model (the network and smoothing) and painting are medians; decoding, converting and
+    encoding, which work in bursts, are means over all frames, opening and closing the files included.
     Reading a folder of images is all "decode". Raises VideoError and OutputError.
     """
     with TemporaryDirectory() as folder:
@@ -37,13 +37,13 @@ def measure_stages(segmenter: FrameSegmenter, video: Path | None) -> list[Row]:
 
 def _measure(segmenter: FrameSegmenter, path: Path, out: Path) -> list[Row]:
     painter, painted = Painter(segmenter.labels), list[Frame]()
-    network, render, encode = list[float](), list[float](), list[float]()
+    model, render, encode = list[float](), list[float](), list[float]()
     with open_source(path) as source:
         for frame in _frames(source):
             if not painted:  # warm up
                 segmenter.step(frame.rgb)
                 segmenter.reset()
-            with _timed(network):
+            with _timed(model):
                 labels = segmenter.step(frame.rgb, seconds=frame.seconds, discontinuity=frame.discontinuity).labels
             with _timed(render):
                 painted.append(frame.with_rgb(painter.paint(frame.rgb, labels)))
@@ -53,7 +53,7 @@ def _measure(segmenter: FrameSegmenter, path: Path, out: Path) -> list[Row]:
                 sink.write(frame)
     return [
         *_measure_reading(path, len(painted)),
-        Row("network", median(network)),
+        Row("model", median(model)),
         Row("render", median(render)),
         Row("encode", sum(encode) / len(painted)),
     ]
