@@ -66,6 +66,18 @@ def test_the_past_moves_with_the_picture():
         assert moved < unmoved / 8
 
 
+def test_where_the_picture_looks_otherwise_the_past_counts_for_less():
+    picture = panorama(1)[:96, :128] // 2
+    lit = picture.copy()
+    lit[:, 64:] += 60  # as textured as before, so that the motion is found
+    smoothing = TemporalSmoothing(3, CPU)
+    same, other = random_logits(2, (24, 32))
+    smoothing.step(picture, same)
+    left, right = smoothing.step(lit, other).sum(1)[0, 4:-4].split(16, -1)
+    assert left[:, 2:-4].mean() > 1 + 0.8 * _DECAY
+    assert right[:, 4:-2].mean() < 1.1
+
+
 def other_size(frames):
     return [frames[0], np.ascontiguousarray(frames[1][:80])]
 
