@@ -49,7 +49,7 @@ def test_the_other_commands_take_it(tmaseg, files):
     assert "was exported with 3 memory frames, not with 0" in measured.err
     smoothed = tmaseg("eval", "--video", "v.mp4", "--weights", "street.onnx", "--smooth")
     assert smoothed.code == 1
-    assert "--smooth averages probabilities, and street.onnx gives classes" in smoothed.err
+    assert "street.onnx gives classes, not probabilities to be averaged: leave out --smooth" in smoothed.err
     facts = tmaseg("info", "street.onnx", "--json").json
     assert (facts["onnx"]["frame"], facts["onnx"]["weights"]) == ("64x48", str(facts["onnx"]["weights"]))
     assert facts["parameters"] > 0

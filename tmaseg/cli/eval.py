@@ -63,8 +63,6 @@ def evaluate(
     if source.video is not None:
         check_exists(source.video)
     info = model.weights_info()
-    if options.smooth and info.onnx:
-        raise ConfigError(f"--smooth averages probabilities, and {model.weights} gives classes: leave it out")
     if compare_memory and not info.config.memory_frames:
         raise ConfigError("--compare-memory has nothing to compare: these weights have no memory; leave it out")
     both = info.config.memory_frames and (compare_memory or (source.video and model.memory_frames != 0))
