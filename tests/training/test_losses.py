@@ -204,23 +204,27 @@ def extension(errors, inside):
     return sum((high - low) * lost(errors >= high, inside) for low, high in pairwise(levels))
 
 
-@given(st.integers(1, 40), st.integers(2, 5), st.integers(0, 999))
-def test_it_is_the_lovasz_extension_of_lost_iou_over_the_classes_present(pixels, classes, seed):
+@given(st.integers(1, 40), st.integers(2, 5), st.integers(0, 9), st.integers(0, 999))
+def test_it_is_the_lovasz_extension_of_lost_iou_over_the_classes_present(pixels, classes, void, seed):
     generator = torch.Generator().manual_seed(seed)
-    probabilities = torch.randn(pixels, classes, generator=generator).mul(2).softmax(1)
+    probabilities = torch.randn(classes, pixels + void, generator=generator).mul(2).softmax(0)
     labels = torch.randint(0, classes, (pixels,), generator=generator)
+    known = probabilities[:, :pixels]
     wanted = [
-        extension(torch.where(labels == index, 1 - probabilities[:, index], probabilities[:, index]), labels == index)
+        extension(torch.where(labels == index, 1 - known[index], known[index]), labels == index)
         for index in labels.unique().tolist()
     ]
-    assert abs(float(lovasz_softmax(probabilities, labels)) - sum(wanted) / len(wanted)) < 1e-5
+    labels = torch.cat([labels, torch.full((void,), 255)])
+    order = torch.randperm(len(labels), generator=generator)
+    loss = lovasz_softmax(probabilities[:, order], labels[order])
+    assert abs(float(loss) - sum(wanted) / len(wanted)) < 1e-5
 
 
 @given(st.integers(1, 60), st.integers(0, 999))
 def test_of_a_certain_prediction_it_is_the_mean_of_lost_iou(pixels, seed):
     generator = torch.Generator().manual_seed(seed)
     prediction, labels = torch.randint(0, 3, (2, pixels), generator=generator)
-    loss = lovasz_softmax(torch.nn.functional.one_hot(prediction, 3).float(), labels)
+    loss = lovasz_softmax(torch.nn.functional.one_hot(prediction, 3).T.float(), labels)
     wanted = [lost((prediction == index) != (labels == index), labels == index) for index in labels.unique()]
     assert abs(float(loss) - sum(wanted) / len(wanted)) < 1e-6
 
@@ -233,6 +237,6 @@ def test_following_its_gradient_a_class_painted_too_large_shrinks():
     logits[:, 0] = 0.5
     logits[:40] = torch.tensor([0.0, 0.5])
     logits.requires_grad_()
-    gradient = torch.autograd.grad(lovasz_softmax(logits.softmax(1), labels), logits)[0]
+    gradient = torch.autograd.grad(lovasz_softmax(logits.softmax(1).T, labels), logits)[0]
     assert (gradient[:10, 1] < 0).all()
     assert (gradient[10:40, 1] > 0).all()

@@ -3,7 +3,8 @@
 Notation: B rows, K classes of the network, D classes of a data set, h w the pixels that the loss is taken at.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 
 import numpy as np
 import torch
@@ -46,17 +47,15 @@ class SegmentationLoss(nn.Module):
         """This part's contribution to the step's loss: float32 logits (B, K, h, w); `totals` of all parts."""
         loss = logits.sum() * 0  # a part without a labelled pixel still has a gradient, of zeros
         step_rows = sum(batch.set_rows)
-        for number, rows in _rows_of_sets(batch).items():
-            every = len(rows) == len(logits)
-            labels = (batch.labels if every else batch.labels[rows]).long()
-            log_probabilities = union_log_probabilities(logits if every else logits[rows], self._unions[number])
+        for number, own_logits, labels in _by_set(logits, batch):
+            log_probabilities = union_log_probabilities(own_logits, self._unions[number])
             if totals[number] > 0:
                 weights = self._buffer("weights", number)
                 total = functional.nll_loss(log_probabilities, labels, weights, ignore_index=VOID, reduction="sum")
                 loss = loss + total * (batch.set_rows[number] / step_rows / float(totals[number]))
             if self._lovasz:
                 mean = _lovasz_of_maps(log_probabilities, self._buffer("merged", number)[labels])
-                loss = loss + self._lovasz * mean * (len(rows) / step_rows)
+                loss = loss + self._lovasz * mean * (len(labels) / step_rows)
         return loss
 
     def _buffer(self, name: str, number: int) -> Tensor:
@@ -75,7 +74,7 @@ def union_log_probabilities(logits: Tensor, unions: ClassUnions) -> Tensor:
         elif len(union) == 1:
             parts.append(logits[:, union[0]])
         else:
-            parts.append(logits[:, list(union)].logsumexp(1))
+            parts.append(torch.stack([logits[:, index] for index in union]).logsumexp(0))
     return torch.stack(parts, dim=1) - logits.logsumexp(1, keepdim=True)
 
 
@@ -94,38 +93,43 @@ def class_weights(pixels: NDArray[np.int64], unions: ClassUnions, kind: str) -> 
 def lovasz_softmax(probabilities: Tensor, labels: Tensor) -> Tensor:
     """The mean over the classes among the labels of the Lovász extension of 1 - IoU (Berman et al., CVPR 2018).
 
-    probabilities (N, D) float32; labels (N,) int64 of 0 to D - 1. Returns a scalar from 0 to 1; 0 for N = 0.
+    probabilities (D, N) float32; labels (N,) int64 of 0 to D - 1, others are void. Returns a scalar from 0 to 1; 0 for
+    N = 0.
     """
     # Where all probabilities are 0 or 1 it is the mean of 1 - IoU itself (the paper's equations 8 and 11).
     # Cross-entropy counts pixels; this counts classes, and what is painted too large as much as what is missed.
-    losses = []
-    for index in labels.unique().tolist():  # type: ignore[no-untyped-call]
-        inside, probability = labels == index, probabilities[:, index]
-        errors = torch.where(inside, 1 - probability, probability)  # (N,)
-        ranked, order = errors.sort(descending=True)
-        losses.append(ranked @ _jaccard_steps(inside[order]).to(ranked.dtype))
-    return torch.stack(losses).mean() if losses else probabilities.sum() * 0
+    # All classes at once, and void pixels ranked last rather than left out: a GPU would wait for each count of them.
+    classes = len(probabilities)
+    inside = labels == torch.arange(classes, device=labels.device)[:, None]  # (D, N)
+    errors = torch.where(inside, 1 - probabilities, probabilities)
+    ranked, order = errors.masked_fill((labels < 0) | (labels >= classes), -1).sort(descending=True)
+    losses = (ranked.clamp_min(0) * _jaccard_steps(inside.gather(1, order)).to(ranked.dtype)).sum(1)
+    present = inside.any(1)
+    return (losses * present).sum() / present.sum().clamp_min(1)
 
 
 def _jaccard_steps(inside: Tensor) -> Tensor:
-    """(N,) bool in the order of falling errors -> (N,) float64: how much 1 - IoU grows with each wrong pixel."""
-    hits = inside.double().cumsum(0)
-    misses = torch.arange(1, len(inside) + 1, dtype=torch.float64, device=inside.device) - hits
-    lost = 1 - (hits[-1] - hits) / (hits[-1] + misses)
-    return lost.diff(prepend=lost.new_zeros(1))
+    """(D, N) bool in the order of falling errors -> (D, N) float64: how much 1 - IoU grows with each wrong pixel."""
+    hits = inside.double().cumsum(1)
+    misses = torch.arange(1, inside.shape[1] + 1, dtype=torch.float64, device=inside.device) - hits
+    lost = 1 - (hits[:, -1:] - hits) / (hits[:, -1:] + misses)
+    return lost.diff(prepend=lost.new_zeros(len(lost), 1))
 
 
 def _lovasz_of_maps(log_probabilities: Tensor, labels: Tensor) -> Tensor:
     """Lovász-Softmax of (B, D, h, w) at every other pixel of labels (B, h, w) that is not void."""
     step = _LOVASZ_STRIDE
     log_probabilities, labels = log_probabilities[:, :, ::step, ::step], labels[:, ::step, ::step]
-    labelled = labels != VOID
-    return lovasz_softmax(log_probabilities.movedim(1, 3)[labelled].exp(), labels[labelled])
+    return lovasz_softmax(log_probabilities.transpose(0, 1).flatten(1).exp(), labels.flatten())
 
 
-def _rows_of_sets(batch: Batch) -> dict[int, list[int]]:
-    """The rows of each data set that is in a batch."""
-    rows: dict[int, list[int]] = {}
-    for row, number in enumerate(batch.sets):
-        rows.setdefault(number, []).append(row)
-    return rows
+def _by_set(logits: Tensor, batch: Batch) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Each data set that is in a batch, the logits of its rows, and their labels as int64."""
+    numbers = sorted(set(batch.sets))
+    rows = [[row for row, number in enumerate(batch.sets) if number == wanted] for wanted in numbers]
+    labels = batch.labels
+    if len(numbers) > 1:  # one copy to the device that is not waited for, where indexing by lists waits at each
+        order = torch.tensor(list(chain(*rows))).to(logits.device, non_blocking=True)
+        logits, labels = logits.index_select(0, order), labels.index_select(0, order)
+    counts = [len(each) for each in rows]
+    yield from zip(numbers, torch.split(logits, counts), torch.split(labels.long(), counts), strict=True)
