@@ -231,6 +231,19 @@ def _stat(path: Path) -> os.stat_result | None:
 
 # Memory of this process -----------------------------------------------------------------------------------------------
 
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+_KEPT_BYTES = 2**30
+
+
+def keep_freed_memory() -> None:
+    """Has the C library keep what is freed for what is allocated next, where there is a library that can be told."""
+    # Every frame allocates the same tensors again. Given back to the system in between, their pages are cleared and
+    # mapped each time: 11 ms of CPU time a frame of 960x540.
+    with suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        for parameter in (_TRIM_THRESHOLD, _MMAP_THRESHOLD):
+            mallopt(parameter, _KEPT_BYTES)
+
 
 def resident_mb() -> float:
     """Resident memory now, in MB of 2**20 bytes; the peak so far where the system tells no more."""

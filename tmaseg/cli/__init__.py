@@ -18,6 +18,7 @@ from tmaseg.cli.frames import frames
 from tmaseg.cli.info import info
 from tmaseg.cli.run import run
 from tmaseg.cli.train import train
+from tmaseg.files import keep_freed_memory
 from tmaseg.signals import DECODE_THREAD
 
 
@@ -85,6 +86,7 @@ def main() -> None:
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
+    keep_freed_memory()
     try:
         app()
     except SystemExit as end:

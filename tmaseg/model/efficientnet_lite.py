@@ -101,9 +101,12 @@ class SameConv2d(nn.Conv2d):
                 if self.dilation[0] > 1:
                     return self._by_phases(x)
             return super().forward(x)
-        side = self.kernel_size[0] // 2
-        top, left = side - (x.shape[-2] + 1) % 2, side - (x.shape[-1] + 1) % 2
-        return super().forward(functional.pad(x, (left, side, top, side)))
+        # At an even side padding both ends by one more, and dropping the first result, comes to the same: the result is
+        # a quarter of the input, of which padding one end alone takes a copy.
+        even = [1 - side % 2 for side in x.shape[-2:]]
+        padding = [self.kernel_size[0] // 2 + more for more in even]
+        y = functional.conv2d(x, self.weight, self.bias, self.stride, padding, groups=self.groups)
+        return y[..., even[0] :, even[1] :]
 
     def _by_phases(self, x: Tensor) -> Tensor:
         """The same for a training step: a dilated convolution is an undilated one of each phase of the positions."""
