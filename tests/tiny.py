@@ -71,3 +71,16 @@ def pan(seed, count, step_px=7, size_hw=(240, 320)):
     picture = panorama(seed)
     places = [(index, step_px * index) for index in range(count)]
     return [picture[y : y + size_hw[0], x : x + size_hw[1]].copy() for y, x in places], places
+
+
+def short_of_memory(segmenter, most_pixels):
+    """Lets the network fail on larger inputs as torch fails on the CPU."""
+    plain = segmenter.engine.encode_frame
+
+    def encode_frame(x):
+        if x.shape[-1] * x.shape[-2] > most_pixels:
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried")
+        return plain(x)
+
+    segmenter.engine.encode_frame = encode_frame
+    return segmenter

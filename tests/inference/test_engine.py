@@ -3,12 +3,13 @@
 import pytest
 import torch
 from tiny import noise_frames, tiny_net
+from torch import nn
 from torch._inductor import compile_fx
 from torch._inductor import config as inductor
 
 from tmaseg.errors import ConfigError
 from tmaseg.inference import engine
-from tmaseg.inference.engine import Engine, can_compile, prepare, repays
+from tmaseg.inference.engine import BitReLU, Engine, can_compile, prepare, repays
 from tmaseg.inference.segmenter import Segmenter
 from tmaseg.labels import generic_labels
 from tmaseg.model.config import InputGeometry
@@ -40,6 +41,26 @@ def test_joined_encoders_give_what_each_gives_by_itself(encoder, separable, memo
         wanted = (*net.query_encoder(plain), *net.encode_memory(plain))
     for name, one, other in zip(("key", "value", "keys", "values"), found, wanted, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+@pytest.mark.parametrize("kind", [nn.ReLU, nn.ReLU6])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_by_integers_every_number_of_16_bits_has_its_relu(dtype, kind, inplace):
+    numbers = torch.arange(-(2**15), 2**15, dtype=torch.int32).to(torch.int16).view(dtype)
+    numbers = numbers[~numbers.isnan()].reshape(-1, 2, 1).transpose(0, 1)  # in another order than they lie in
+    given = numbers.clone()
+    found = BitReLU(kind(inplace=inplace), dtype)(given)
+    assert torch.equal(found, kind()(numbers))
+    assert torch.equal(given, found if inplace else numbers)
+
+
+@pytest.mark.parametrize(("precision", "count"), [("fp32", 0), ("bf16", 1)])
+def test_on_a_cpu_16_bits_use_it_everywhere(precision, count):
+    modules = list(prepare(tiny_net(), CPU, precision).modules())
+    plain = sum(isinstance(each, nn.ReLU) for each in modules)
+    assert plain
+    assert sum(isinstance(each, BitReLU) for each in modules) == count * plain
 
 
 def stream(net, **options):

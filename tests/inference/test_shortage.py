@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from tiny import noise_frames, tiny_net
+from tiny import noise_frames, short_of_memory, tiny_net
 
 from tmaseg.errors import ShortageError
 from tmaseg.inference.device import is_out_of_memory
@@ -17,19 +17,6 @@ LABELS = generic_labels(5)
 
 def segmenter_of(**options):
     return Segmenter(tiny_net(), LABELS, detect_cuts=False, **options)
-
-
-def short_of_memory(segmenter, most_pixels):
-    """Lets the network fail on larger inputs as torch fails on the CPU."""
-    plain = segmenter.engine.encode_frame
-
-    def encode_frame(x):
-        if x.shape[-1] * x.shape[-2] > most_pixels:
-            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried")
-        return plain(x)
-
-    segmenter.engine.encode_frame = encode_frame
-    return segmenter
 
 
 def test_a_shortage_makes_frames_smaller_and_goes_on():

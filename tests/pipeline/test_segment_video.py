@@ -1,11 +1,15 @@
 """`tmaseg.segment_video`: the command as a function."""
 
+import threading
+
 import numpy as np
 import pytest
+import torch
 from films import film, moving, stamps
 from PIL import Image
 
 import tmaseg
+from tmaseg.inference.engine import Engine
 from tmaseg.video.source import open_source
 
 
@@ -38,6 +42,31 @@ def test_it_is_the_command(video, weights, tmp_path):
     for path, expected in zip(sorted((tmp_path / "masks").iterdir()), labels, strict=True):
         np.testing.assert_array_equal(np.asarray(Image.open(path)), expected)
     assert len((tmp_path / "stats.csv").read_text(encoding="utf-8").splitlines()) == 5
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_with_two_threads_the_backbone_looks_ahead_and_the_masks_are_the_same(
+    video, weights, tmp_path, monkeypatch, resume
+):
+    before, plain, names = torch.get_num_threads(), Engine.encode_frame, []
+
+    def encode_frame(engine, x):
+        names.append(threading.current_thread().name)
+        return plain(engine, x)
+
+    monkeypatch.setattr(Engine, "encode_frame", encode_frame)
+    found = {}
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        try:
+            folder = tmp_path / str(threads)
+            tmaseg.segment_video(video, weights=weights, masks=folder, device="cpu", precision="fp32", resume=resume)
+            assert torch.get_num_threads() == threads
+        finally:
+            torch.set_num_threads(before)
+        found[threads] = [np.asarray(Image.open(path)) for path in sorted(folder.iterdir())]
+        assert any(name.startswith("tmaseg-ahead") for name in names) == (threads == 2)
+    np.testing.assert_array_equal(found[1], found[2])
 
 
 def test_it_can_be_stopped(video, weights, tmp_path):

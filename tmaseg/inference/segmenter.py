@@ -3,7 +3,8 @@
 load_network, open_network, load: from weights to networks and segmenters.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -26,6 +27,7 @@ from tmaseg.inference.device import (
 )
 from tmaseg.inference.engine import CompileChoice, CompilePolicy, Engine, prepare
 from tmaseg.inference.frame_segmenter import FrameSegmenter, LoadedNetwork, StreamOptions
+from tmaseg.inference.look_ahead import LookAhead
 from tmaseg.inference.postprocess import classify
 from tmaseg.inference.sliding_window import SlidingWindow
 from tmaseg.inference.smoothing import TemporalSmoothing
@@ -33,6 +35,7 @@ from tmaseg.labels import LabelSet
 from tmaseg.model.checkpoint import Checkpoint, load_checkpoint, read_weights_info
 from tmaseg.model.config import InputGeometry
 from tmaseg.model.preprocess import Preprocess
+from tmaseg.model.resnet import Features
 from tmaseg.model.tmanet import TMANet
 
 _SMALLER = 0.75  # of the short side, each time that memory runs out: little more than half of the pixels
@@ -73,15 +76,16 @@ class Segmenter(FrameSegmenter):
                 f"the network has {self.net.config.classes} outputs but {labels.name!r} has {len(labels)} classes"
             )
         self.device, self.precision = self.engine.device, precision_of(self.engine.dtype)
-        self._wanted = geometry or InputGeometry()
+        self._wanted = self._geometry = geometry or InputGeometry()
         self._wanted.check()
         self._may_shrink = may_shrink
         self._compilation = CompilePolicy(self.engine, compile)
         self._preprocess = Preprocess(self.net.config).to(self.device)
         self._transfer = Transfer(self.device)
         frames = self.net.config.checked_memory_frames(memory_frames)
-        smooth = smooth and frames > 0 and not self._wanted.window
+        smooth = smooth and frames > 0
         self._smoothing = TemporalSmoothing(frames, self._transfer) if smooth else None
+        self._ahead: LookAhead[tuple[Tensor, Features]] | None = None
         super().__init__(labels, frames, smooth=smooth, detect_cuts=detect_cuts, key_frames=key_frames)
 
     @property
@@ -108,7 +112,21 @@ class Segmenter(FrameSegmenter):
 
     def expect(self, frames: int | None) -> None:
         """Sets the number of frames to come (None: unknown), by which `compile="auto"` decides."""
-        self._compilation.begin(None if frames is None else -(-frames // self.key_frames))
+        known = frames is not None and self._ahead is None  # looking ahead gains more than compiling
+        self._compilation.begin(-(-frames // self.key_frames) if known and frames else None)
+
+    @contextmanager
+    def looking_ahead(self) -> Iterator[Callable[[RGB], None]]:
+        """As the base class's: the backbone of an announced frame runs while the one before it is decoded."""
+        every = self.device.type == "cpu" and self.key_frames == self._key_frames.every == 1 and not self._wanted.window
+        if not every or self.engine.compiled or not LookAhead.pays():
+            yield lambda _: None
+            return
+        with LookAhead(self._encode) as self._ahead:
+            try:
+                yield self._ahead.begin
+            finally:
+                self._ahead = None
 
     @property
     def compiled(self) -> bool:
@@ -141,15 +159,27 @@ class Segmenter(FrameSegmenter):
     def _forward(self, rgb: RGB, logits: bool, seconds: float | None) -> tuple[HostCopy, Tensor | None]:
         """A frame's labels, and its logits at its own size on request."""
         size_hw = (rgb.shape[0], rgb.shape[1])
-        pixels = self._transfer.to_device(rgb)[None]  # (1, H, W, 3)
-        x = self._preprocess(pixels, self._geometry.input_hw(size_hw)).to(self.engine.dtype)  # (1, 3, h, w)
-        out = self._window.step(x).float()  # (1, K, h', w')
+        encoded = self._ahead.take(rgb) if self._ahead else None
+        out = (
+            self._window.step(*encoded) if encoded else self._window.step(self._input(rgb))
+        ).float()  # (1, K, h', w')
         smooth = self._smoothing.step(rgb, out, seconds) if self._smoothing else None
         labels = classify((out if smooth is None else smooth)[0], size_hw, align_corners=self.net.config.align_corners)
         values = None
         if logits:
             values = self.net.resize(out, size_hw) if smooth is None else self.net.resize(smooth, size_hw).log()
         return self._transfer.to_host(labels), None if values is None else values[0]
+
+    def _input(self, rgb: RGB) -> Tensor:
+        """(H, W, 3) uint8 -> what the network takes, (1, 3, h, w)."""
+        pixels = self._transfer.to_device(rgb)[None]  # (1, H, W, 3)
+        x: Tensor = self._preprocess(pixels, self._geometry.input_hw((rgb.shape[0], rgb.shape[1])))
+        return x.to(self.engine.dtype)
+
+    @torch.inference_mode()
+    def _encode(self, rgb: RGB) -> tuple[Tensor, Features]:
+        x = self._input(rgb)
+        return x, self.engine.encode_frame(x)
 
     def _use_less_memory(self, error: BaseException) -> bool:
         """Memory ran out: gives up compiling, or else a quarter of the short side, until the next video.
@@ -172,6 +202,8 @@ class Segmenter(FrameSegmenter):
 
     def _use(self, geometry: InputGeometry) -> None:
         """Sets the input geometry and empties the memory."""
+        if self._ahead and geometry != self._geometry:
+            self._ahead.forget()
         self._geometry = geometry
         self._window = SlidingWindow(self.engine, geometry, self.memory_frames)
         if self._smoothing:

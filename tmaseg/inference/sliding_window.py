@@ -12,6 +12,7 @@ from torch import Tensor
 from tmaseg.inference.engine import Engine
 from tmaseg.model.config import InputGeometry
 from tmaseg.model.memory import MemoryRing
+from tmaseg.model.resnet import Features
 
 _KeysValues = tuple[Tensor, Tensor]  # of a frame, for every slot: (B, S, P, Ck), (B, S, P, Cv)
 
@@ -39,18 +40,19 @@ class SlidingWindow:
         for region in self._regions:
             region.ring = None
 
-    def step(self, x: Tensor) -> Tensor:
+    def step(self, x: Tensor, encoded: Features | None = None) -> Tensor:
         """The next frame (B, 3, H, W) -> logits at the head's resolution, or at the input's when windows overlap.
 
-        B is 1, but for frames of B videos at once in one region. A change of size empties the memory. When a step
-        fails, the memory stays as it was before, and the same frame may be given again.
+        B is 1, but for frames of B videos at once in one region. `encoded`: its features where they are known, without
+        a window. A change of size empties the memory. When a step fails, the memory stays as it was before, and the
+        same frame may be given again.
         """
         size_hw = (x.shape[-2], x.shape[-1])
         if self._size_hw != size_hw:
             self._size_hw = size_hw
             self._regions = [_Region(top, left) for top, left in window_grid(size_hw, self._geometry)]
-        logits, encoded = self._mean(x) if len(self._regions) > 1 else self._step(self._regions[0], x)
-        for region, (keys, values) in zip(self._regions, encoded, strict=False):  # none without memory
+        logits, memory = self._mean(x) if len(self._regions) > 1 else self._step(self._regions[0], x, encoded)
+        for region, (keys, values) in zip(self._regions, memory, strict=False):  # none without memory
             if region.ring is None:
                 region.ring = MemoryRing(keys, values, frames=self._memory_frames)
             else:
@@ -74,10 +76,10 @@ class SlidingWindow:
             encoded += [(keys.clone(), values.clone()) for keys, values in own]
         return total / count, encoded
 
-    def _step(self, region: _Region, x: Tensor) -> tuple[Tensor, list[_KeysValues]]:
+    def _step(self, region: _Region, x: Tensor, encoded: Features | None = None) -> tuple[Tensor, list[_KeysValues]]:
         """Logits of a region, and the keys and values for its memory, if it has one."""
         engine, config = self._engine, self._engine.net.config
-        frame = engine.encode_frame(x)
+        frame = engine.encode_frame(x) if encoded is None else encoded
         if not config.memory_frames:
             return engine.decode(frame, None, None), []
         keys, values = engine.encode_memory(frame.stage4)

@@ -99,6 +99,7 @@ def segment_slices(
     *,
     progress: Callable[[int], None] | None,
     stop: Callable[[], bool],
+    look_ahead: Callable[[RGB], None],
 ) -> Outcome:
     """`segment` of what an unfinished run lacks, a slice at a time, and then the video of all; `outputs` are the run's.
 
@@ -130,6 +131,7 @@ def segment_slices(
                 progress=lambda count, done=done: progress(done + count) if progress else None,  # type: ignore[misc]
                 stop=stop,
                 relabel=outputs.relabel,
+                look_ahead=look_ahead,
             )
             interrupted = outcome.interrupted
             if taken:

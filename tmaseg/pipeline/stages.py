@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 import cv2
 import numpy as np
 
-from tmaseg.arrays import Labels
+from tmaseg.arrays import RGB, Labels
 from tmaseg.signals import DECODE_THREAD
 from tmaseg.video.source import Frame, Source
 
@@ -61,10 +61,12 @@ def segment(
     stop: Callable[[], bool] = lambda: False,
     live: "Live | None" = None,
     relabel: Labels | None = None,
+    look_ahead: Callable[[RGB], None] = lambda _: None,
 ) -> Outcome:
     """Passes every frame of the source through `step` and into the outputs, in order; of a `live` one, the newest.
 
-    `step` is that of a FrameSegmenter. `relabel` (256,): the class id that outputs get for each of its class ids.
+    `step` is that of a FrameSegmenter, `look_ahead` what its `looking_ahead` gives. `relabel` (256,): the class id that
+    outputs get for each of its class ids.
 
     `progress` is called with the number of frames segmented, in the caller's thread. Any error stops all stages and is
     raised here unchanged; no thread outlives the call. When `stop()` is true, or after a KeyboardInterrupt, reading
@@ -81,6 +83,9 @@ def segment(
             threads.enter_context(worker)
         try:
             for count, frame in enumerate(reader, 1):
+                following = reader.next()
+                if following is not None:
+                    look_ahead(following.rgb)
                 options = {"key_frame": not live.is_behind} if live and live.keep_all else confidence
                 with clock.busy("model"):
                     segmentation = step(frame.rgb, seconds=frame.seconds, discontinuity=frame.discontinuity, **options)
@@ -157,6 +162,14 @@ class _Reader:
                 self.ended = True
                 return
             yield item
+
+    def next(self) -> Frame | None:
+        """The frame that will come next, where it is known already; of a live source newer ones may come before it."""
+        if isinstance(self._ready, Live):
+            return None
+        with self._ready.mutex:
+            item = self._ready.queue[0] if self._ready.queue else None
+        return item if isinstance(item, Frame) else None
 
     def _run(self) -> None:
         last: BaseException | None = None

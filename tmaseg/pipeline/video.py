@@ -85,16 +85,26 @@ def run_video(
         if isinstance(source, LiveSource):  # the first frame takes longest: it must not make a camera's wait
             segmenter.step(source.first.rgb)
             segmenter.reset()
+        look_ahead = stack.enter_context(segmenter.looking_ahead())
         segmenter.expect(source.info.frames)
         if preview:
             preview.facts = partial(_preview_facts, source, segmenter, live)
             outputs.each.append(Output(preview.write))
         if run is None:
             outcome = segment(
-                source, segmenter.step, outputs.each, progress=progress, stop=stop, live=live, relabel=outputs.relabel
+                source,
+                segmenter.step,
+                outputs.each,
+                progress=progress,
+                stop=stop,
+                live=live,
+                relabel=outputs.relabel,
+                look_ahead=look_ahead,
             )
         else:
-            outcome = segment_slices(run, source, segmenter, outputs, options, progress=progress, stop=stop)
+            outcome = segment_slices(
+                run, source, segmenter, outputs, options, progress=progress, stop=stop, look_ahead=look_ahead
+            )
         if outcome.interrupted and (run or not outcome.frames):
             raise KeyboardInterrupt  # nothing to finish
         if outcome.interrupted and sink and not isinstance(sink, JoinedSink):
