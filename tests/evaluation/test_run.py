@@ -374,6 +374,13 @@ def test_options_that_cannot_work(values, message):
         EvalOptions(**values)
 
 
+@pytest.mark.parametrize("values", [{"geometry": InputGeometry(window=64)}, {"memories": (0,)}])
+def test_smoothing_that_would_do_nothing_is_an_error(camvid, weights, values):
+    with pytest.raises(ConfigError, match="--smooth has nothing to average"):
+        evaluate(camvid, weights(), EvalOptions(smooth=True, **values))
+    assert evaluate(camvid, weights(), EvalOptions(split="val", smooth=True, memories=(None, 0))).to_dict()["smooth"]
+
+
 def test_gmacs_grow_with_what_is_seen(camvid, weights):
     def gmacs(**options):
         return evaluate(camvid, weights(), EvalOptions(split="test", limit=1, **options)).passes[0].gmacs

@@ -132,6 +132,7 @@ class Predictor:
         self._memory_frames = memory_frames
         segmenter = self._segmenter(self.geometry)  # checks the options, too
         self.memory_frames, self.past_frames = segmenter.memory_frames, segmenter.past_frames
+        self.smooth = segmenter.smooth
         self.seconds: list[float] = []
         """Seconds of each frame, from its pixels to its labels."""
         self._wide_hw: tuple[int, int] | None = None  # of the last frame
@@ -251,11 +252,19 @@ def open_predictors(
     stretch: float = 1.0,
     detect_cuts: bool = False,
 ) -> list[Predictor]:
-    """A predictor for each amount of memory in the options. Raises ConfigError when two come to the same."""
+    """A predictor for each amount of memory in the options.
+
+    Raises ConfigError when two come to the same, and when none is smoothed that was to be.
+    """
     predictors = [
         Predictor(network, mapping, options, memory_frames=memory, stretch=stretch, detect_cuts=detect_cuts)
         for memory in options.memories
     ]
     if len({each.memory_frames for each in predictors}) < len(predictors):
         raise ConfigError("--compare-memory has nothing to compare: these weights have no memory, or --memory is 0")
+    if options.smooth and not any(each.smooth for each in predictors):
+        raise ConfigError(
+            "--smooth has nothing to average: it takes whole frames and a memory; leave it out, or else --window and "
+            "--memory 0"
+        )
     return predictors

@@ -83,7 +83,7 @@ class Segmenter(FrameSegmenter):
         self._preprocess = Preprocess(self.net.config).to(self.device)
         self._transfer = Transfer(self.device)
         frames = self.net.config.checked_memory_frames(memory_frames)
-        smooth = smooth and frames > 0
+        smooth = smooth and frames > 0 and not self._wanted.window
         self._smoothing = TemporalSmoothing(frames, self._transfer) if smooth else None
         self._ahead: LookAhead[tuple[Tensor, Features]] | None = None
         super().__init__(labels, frames, smooth=smooth, detect_cuts=detect_cuts, key_frames=key_frames)
@@ -112,8 +112,9 @@ class Segmenter(FrameSegmenter):
 
     def expect(self, frames: int | None) -> None:
         """Sets the number of frames to come (None: unknown), by which `compile="auto"` decides."""
-        known = frames is not None and self._ahead is None  # looking ahead gains more than compiling
-        self._compilation.begin(-(-frames // self.key_frames) if known and frames else None)
+        if self._ahead:
+            frames = None  # it gains more than compiling
+        self._compilation.begin(None if frames is None else -(-frames // self.key_frames))
 
     @contextmanager
     def looking_ahead(self) -> Iterator[Callable[[RGB], None]]:
@@ -160,9 +161,8 @@ class Segmenter(FrameSegmenter):
         """A frame's labels, and its logits at its own size on request."""
         size_hw = (rgb.shape[0], rgb.shape[1])
         encoded = self._ahead.take(rgb) if self._ahead else None
-        out = (
-            self._window.step(*encoded) if encoded else self._window.step(self._input(rgb))
-        ).float()  # (1, K, h', w')
+        x, features = encoded or (self._input(rgb), None)
+        out = self._window.step(x, features).float()  # (1, K, h', w')
         smooth = self._smoothing.step(rgb, out, seconds) if self._smoothing else None
         labels = classify((out if smooth is None else smooth)[0], size_hw, align_corners=self.net.config.align_corners)
         values = None

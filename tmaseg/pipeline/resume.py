@@ -99,7 +99,7 @@ def segment_slices(
     *,
     progress: Callable[[int], None] | None,
     stop: Callable[[], bool],
-    look_ahead: Callable[[RGB], None],
+    look_ahead: Callable[[RGB], None] | None,
 ) -> Outcome:
     """`segment` of what an unfinished run lacks, a slice at a time, and then the video of all; `outputs` are the run's.
 

@@ -61,7 +61,7 @@ def segment(
     stop: Callable[[], bool] = lambda: False,
     live: "Live | None" = None,
     relabel: Labels | None = None,
-    look_ahead: Callable[[RGB], None] = lambda _: None,
+    look_ahead: Callable[[RGB], None] | None = None,
 ) -> Outcome:
     """Passes every frame of the source through `step` and into the outputs, in order; of a `live` one, the newest.
 
@@ -83,8 +83,7 @@ def segment(
             threads.enter_context(worker)
         try:
             for count, frame in enumerate(reader, 1):
-                following = reader.next()
-                if following is not None:
+                if look_ahead and (following := reader.next()):
                     look_ahead(following.rgb)
                 options = {"key_frame": not live.is_behind} if live and live.keep_all else confidence
                 with clock.busy("model"):
@@ -164,7 +163,7 @@ class _Reader:
             yield item
 
     def next(self) -> Frame | None:
-        """The frame that will come next, where it is known already; of a live source newer ones may come before it."""
+        """The frame that will come next, where it has been read; none of a live source, where a newer one may."""
         if isinstance(self._ready, Live):
             return None
         with self._ready.mutex:

@@ -85,7 +85,7 @@ def run_video(
         if isinstance(source, LiveSource):  # the first frame takes longest: it must not make a camera's wait
             segmenter.step(source.first.rgb)
             segmenter.reset()
-        look_ahead = stack.enter_context(segmenter.looking_ahead())
+        look_ahead = None if live else stack.enter_context(segmenter.looking_ahead())
         segmenter.expect(source.info.frames)
         if preview:
             preview.facts = partial(_preview_facts, source, segmenter, live)
