@@ -107,7 +107,7 @@ def test_int8_is_close_and_smaller(tmp_path, onnx_file):
 
 def test_frames_of_any_size(tmp_path):
     path = tmp_path / "any.onnx"
-    checkpoint = tiny_checkpoint(geometry=InputGeometry(40), reach=0.35)
+    checkpoint = tiny_checkpoint(geometry=InputGeometry(40), reach=0.35, backbone="efficientnet-lite0", separable=True)
     assert export(path, checkpoint, size=40, frame_hw=None).differing < 0.001
     segmenter = OnnxNetwork.load(path, "cpu").segmenter()
     reference = Segmenter(checkpoint.build(), checkpoint.labels, geometry=checkpoint.geometry)

@@ -101,10 +101,12 @@ class SameConv2d(nn.Conv2d):
                 if self.dilation[0] > 1:
                     return self._by_phases(x)
             return super().forward(x)
+        side, even = self.kernel_size[0] // 2, [1 - length % 2 for length in x.shape[-2:]]
+        if torch.compiler.is_compiling():  # sizes may be symbols there, which attributes of an operation may not
+            return super().forward(functional.pad(x, (side - even[1], side, side - even[0], side)))
         # At an even side padding both ends by one more, and dropping the first result, comes to the same: the result is
         # a quarter of the input, of which padding one end alone takes a copy.
-        even = [1 - side % 2 for side in x.shape[-2:]]
-        padding = [self.kernel_size[0] // 2 + more for more in even]
+        padding = [side + more for more in even]
         y = functional.conv2d(x, self.weight, self.bias, self.stride, padding, groups=self.groups)
         return y[..., even[0] :, even[1] :]
 
