@@ -17,6 +17,7 @@ from tmaseg.inference.segmenter import Segmenter
 from tmaseg.labels import generic_labels
 from tmaseg.model.checkpoint import read_weights_info
 from tmaseg.model.config import InputGeometry, OnnxSpec
+from tmaseg.model.efficientnet_lite import SameConv2d
 
 
 def export(path, checkpoint, **values):
@@ -107,7 +108,7 @@ def test_int8_is_close_and_smaller(tmp_path, onnx_file):
 
 def test_frames_of_any_size(tmp_path):
     path = tmp_path / "any.onnx"
-    checkpoint = tiny_checkpoint(geometry=InputGeometry(40), reach=0.35, backbone="efficientnet-lite0", separable=True)
+    checkpoint = tiny_checkpoint(geometry=InputGeometry(40), reach=0.35)
     assert export(path, checkpoint, size=40, frame_hw=None).differing < 0.001
     segmenter = OnnxNetwork.load(path, "cpu").segmenter()
     reference = Segmenter(checkpoint.build(), checkpoint.labels, geometry=checkpoint.geometry)
@@ -116,6 +117,35 @@ def test_frames_of_any_size(tmp_path):
         labels, expected = segmenter.step(rgb), reference.step(rgb)
         assert labels.reset == expected.reset
         assert (labels.labels != expected.labels).mean() < 0.01
+
+
+@pytest.mark.parametrize(("kernel", "groups"), [(3, 1), (5, 4)])
+def test_a_strided_convolution_with_same_padding_takes_any_size_in_a_file(tmp_path, kernel, groups):
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package)
+    import onnxruntime
+
+    conv = SameConv2d(4, 8, kernel, stride=2, dilation=1, groups=groups).eval()
+    sides = {
+        0: torch.export.Dim.STATIC,
+        1: torch.export.Dim.STATIC,
+        2: torch.export.Dim.DYNAMIC,
+        3: torch.export.Dim.DYNAMIC,
+    }
+    with torch.no_grad():
+        torch.onnx.export(
+            conv,
+            (torch.randn(1, 4, 20, 31),),
+            tmp_path / "conv.onnx",
+            dynamo=True,
+            dynamic_shapes=(sides,),
+            verbose=False,
+        )
+    session = onnxruntime.InferenceSession(tmp_path / "conv.onnx")
+    for height, width in ((20, 31), (17, 24), (18, 22)):
+        x = torch.randn(1, 4, height, width)
+        found = torch.from_numpy(session.run(None, {session.get_inputs()[0].name: x.numpy()})[0])
+        torch.testing.assert_close(found, conv(x).detach(), rtol=1e-4, atol=1e-5)
 
 
 def test_a_file_that_differs_is_not_kept(tmp_path, monkeypatch):
