@@ -181,7 +181,7 @@ def test_an_output_that_cannot_be_written_is_named_with_the_reason(tmp_path):
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library cannot be told")
 def test_freed_memory_is_kept_for_what_comes_next():
-    """By the page faults of 48 MB written and freed again and again: 12,000 a time, 24 in huge pages, or next to none."""
+    """By page faults of 48 MB, written and freed again and again: 12,000 a time (huge pages: 24), or next to none."""
     code = """
 import resource, sys
 import numpy as np
