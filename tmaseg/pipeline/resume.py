@@ -118,16 +118,12 @@ def segment_slices(
             recorder.refill_with(run, frames)
         while not (interrupted or slices.ended):
             done, taken = len(run.frames), list[Stamp]()
-
-            def note(frame: Frame, _: Labels, taken: list[Stamp] = taken) -> None:
-                taken.append((frame.index, frame.pts, frame.duration))
-
             if video:
                 video.begin(run.video)
             outcome = segment(
                 slices,
                 recorder.step,
-                [*outputs.each, Output(note)],
+                [*outputs.each, _noted_in(taken)],
                 progress=lambda count, done=done: progress(done + count) if progress else None,  # type: ignore[misc]
                 stop=stop,
                 relabel=outputs.relabel,
@@ -152,6 +148,15 @@ def segment_slices(
     if video and not interrupted:
         video.join(run.recorded())
     return run.outcome(interrupted=interrupted)
+
+
+def _noted_in(taken: list[Stamp]) -> Output:
+    """An output that notes which frames came."""
+
+    def note(frame: Frame, _: Labels) -> None:
+        taken.append((frame.index, frame.pts, frame.duration))
+
+    return Output(note)
 
 
 def _open_rest(
