@@ -25,6 +25,14 @@ def noisy(picture, seed):
     return np.clip(picture + noise, 0, 255).astype(np.uint8)
 
 
+def passing_car(panorama, step):
+    frame = panorama[:, :320].copy()
+    left = -160 + 48 * step
+    cv2.rectangle(frame, (left, 70), (left + 160, 220), (150, 30, 30), -1)
+    cv2.rectangle(frame, (left + 30, 80), (left + 130, 130), (30, 30, 30), -1)
+    return noisy(frame, step)
+
+
 def cuts_in(frames):
     detector = DiscontinuityDetector()
     return [index for index, frame in enumerate(frames) if detector.found(frame)]
@@ -48,15 +56,39 @@ def test_a_fast_pan_is_no_cut(seed):
 @pytest.mark.parametrize("seed", range(12))
 def test_a_passing_car_is_no_cut(seed):
     """It fills half of the picture and crosses it in eight frames."""
-    background = scene(seed)[:, :320]
-    frames = []
-    for step in range(12):
-        frame = background.copy()
-        left = -160 + 48 * step
-        cv2.rectangle(frame, (left, 70), (left + 160, 220), (150, 30, 30), -1)
-        cv2.rectangle(frame, (left + 30, 80), (left + 130, 130), (30, 30, 30), -1)
-        frames.append(noisy(frame, step))
-    assert cuts_in(frames) == []
+    panorama = scene(seed)
+    assert cuts_in([passing_car(panorama, step) for step in range(12)]) == []
+
+
+@pytest.mark.parametrize(
+    ("interval", "step_px", "far", "found"),
+    [
+        (1.0, 40, True, True),
+        (1.0, 40, False, False),
+        (1.0, 0, True, False),
+        (0.2, 40, True, False),
+        (None, 40, True, False),
+    ],
+)
+@pytest.mark.parametrize("continues", [False, True])
+@pytest.mark.parametrize("cuts", [False, True])
+def test_late_frames_are_far_unless_the_camera_stands_still(interval, step_px, far, found, continues, cuts):
+    """Past which a car drives."""
+    panorama, detector = scene(2), DiscontinuityDetector(cuts=cuts, far=far)
+    for index in range(5):
+        left = index * step_px
+        frame = noisy(panorama[:, left : left + 320], index) if step_px else passing_car(panorama, index)
+        seconds = None if interval is None else index * interval
+        assert detector.found(frame, seconds, continues=continues) == (found and index > 0)
+
+
+def test_where_the_video_is_known_to_go_on_no_cut_and_no_gap_is_found():
+    first, second = scene(1)[:, :320], scene(101)[:, :320]
+    frames, seconds = [first, first, second, second], [0.0, 0.1, 0.2, 9.0]
+    for continues, found in ((False, [False, False, True, True]), (True, [False] * 4)):
+        detector = DiscontinuityDetector()
+        got = [detector.found(each, at, continues=continues) for each, at in zip(frames, seconds, strict=True)]
+        assert got == found
 
 
 def test_light_that_changes_is_no_cut():

@@ -170,17 +170,19 @@ def test_a_change_of_size_starts_the_memory_again_and_is_counted():
 
 
 @pytest.mark.parametrize(
-    ("seconds", "at"),
+    ("seconds", "at", "changes"),
     [
-        ([0.0, 0.04, 0.08, 0.12, 3.0, 3.04, 3.08], [4]),
-        ([0.0, 0.04, 0.08, 0.12, 0.02, 0.06, 0.1], [4]),
-        ([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0], []),
-        ([0.0, 0.04, 0.08, 0.4, 0.44, 0.5, 0.9], []),
-        ([5.0, 6.0, 8.0, 9.0, 13.0, 14.0, 40.0], [6]),
+        ([0.0, 0.04, 0.08, 0.12, 3.0, 3.04, 3.08], [4], {}),
+        ([0.0, 0.04, 0.08, 0.12, 0.02, 0.06, 0.1], [4], {}),
+        ([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [], {}),
+        ([0.0, 0.04, 0.08, 0.4, 0.44, 0.5, 0.9], [], {}),
+        ([5.0, 6.0, 8.0, 9.0, 13.0, 14.0, 40.0], [6], {}),
+        ([0.0, 0.2, 0.4, 0.7, 0.9, 1.9, 2.9], [3, 5, 6], {"self_in_memory": True}),
     ],
 )
-def test_a_gap_in_time_starts_the_memory_again(seconds, at):
-    net, frames = tiny_net(), noise_frames(7, (40, 56))
+def test_a_gap_in_time_starts_the_memory_again(seconds, at, changes):
+    """Where the network finds the frame itself, any quarter of a second is one, unless the camera stands still."""
+    net, frames = tiny_net(**changes), noise_frames(7, (40, 56))
     segmenter = segmenter_of(net)
     first = 0
     for index, (frame, moment) in enumerate(zip(frames, seconds, strict=True)):

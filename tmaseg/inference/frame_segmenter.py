@@ -35,7 +35,7 @@ class Segmentation:
     """(K, H, W) float32 on the network's device, on request."""
     reset: bool
     """Whether the memory was emptied before this frame: new size, scene cut, gap in time, a discontinuity of the
-    source, or because the machine ran out of memory."""
+    source, too late a frame for what a moving camera saw, or because the machine ran out of memory."""
     carried: bool = False
     """Whether the frame lies between key frames: its labels are those of the frame before, moved along."""
     confidence: NDArray[np.uint8] | None = None
@@ -76,14 +76,16 @@ class FrameSegmenter(ABC):
         *,
         smooth: bool = False,
         detect_cuts: bool = True,
+        self_in_memory: bool = False,
         key_frames: int | None = 1,
     ) -> None:
+        """`self_in_memory`: of the network; one that finds the frame itself does without those far from it in time."""
         self.labels = labels
         self.memory_frames = memory_frames
         """T."""
         self.smooth = smooth
         """Whether class probabilities are averaged over the last T frames."""
-        self.discontinuity = DiscontinuityDetector(cuts=detect_cuts)
+        self.discontinuity = DiscontinuityDetector(cuts=detect_cuts, far=self_in_memory)
         """Finds cuts and gaps; its `state` is what a run that goes on needs."""
         self._key_frames = KeyFrames(key_frames)
         self.reset()
@@ -144,8 +146,8 @@ class FrameSegmenter(ABC):
 
         rgb (H, W, 3) uint8, red first, upright. `seconds`: its time, by which gaps are noticed; None: unknown.
         `discontinuity`: the source reports that this frame does not continue the last; `continues`: it is known to
-        continue it, and nothing is detected. `logits`, `confidence`: what the result has beside labels. `key_frame`:
-        whether the network runs on this frame, where `key_frames` is None.
+        continue it, and no cut or gap is looked for. `logits`, `confidence`: what the result has beside labels.
+        `key_frame`: whether the network runs on this frame, where `key_frames` is None.
         Raises ConfigError when `rgb` is not such an array, or when they are requested together with key frames;
         ShortageError when memory runs out and nothing more may be given up.
         """
@@ -180,7 +182,7 @@ class FrameSegmenter(ABC):
     def _reset_where_needed(self, rgb: RGB, seconds: float | None, discontinuity: bool, continues: bool) -> bool:
         """Empties the memory when this frame does not continue the last; returns whether it did."""
         size_hw, last_hw = (rgb.shape[0], rgb.shape[1]), self._size_hw
-        discontinuity |= not continues and self.discontinuity.found(rgb, seconds)
+        discontinuity |= self.discontinuity.found(rgb, seconds, continues=continues)
         self._size_hw = size_hw
         reset = last_hw is not None and (size_hw != last_hw or discontinuity)
         if reset or last_hw is None:

@@ -160,7 +160,13 @@ class OnnxSegmenter(FrameSegmenter):
     def __init__(self, network: OnnxNetwork, *, detect_cuts: bool, key_frames: int | None) -> None:
         self._network, self._session = network, network.session
         self.device, self.precision = network.device, network.precision
-        super().__init__(network.labels, network.spec.memory_frames, detect_cuts=detect_cuts, key_frames=key_frames)
+        super().__init__(
+            network.labels,
+            network.spec.memory_frames,
+            detect_cuts=detect_cuts,
+            self_in_memory=network.config.self_in_memory,
+            key_frames=key_frames,
+        )
 
     def _empty_memory(self, *, new_size: bool) -> None:  # noqa: ARG002
         self._state = self._session.empty_state()

@@ -86,7 +86,14 @@ class Segmenter(FrameSegmenter):
         smooth = smooth and frames > 0 and not self._wanted.window
         self._smoothing = TemporalSmoothing(frames, self._transfer) if smooth else None
         self._ahead: LookAhead[tuple[Tensor, Features]] | None = None
-        super().__init__(labels, frames, smooth=smooth, detect_cuts=detect_cuts, key_frames=key_frames)
+        super().__init__(
+            labels,
+            frames,
+            smooth=smooth,
+            detect_cuts=detect_cuts,
+            self_in_memory=self.net.config.self_in_memory,
+            key_frames=key_frames,
+        )
 
     @property
     def warnings(self) -> tuple[str, ...]:
