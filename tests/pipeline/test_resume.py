@@ -17,6 +17,7 @@ from tiny import tiny_checkpoint
 
 import tmaseg
 from tmaseg.errors import OutputError, VideoError
+from tmaseg.inference import scene_cut
 from tmaseg.model.checkpoint import save_checkpoint
 from tmaseg.pipeline import resume
 from tmaseg.video.segments import JoinedSink
@@ -110,6 +111,20 @@ def test_a_run_that_was_killed_gives_what_one_in_one_go_gives(run, clip, tmp_pat
     for name in ("frames", "memory_resets", "network_frames", "warnings", "damaged"):
         assert getattr(report, name) == getattr(whole, name), name
     assert len(list((tmp_path / "parts").iterdir())) == 4
+
+
+def test_frames_too_late_for_the_memory_are_so_again(run, clip, tmp_path, monkeypatch):
+    """Two of three frames here: what the memory holds was emptied between frames that are segmented again."""
+    monkeypatch.setattr(scene_cut, "_FAR_SECONDS", 0.04)
+    monkeypatch.setattr(scene_cut, "_STILL", 2.0)
+    weights = tmp_path / "self.safetensors"
+    save_checkpoint(weights, tiny_checkpoint(self_in_memory=True))
+    whole = run(clip, "whole", weights=str(weights))
+    run(clip, "parts", kill=23, resume=True, weights=str(weights))
+    report = run(clip, "parts", resume=True, weights=str(weights))
+    compare(results(tmp_path / "parts"), results(tmp_path / "whole"))
+    assert report.resumed_frames > 7
+    assert report.memory_resets == whole.memory_resets >= 26
 
 
 def test_a_run_that_kill_9_ended_is_resumed(run, clip, weights, tmp_path):
