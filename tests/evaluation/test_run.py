@@ -16,6 +16,7 @@ from tmaseg.errors import ConfigError, DataError, LabelError, OutputError
 from tmaseg.evaluation import EvalOptions, Shard, evaluate
 from tmaseg.evaluation.frames import is_close, limited
 from tmaseg.evaluation.scores import moving_means
+from tmaseg.inference import scene_cut
 from tmaseg.inference.segmenter import Segmenter
 from tmaseg.labels import CAMVID, CAMVID12, CITYSCAPES, LabelSet, map_by_name
 from tmaseg.metrics import ConfusionMatrix, FlowConsistency
@@ -372,6 +373,16 @@ def test_bad_masks_stop_with_their_name(weights, tmp_path):
 def test_options_that_cannot_work(values, message):
     with pytest.raises(ConfigError, match=message):
         EvalOptions(**values)
+
+
+@pytest.mark.parametrize(("split", "same"), [("val", False), ("test", True)])
+def test_what_a_moving_camera_saw_a_second_ago_is_not_in_memory(camvid, weights, tmp_path, monkeypatch, split, same):
+    """`val` has 15 frames a second, `test` one."""
+    monkeypatch.setattr(scene_cut, "_STILL", 2.0)  # nothing stands still
+    evaluate(camvid, weights(self_in_memory=True), EvalOptions(split=split, memories=(None, 0), save=tmp_path))
+    kept, alone = (sorted((tmp_path / f"memory-{frames}").rglob("*.png")) for frames in (3, 0))
+    assert len(kept) == len(alone) > 5
+    assert all(one.read_bytes() == other.read_bytes() for one, other in zip(kept, alone, strict=True)) == same
 
 
 @pytest.mark.parametrize("values", [{"geometry": InputGeometry(window=64)}, {"memories": (0,)}])

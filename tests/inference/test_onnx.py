@@ -86,6 +86,12 @@ def test_the_file_says_what_it_is(onnx_file):
     assert read_weights_info(onnx_file).parameters > 1000
 
 
+def test_a_frame_too_late_for_the_memory_empties_it(onnx_file):
+    segmenter = OnnxNetwork.load(onnx_file, "cpu").segmenter(detect_cuts=False)
+    frames = zip(noise_frames(4, (48, 64)), (0.0, 0.2, 0.5, 0.7), strict=True)
+    assert [segmenter.step(rgb, seconds=at).reset for rgb, at in frames] == [False, False, True, False]
+
+
 def test_half_precision_with_an_encoder_for_each_slot(tmp_path):
     path = tmp_path / "half.onnx"
     parity = export(path, tiny_checkpoint(memory_encoder="per-slot"), precision="fp16", logits=True)
